@@ -1,0 +1,33 @@
+"""Every exception that CycleGAN raises on purpose.
+
+Wrong arguments are `ValueError`; the world's faults (a file, a dataset, a server, a training
+that diverges) are a `CycleGANError` whose text is one sentence: what, where, and what next.
+"""
+
+
+class CycleGANError(Exception):
+    """Base class: catch it to catch every fault that is not the caller's code."""
+
+
+class CheckpointError(CycleGANError):
+    """A weight file is missing, damaged, unsafe, or not a CycleGAN."""
+
+
+class MissingDirectionError(CycleGANError):
+    """The model has no generator for the direction that was asked for."""
+
+
+class PictureError(CycleGANError):
+    """A picture file can't be read or written."""
+
+
+class DatasetError(CycleGANError):
+    """A training folder can't be used."""
+
+
+class DownloadError(CycleGANError):
+    """A file could not be fetched from, or pushed to, the Hub."""
+
+
+class TrainingDivergedError(CycleGANError):
+    """A loss is no longer finite; the weights were not changed by that step."""
