@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args, get_type_hints
 
 Direction = Literal["a_to_b", "b_to_a"]
@@ -39,9 +40,9 @@ class ModelConfig:
     down_padding: Literal["zero", "reflect"] = "zero"
     """Padding of the two stride-2 convolutions."""
     upsample: Literal["transposed", "resize"] = "transposed"
-    """Transposed convolution as in the paper, or nearest resize + convolution (no checkerboard)."""
+    """Transposed convolution as in the paper, or nearest resize + convolution: no checkerboard."""
     value_range: tuple[float, float] = (-1.0, 1.0)
-    """What black and white are mapped to at the network's input; its output is tanh, always -1..1."""
+    """What black and white are mapped to at the network's input; its output is always -1..1."""
     domain_a: str = "A"
     """Display name of domain A, for example "photo"."""
     domain_b: str = "B"
@@ -50,14 +51,7 @@ class ModelConfig:
     """Side in pixels of the pictures it was trained on."""
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
-        for field in fields(self):
-            choices = get_args(hints[field.name])
-            if choices and isinstance(choices[0], str) and getattr(self, field.name) not in choices:
-                raise ValueError(
-                    f"{field.name} must be one of {', '.join(choices)}; "
-                    f"got {getattr(self, field.name)!r}."
-                )
+        _check_choices(self)
         for name in ("base_channels", "channels_a", "channels_b", "image_size"):
             _check_int(name, getattr(self, name), least=1)
         _check_int("num_blocks", self.num_blocks, least=0)
@@ -97,12 +91,7 @@ class ModelConfig:
         Raises:
             ValueError: a setting is unknown (written by a newer version) or out of range.
         """
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise ValueError(
-                f"unknown setting {', '.join(map(repr, unknown))}; it may come from a newer version."
-            )
+        _check_known(cls, values)
         settings = dict(values)
         if "value_range" in settings:
             low, high = settings["value_range"]
@@ -113,3 +102,133 @@ class ModelConfig:
 def _check_int(name: str, value: object, *, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """How a CycleGAN is trained; the defaults are the paper's, where it has one."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """The generators."""
+    discriminator: Literal["patch", "pixel"] = "patch"
+    """What judges pictures: the PatchGAN, or single pixels."""
+    disc_layers: int = 3
+    """Layers of the PatchGAN: 3 judges patches of 70 pixels, 1 of 16, 4 of 142."""
+    disc_channels: int = 64
+    """Channels after the discriminator's first convolution."""
+    gan_mode: Literal["lsgan", "vanilla", "wgangp"] = "lsgan"
+    """Adversarial loss: least squares, negative log likelihood, or Wasserstein with penalty."""
+    lambda_gan: float = 1.0
+    """Weight of the adversarial terms; 0 trains without discriminators (an ablation)."""
+    lambda_a: float = 10.0
+    """Weight of the cycle A → B → A."""
+    lambda_b: float = 10.0
+    """Weight of the cycle B → A → B."""
+    lambda_identity: float = 0.5
+    """Weight of the identity terms, relative to `lambda_a` and `lambda_b`: keeps colours."""
+    lambda_penalty: float = 10.0
+    """Weight of the gradient penalty of wgangp."""
+    cycle: Literal["both", "forward", "backward", "none"] = "both"
+    """Which cycle terms there are; forward is A → B → A. Less than both is an ablation."""
+    pool_size: int = 50
+    """Earlier fakes kept for each discriminator; 0 shows it only the newest."""
+    lr: float = 2e-4
+    """Learning rate of Adam for the generators."""
+    lr_discriminator: float | None = None
+    """Learning rate for the discriminators; the generators' if not given."""
+    beta1: float = 0.5
+    """Adam's decay of the mean."""
+    beta2: float = 0.999
+    """Adam's decay of the square."""
+    schedule: Literal["linear", "constant", "cosine", "step"] = "linear"
+    """How the learning rate falls: after a constant part linearly or as a cosine, or in steps."""
+    constant_fraction: float = 0.5
+    """Part of the training before linear or cosine begins to fall."""
+    step_epochs: int = 50
+    """Epochs after which schedule "step" divides the learning rate by 10."""
+    lr_interval: int | None = None
+    """Steps between changes of the learning rate; an epoch if not given."""
+    grad_clip: float | None = None
+    """Largest norm of each optimiser's gradient; no limit if not given."""
+    ema_decay: float = 0.999
+    """Decay per step of the averaged generators that are exported; 0 exports the last ones."""
+    batch_size: int = 1
+    """Pictures of each domain per step and process."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Number format of the convolutions; losses and statistics are float32 always."""
+    seed: int = 0
+    """Decides the fresh weights, the order of the pictures, the crops and the pools."""
+    max_steps: int = 100_000
+    """Steps after which the training ends."""
+    max_minutes: float | None = None
+    """Minutes after which this run of the training ends, to be continued later."""
+    sample_every: int = 500
+    """Steps between sample pictures."""
+    save_every: int = 500
+    """Steps between saves of the whole state."""
+    keep_checkpoints: int = 0
+    """How many earlier models to keep beside the newest, one for each save."""
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        least = {"seed": 0, "pool_size": 0, "keep_checkpoints": 0, "disc_layers": 1}
+        least |= {"disc_channels": 1, "batch_size": 1, "max_steps": 1, "step_epochs": 1}
+        least |= {"sample_every": 1, "save_every": 1}
+        for name, lowest in least.items():
+            _check_int(name, getattr(self, name), least=lowest)
+        if self.lr_interval is not None:
+            _check_int("lr_interval", self.lr_interval, least=1)
+        for name in ("lambda_gan", "lambda_a", "lambda_b", "lambda_identity", "lambda_penalty"):
+            _check_float(name, getattr(self, name), low=0.0)
+        for name in ("beta1", "beta2", "ema_decay"):
+            _check_float(name, getattr(self, name), low=0.0, high=0.999999)
+        _check_float("constant_fraction", self.constant_fraction, low=0.0, high=1.0)
+        for name in ("lr", "lr_discriminator", "max_minutes", "grad_clip"):
+            value = getattr(self, name)
+            if value is not None:
+                _check_float(name, value, low=1e-12)
+        if self.lambda_identity > 0 and self.model.channels_a != self.model.channels_b:
+            raise ValueError(
+                "lambda_identity must be 0 when the domains have different channel counts; got "
+                f"{self.model.channels_a} and {self.model.channels_b} channels."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON-ready values."""
+        return {**asdict(self), "model": self.model.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError: a setting is unknown (written by a newer version) or out of range.
+        """
+        _check_known(cls, values)
+        settings = dict(values)
+        if "model" in settings:
+            settings["model"] = ModelConfig.from_dict(settings["model"])
+        return cls(**settings)
+
+
+def _check_float(name: str, value: object, *, low: float, high: float = math.inf) -> None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
+        bounds = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+        raise ValueError(f"{name} must be a number {bounds}; got {value!r}.")
+
+
+def _check_choices(config: object) -> None:
+    hints = get_type_hints(type(config))
+    for name, hint in hints.items():
+        choices = get_args(hint)
+        value = getattr(config, name)
+        if choices and isinstance(choices[0], str) and value not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}.")
+
+
+def _check_known(kind: type, values: Mapping[str, Any]) -> None:
+    unknown = sorted(set(values) - {item.name for item in fields(kind)})
+    if unknown:
+        raise ValueError(
+            f"unknown setting {', '.join(map(repr, unknown))}; it may come from a newer version."
+        )

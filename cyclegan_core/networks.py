@@ -19,20 +19,25 @@ from .config import Direction, ModelConfig
 Norm = Literal["instance", "batch", "none"]
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """Half precision widened; float32 and float64 as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 class InstanceNorm(nn.InstanceNorm2d):
     """Instance norm (Ulyanov et al. 2016) whose statistics are float32 at any input dtype."""
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the base class's name
+    def forward(self, input: Tensor) -> Tensor:
         """(B,C,H,W) -> same shape and dtype."""
-        return super().forward(input.float()).to(input.dtype)
+        return super().forward(at_least_float32(input)).to(input.dtype)
 
 
 class BatchNorm(nn.BatchNorm2d):
     """Batch norm (Ioffe & Szegedy 2015) computed in float32 at any input dtype."""
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the base class's name
+    def forward(self, input: Tensor) -> Tensor:
         """(B,C,H,W) -> same shape and dtype."""
-        return super().forward(input.float()).to(input.dtype)
+        return super().forward(at_least_float32(input)).to(input.dtype)
 
 
 class ResizeConv2d(nn.Conv2d):
@@ -44,7 +49,7 @@ class ResizeConv2d(nn.Conv2d):
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool) -> None:
         super().__init__(in_channels, out_channels, kernel_size=3, padding=1, bias=bias)
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the base class's name
+    def forward(self, input: Tensor) -> Tensor:
         """(B,C,H,W) -> (B,C',2H,2W)."""
         return super().forward(F.interpolate(input, scale_factor=2.0, mode="nearest"))
 
@@ -133,7 +138,7 @@ class ResnetGenerator(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B,C,H,W) in `value_range`, sides multiples of 4 and at least 8 -> (B,C',H,W) in [-1,1]."""
+        """(B,C,H,W) in `value_range`, sides multiples of 4, at least 8 -> (B,C',H,W) in [-1,1]."""
         return self.model(x)
 
 
@@ -276,6 +281,8 @@ def init_weights(network: nn.Module, *, std: float = 0.02) -> None:
 
     Source: section 7.1 of the paper's appendix ("Gaussian distribution N(0, 0.02)").
     """
+    if any(weights.is_meta for weights in network.parameters()):
+        return  # they are about to be loaded; drawing on `meta` would import torch's compiler
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             module.weight.normal_(0.0, std)

@@ -1,0 +1,36 @@
+"""Models that come with the package, found by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .errors import CheckpointError
+
+
+def bundled_models() -> dict[str, Path]:
+    """Names of the bundled models and their files.
+
+    The folder lies inside the installed package, or beside it in a clone.
+    """
+    here = Path(__file__).parent
+    return {
+        path.stem: path
+        for folder in (here / "weights", here.parent / "weights")
+        for path in sorted(folder.glob("*.safetensors"))
+    }
+
+
+def find_model(name: str) -> Path:
+    """The weight file or folder that a user means: a path, or the name of a bundled model.
+
+    Raises:
+        CheckpointError: it is neither.
+    """
+    path = Path(name)
+    if path.exists():
+        return path
+    bundled = bundled_models()
+    if name in bundled:
+        return bundled[name]
+    known = f"one of the bundled models ({', '.join(bundled)})" if bundled else "a bundled model"
+    raise CheckpointError(f"There is no model '{name}': give a weight file, a folder, or {known}.")

@@ -1,0 +1,67 @@
+"""The `cyclegan` command: parses, runs one command, and turns faults into sentences and codes.
+
+Exit codes: 0 all went well; 1 something failed and was named; 2 the command line makes no sense;
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; `argv` defaults to the process's arguments.
+
+    Returns:
+        The exit code (the process's own arguments that make no sense exit with 2 right away).
+    """
+    try:
+        import rich
+        import tyro
+    except ModuleNotFoundError as error:
+        sys.stderr.write(
+            f"cyclegan: the command line needs {error.name}; "
+            "install it with: pip install 'cyclegan[cli]'\n"
+        )
+        return 2
+    del rich
+    from .cli_pictures import Reconstruct, Translate
+    from .cli_weights import Convert, Info
+    from .errors import CycleGANError
+
+    logging.basicConfig(level=logging.WARNING, format="cyclegan: %(message)s")
+    command = tyro.extras.subcommand_cli_from_dict(
+        {
+            "translate": Translate,
+            "reconstruct": Reconstruct,
+            "info": Info,
+            "convert": Convert,
+        },
+        prog="cyclegan",
+        description="CycleGAN: translate pictures between two unpaired domains.",
+        args=argv,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    try:
+        return command.run()
+    except CycleGANError as error:
+        return _fail(str(error), code=1, as_json=command.json)
+    except ValueError as error:
+        return _fail(str(error), code=2, as_json=command.json)
+    except KeyboardInterrupt:
+        return _fail("interrupted.", code=130, as_json=command.json)
+
+
+def _fail(sentence: str, *, code: int, as_json: bool) -> int:
+    if as_json:
+        sys.stdout.write(json.dumps({"error": sentence}) + "\n")
+    else:
+        sys.stderr.write(f"cyclegan: {sentence}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,306 @@
+"""The model: two generators, and what people do with them - translate, and go there and back."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody uses
+from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
+from torch import Tensor, nn
+
+from .config import DIRECTIONS, Direction, ModelConfig
+from .errors import CycleGANError, MissingDirectionError
+from .networks import build_generator, init_weights
+
+log = logging.getLogger(__name__)
+
+Memory = Literal["auto", "whole"]
+OnProgress = Callable[[int, int], None]
+"""Called as (pictures done, pictures in all); it cancels the work by raising."""
+
+WEIGHTS_NAME = "model.safetensors"
+CONFIG_NAME = "config.json"
+
+_CHUNK_PIXELS = 2**21
+"""Pixels per pass on an accelerator: about 2 GB in float32 at 64 base channels."""
+
+_LUMA = (0.299, 0.587, 0.114)
+"""Rec. 601 weights, the ones Pillow uses for its mode "L"."""
+
+
+def ignore(done: int, total: int) -> None:
+    """The callback of those who don't watch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconstruction:
+    """A round trip; every tensor is (B,C,H,W) in [0,1]."""
+
+    fake: Tensor
+    """The translation."""
+    rec: Tensor
+    """The translation translated back: the same domain as the input."""
+    error: Tensor
+    """|rec - images| per pixel and channel; its mean is the cycle error."""
+
+
+class CycleGAN(
+    nn.Module,
+    PyTorchModelHubMixin,
+    library_name="cyclegan",
+    tags=["cyclegan", "image-to-image", "unpaired"],
+):
+    """One or two generators that translate between picture domains A and B (Zhu et al. 2017)."""
+
+    gen_ab: nn.Module | None
+    gen_ba: nn.Module | None
+
+    def __init__(
+        self, config: ModelConfig | None = None, *, directions: Sequence[Direction] = DIRECTIONS
+    ) -> None:
+        """Fresh weights from N(0, 0.02).
+
+        Args:
+            config: the architecture; the paper's 9-block network by default.
+            directions: which generators exist; at least one.
+
+        Raises:
+            ValueError: `directions` is empty or holds something else than a direction.
+        """
+        super().__init__()
+        if not directions or not set(directions) <= set(DIRECTIONS):
+            raise ValueError(f"directions must name one or both of {DIRECTIONS}; got {directions}.")
+        self.config = config or ModelConfig()
+        self.training_info: dict[str, Any] = {}
+        for direction in DIRECTIONS:
+            network = None
+            if direction in directions:
+                network = build_generator(self.config, direction)
+                init_weights(network)
+            setattr(self, _GENERATOR_NAMES[direction], network)
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """The directions this model can translate, A to B first."""
+        return tuple(d for d in DIRECTIONS if getattr(self, _GENERATOR_NAMES[d]) is not None)
+
+    def generator(self, direction: Direction) -> nn.Module:
+        """The network that translates in `direction`.
+
+        Raises:
+            ValueError: no such direction.
+            MissingDirectionError: this model translates the other way only.
+        """
+        if direction not in DIRECTIONS:
+            raise ValueError(f"direction must be one of {DIRECTIONS}; got {direction!r}.")
+        network: nn.Module | None = getattr(self, _GENERATOR_NAMES[direction])
+        if network is None:
+            (only,) = self.directions
+            source, target = self.config.domains(only)
+            raise MissingDirectionError(
+                f"This model only translates {_ARROWS[only]} ({source} → {target}), not "
+                f"{_ARROWS[direction]}; choose the other direction, or load a second file for it."
+            )
+        return network
+
+    def translate(
+        self,
+        images: Tensor,
+        direction: Direction = "a_to_b",
+        *,
+        memory: Memory = "auto",
+        dtype: torch.dtype | None = None,
+        on_progress: OnProgress = ignore,
+    ) -> Tensor:
+        """Translate pictures from one domain to the other.
+
+        Args:
+            images: (B,C,H,W) float in [0,1], any H and W from 1 up, on any device. C is the
+                model's own channel count; grey and RGB are converted into each other.
+            direction: "a_to_b" or "b_to_a".
+            memory: "whole" (each picture in one pass); "auto" means the same.
+            dtype: float32, bfloat16 or float16 for the convolutions; None means float32. Norm
+                statistics are float32 always, and a picture whose result is not finite is done
+                again in float32.
+            on_progress: called after each picture.
+
+        Returns:
+            (B,C',H,W) in [0,1], with the dtype and device of `images`; C' is the target domain's.
+
+        Raises:
+            ValueError: an argument is wrong.
+            MissingDirectionError: there is no generator for `direction`.
+            CycleGANError: a result is not finite even in float32.
+        """
+        network = self.generator(direction)
+        _check_arguments(images, memory, dtype)
+        batch, _, height, width = images.shape
+        channels, result_channels = self.config.channels(direction)
+        device = next(network.parameters()).device
+        result = images.new_empty(batch, result_channels, height, width)
+        chunk = 1 if device.type == "cpu" else max(1, _CHUNK_PIXELS // max(1, height * width))
+        with torch.no_grad(), _eval_mode(network):
+            for start in range(0, batch, chunk):
+                part = slice(start, start + chunk)
+                inputs = _to_channels(images[part].to(device, torch.float32), channels)
+                result[part] = self._translate_chunk(network, inputs, dtype or torch.float32)
+                for done in range(start + 1, min(start + chunk, batch) + 1):
+                    on_progress(done, batch)
+        return result
+
+    def _translate_chunk(self, network: nn.Module, images: Tensor, dtype: torch.dtype) -> Tensor:
+        """(B,C,H,W) float32 in [0,1] on the network's device -> (B,C',H,W) float32 in [0,1]."""
+        low, high = self.config.value_range
+        height, width = images.shape[-2:]
+        padded = _pad(images * (high - low) + low, self.config.size_multiple, self.config.min_size)
+        with torch.autocast(images.device.type, dtype, enabled=dtype != torch.float32):
+            output: Tensor = network(padded)
+        output = output[..., :height, :width].float().add(1).div(2).clamp(0, 1)
+        if torch.isfinite(output).all():
+            return output
+        if dtype != torch.float32:
+            log.warning("A result in %s is not finite; translating again in float32.", dtype)
+            return self._translate_chunk(network, images, torch.float32)
+        culprit = "weights" if torch.isfinite(images).all() else "picture"
+        raise CycleGANError(
+            f"The translation is not finite because the {culprit} holds NaN or infinite values "
+            f"(or overflows float32); check where the {culprit} came from."
+        )
+
+    def reconstruct(
+        self,
+        images: Tensor,
+        direction: Direction = "a_to_b",
+        *,
+        memory: Memory = "auto",
+        dtype: torch.dtype | None = None,
+        on_progress: OnProgress = ignore,
+    ) -> Reconstruction:
+        """Translate in `direction` and back again; the arguments are those of `translate`.
+
+        `on_progress` counts two translations per picture.
+
+        Raises:
+            MissingDirectionError: a round trip needs both generators.
+        """
+        back: Direction = "b_to_a" if direction == "a_to_b" else "a_to_b"
+        for needed in (direction, back):  # both must exist before work begins
+            self.generator(needed)
+        total = 2 * len(images)
+
+        def on_way_there(done: int, _: int) -> None:
+            on_progress(done, total)
+
+        def on_way_back(done: int, _: int) -> None:
+            on_progress(total // 2 + done, total)
+
+        fake = self.translate(
+            images, direction, memory=memory, dtype=dtype, on_progress=on_way_there
+        )
+        rec = self.translate(fake, back, memory=memory, dtype=dtype, on_progress=on_way_back)
+        return Reconstruction(fake, rec, (rec - _to_channels(images, rec.shape[1])).abs())
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        """Write `config.json` and `model.safetensors` (called by `save_pretrained`)."""
+        from .checkpoint import save_model
+
+        settings = {"config": self.config.to_dict(), "training": self.training_info}
+        (save_directory / CONFIG_NAME).write_text(
+            json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+        )
+        save_model(self, save_directory / WEIGHTS_NAME)
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None,
+        cache_dir: str | Path | None,
+        force_download: bool,
+        local_files_only: bool,
+        token: str | bool | None,
+        **_: Any,  # noqa: ANN401 - what the base class read from config.json; we read it ourselves
+    ) -> CycleGAN:
+        """Load a folder or a Hub repository of our layout (called by `from_pretrained`)."""
+        from .checkpoint import load_model
+
+        if Path(model_id).is_dir():
+            return load_model(model_id)
+        path = hf_hub_download(
+            model_id,
+            WEIGHTS_NAME,
+            revision=revision,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        return load_model(path)
+
+
+_ARROWS: dict[Direction, str] = {"a_to_b": "A→B", "b_to_a": "B→A"}
+
+_GENERATOR_NAMES: dict[Direction, str] = {"a_to_b": "gen_ab", "b_to_a": "gen_ba"}
+
+
+def _check_arguments(images: Tensor, memory: str, dtype: torch.dtype | None) -> None:
+    if images.ndim != 4 or not images.is_floating_point():
+        raise ValueError(
+            "images must be a float tensor (B,C,H,W) in [0,1]; got "
+            f"{tuple(images.shape)} of {images.dtype}."
+        )
+    if 0 in images.shape[1:]:
+        raise ValueError(f"images must have at least one pixel; got {tuple(images.shape)}.")
+    if memory not in get_args(Memory):
+        raise ValueError(f"memory must be one of {', '.join(get_args(Memory))}; got {memory!r}.")
+    if dtype not in (None, torch.float32, torch.bfloat16, torch.float16):
+        raise ValueError(f"dtype must be float32, bfloat16 or float16; got {dtype}.")
+
+
+def _to_channels(images: Tensor, channels: int) -> Tensor:
+    """Grey (B,1,H,W) and RGB (B,3,H,W) into each other; anything else must fit already."""
+    match images.shape[1], channels:
+        case given, wanted if given == wanted:
+            return images
+        case 3, 1:
+            return (images * images.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        case 1, 3:
+            return images.expand(-1, 3, -1, -1)
+        case given, wanted:
+            raise ValueError(f"this model takes {wanted}-channel pictures; got {given} channels.")
+
+
+def _pad(images: Tensor, multiple: int, least: int) -> Tensor:
+    """Grow right and bottom to a multiple and a least size; the caller crops it away again.
+
+    Mirrors as long as there is something to mirror, then repeats the edge (a 1-pixel picture
+    has nothing to mirror).
+    """
+    height, width = images.shape[-2:]
+    down = max(-(-height // multiple) * multiple, least) - height
+    right = max(-(-width // multiple) * multiple, least) - width
+    if down == 0 and right == 0:
+        return images
+    mirrored = (0, min(right, width - 1), 0, min(down, height - 1))
+    images = F.pad(images, mirrored, mode="reflect")
+    return F.pad(images, (0, right - mirrored[1], 0, down - mirrored[3]), mode="replicate")
+
+
+@contextmanager
+def _eval_mode(network: nn.Module) -> Generator[None]:
+    """Translate without dropout, whatever mode the network is in, and leave it as found."""
+    was_training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        if was_training:
+            network.train()

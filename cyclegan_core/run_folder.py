@@ -1,0 +1,210 @@
+"""A run folder: what a training leaves on disk, and how the next session goes on from it.
+
+`run.json` (settings, data, versions, progress), `losses.csv`, `samples/step_*.jpg` (a fixed grid,
+one row per sample: a | fake_b | rec_a | b | fake_a | rec_b), `state.safetensors` (everything, for
+resuming), `model.safetensors` (ready to load), `checkpoints/model_step_*.safetensors`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from . import __version__
+from .checkpoint import atomic_write, save_model
+from .errors import CycleGANError
+from .losses import Losses
+from .pictures import write_picture
+from .trainer import StepReport, Trainer
+
+log = logging.getLogger(__name__)
+
+STATE_NAME = "state.safetensors"
+MODEL_NAME = "model.safetensors"
+_SAMPLE_SEED = 20170330
+"""Which crops of which pictures are shown: the same in every run on the same folders."""
+
+_CSV_COLUMNS = ("step", "lr", *Losses._fields)
+
+
+class RunFolder:
+    """The folder of one training; a context manager that holds its lock.
+
+    Use `on_step` as the trainer's callback (or call it from yours), and `save` when the training
+    ends, however it ends.
+    """
+
+    def __init__(self, path: str | Path, trainer: Trainer, *, num_samples: int = 4) -> None:
+        self.path = Path(path)
+        self.trainer = trainer
+        self.num_samples = num_samples
+        self._rows: list[tuple[float, ...]] = []
+        self._lock: FileLock | None = None
+        self._seconds = 0.0
+        self._saved_step = -1
+        self._since = time.monotonic()
+
+    def __enter__(self) -> RunFolder:
+        """Make the folder, lock it, and load the state that is there.
+
+        Raises:
+            CycleGANError: another training uses it, or it can't be written.
+            CheckpointError: its state doesn't fit the trainer.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(self.path / ".lock", timeout=0)
+            self._lock.acquire()
+        except Timeout:
+            raise CycleGANError(
+                f"Another training is using {self.path}; wait for it, or name another run."
+            ) from None
+        except OSError as error:
+            raise CycleGANError(
+                f"The run folder {self.path} can't be used ({error.strerror}); name another one."
+            ) from None
+        if (self.path / STATE_NAME).exists():
+            self.trainer.load_state(self.path / STATE_NAME)
+            self._saved_step = self.trainer.step
+            self._seconds = float(self._read_run().get("seconds", 0.0))
+            log.info("Going on from step %d.", self.trainer.step)
+        self._trim_losses()
+        self._since = time.monotonic()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Let go of the lock; what is not saved stays unsaved."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def on_step(self, report: StepReport) -> None:
+        """Note the losses; make samples and save when it is time."""
+        self._rows.append((report.step, report.lr, *(float(term) for term in report.losses)))
+        config = self.trainer.config
+        if report.step % config.sample_every == 0 or report.step == 1:
+            self.write_samples()
+        if report.step % config.save_every == 0:
+            self.save()
+
+    def save(self) -> None:
+        """Write state, model, losses and run.json, each atomically; nothing if already done."""
+        trainer = self.trainer
+        if trainer.step == self._saved_step or trainer.step == 0:
+            return
+        # The state first: everything else can be made again from it.
+        trainer.save_state(self.path / STATE_NAME)
+        self._saved_step = trainer.step
+        self._flush_losses()
+        model = trainer.export()
+        save_model(model, self.path / MODEL_NAME)
+        self._keep_checkpoint()
+        self._write_run()
+
+    @torch.no_grad()
+    def samples(self) -> Tensor:
+        """The grid as one picture, (3,H,W) in [0,1]; a row per sample."""
+        model, device = self.trainer.ema, self.trainer.device
+        if self.trainer.config.ema_decay == 0:
+            model = self.trainer.model
+        rows: list[Tensor] = []
+        for number in range(self.num_samples):
+            sample = self.trainer.data.sample(number, seed=_SAMPLE_SEED)
+            a, b = sample.a[None].to(device), sample.b[None].to(device)
+            there = model.reconstruct(a, "a_to_b")
+            back = model.reconstruct(b, "b_to_a")
+            row = [a, there.fake, there.rec, b, back.fake, back.rec]
+            height = max(picture.shape[2] for picture in row)
+            row = [_to_rgb(picture[0], height) for picture in row]
+            rows.append(torch.cat([picture.cpu() for picture in row], dim=2))
+        width = max(row.shape[2] for row in rows)
+        padded = [torch.nn.functional.pad(r, (0, width - r.shape[2]), value=1.0) for r in rows]
+        return torch.cat(padded, dim=1)
+
+    def write_samples(self) -> Path:
+        """Write the grid of the current step."""
+        path = self.path / "samples" / f"step_{self.trainer.step:07d}.jpg"
+        with torch.inference_mode(mode=False):
+            write_picture(path, self.samples())
+        return path
+
+    def _keep_checkpoint(self) -> None:
+        keep = self.trainer.config.keep_checkpoints
+        if keep == 0:
+            return
+        folder = self.path / "checkpoints"
+        folder.mkdir(exist_ok=True)
+        newest = folder / f"model_step_{self.trainer.step:07d}.safetensors"
+        save_model(self.trainer.export(), newest)
+        for old in sorted(folder.glob("model_step_*.safetensors"))[:-keep]:
+            old.unlink()
+
+    def _trim_losses(self) -> None:
+        """Drop rows after the state's step: a killed run wrote them for steps that are redone."""
+        path = self.path / "losses.csv"
+        rows: list[list[str]] = []
+        if path.exists():
+            with path.open(newline="", encoding="utf-8") as file:
+                rows = [row for row in csv.reader(file) if len(row) == len(_CSV_COLUMNS)][1:]
+        kept = [row for row in rows if row[0].isdigit() and int(row[0]) <= self.trainer.step]
+
+        def write(temporary: Path) -> None:
+            with temporary.open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerows([_CSV_COLUMNS, *kept])
+
+        atomic_write(path, write)
+
+    def _flush_losses(self) -> None:
+        with (self.path / "losses.csv").open("a", newline="", encoding="utf-8") as file:
+            rows = [[int(row[0]), *(f"{value:.6g}" for value in row[1:])] for row in self._rows]
+            csv.writer(file).writerows(rows)
+        self._rows.clear()
+
+    def _read_run(self) -> dict[str, Any]:
+        try:
+            return json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}  # it describes the run and decides nothing
+
+    def _write_run(self) -> None:
+        now = time.monotonic()
+        self._seconds, self._since = self._seconds + now - self._since, now
+        trainer = self.trainer
+        report = trainer.data.report()
+        run = {
+            "step": trainer.step,
+            "max_steps": trainer.config.max_steps,
+            "seconds": round(self._seconds, 1),
+            "device": str(trainer.device),
+            "config": trainer.config.to_dict(),
+            "data": {
+                "digest": trainer.data.digest,
+                "a": str(report.a),
+                "b": str(report.b),
+                "warnings": list(report.warnings),
+            },
+            "versions": {"cyclegan": __version__, "torch": torch.__version__},
+        }
+        text = json.dumps(run, indent=2) + "\n"
+        atomic_write(
+            self.path / "run.json", lambda temporary: temporary.write_text(text, encoding="utf-8")
+        )
+
+
+def _to_rgb(picture: Tensor, height: int) -> Tensor:
+    """(C,H,W) grey or RGB -> (3,height,W), white below."""
+    picture = picture.expand(3, -1, -1)
+    return torch.nn.functional.pad(picture, (0, 0, 0, height - picture.shape[1]), value=1.0)

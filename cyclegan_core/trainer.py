@@ -1,0 +1,376 @@
+"""The trainer: one step in the paper's order, the loop, and the state that makes resume exact."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from . import train_state
+from .batches import BatchConfig, Batches
+from .config import TrainConfig
+from .data import UnpairedFolders
+from .errors import TrainingDivergedError
+from .image_pool import ImagePool
+from .losses import Losses, gan_loss, gradient_penalty, l1
+from .model import CycleGAN
+from .networks import PatchDiscriminator, PixelDiscriminator, at_least_float32, init_weights
+from .schedules import lr_multiplier
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What is known after a step."""
+
+    step: int
+    """Finished steps."""
+    num_steps: int
+    """Steps of the whole training."""
+    losses: Losses
+    """The step's terms."""
+    lr: float
+    """The generators' learning rate in this step."""
+
+
+OnStep = Callable[[StepReport], None]
+"""Called after each complete step; it ends the training by raising, and nothing is lost."""
+
+
+def ignore(report: StepReport) -> None:
+    """The callback of those who don't watch."""
+
+
+class Trainer:
+    """Trains a CycleGAN (Zhu et al. 2017) in the original's order of things.
+
+    Owns copies of everything: a start model is never changed. After each step it can be saved,
+    and a trainer that loads the state goes on bit for bit (on the CPU). Under `torch.distributed`
+    it averages gradients over the ranks, so R ranks with batch B are one rank with batch R × B,
+    except that each rank keeps its own image pools.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        data: UnpairedFolders,
+        *,
+        device: str | torch.device = "cpu",
+        model: CycleGAN | None = None,
+    ) -> None:
+        """Fresh networks drawn from `config.seed`, or copies of `model`'s generators.
+
+        Args:
+            config: the settings; with `model`, its architecture replaces `config.model`.
+            data: the two folders.
+            device: where to train.
+            model: a model to start from (fine-tuning); a direction it lacks starts fresh.
+        """
+        self.config = replace(config, model=model.config) if model else config
+        self.data = data
+        self.device = torch.device(device)
+        self.step = 0
+        self.position = 0
+        """Samples taken so far, over all ranks."""
+        self.history: list[Tensor] = []
+        """The eight terms of every step, (8,) float32 each."""
+        self.rank, self.world_size = _rank_and_world_size()
+        self.pool_rng = random.Random(f"{config.seed} pools {self.rank}")
+        self.pool_a = ImagePool(config.pool_size, self.pool_rng)
+        self.pool_b = ImagePool(config.pool_size, self.pool_rng)
+        # A host may hold us in inference mode, where weights that can be trained can't be made.
+        with torch.inference_mode(mode=False), _seeded(config.seed, self.device):
+            self.model = CycleGAN(self.config.model)
+            self.disc_a = self._new_discriminator(self.config.model.channels_a)
+            self.disc_b = self._new_discriminator(self.config.model.channels_b)
+            if model is not None:
+                _copy_weights(model, self.model)
+            self.ema = CycleGAN(self.config.model)
+            _copy_weights(self.model, self.ema)
+            for network in (self.model, self.ema, self.disc_a, self.disc_b):
+                network.to(self.device)
+            self.ema.eval().requires_grad_(requires_grad=False)
+            self.opt_gen = self._new_optimizer([self.model], config.lr)
+            lr_disc = config.lr if config.lr_discriminator is None else config.lr_discriminator
+            self.opt_disc = self._new_optimizer([self.disc_b, self.disc_a], lr_disc)
+
+    def _new_discriminator(self, channels: int) -> nn.Module:
+        config = self.config
+        network = (
+            PatchDiscriminator(
+                channels, base_channels=config.disc_channels, num_layers=config.disc_layers
+            )
+            if config.discriminator == "patch"
+            else PixelDiscriminator(channels, base_channels=config.disc_channels)
+        )
+        init_weights(network)
+        return network
+
+    def _new_optimizer(self, networks: Iterable[nn.Module], lr: float) -> torch.optim.Adam:
+        parameters = [p for network in networks for p in network.parameters()]
+        betas = (self.config.beta1, self.config.beta2)
+        return torch.optim.Adam(parameters, lr=lr, betas=betas)
+
+    def train_step(self, real_a: Tensor, real_b: Tensor) -> Losses:
+        """One step on a batch, in the paper's order.
+
+        Args:
+            real_a: (B,C,H,W) float in [0,1], H and W multiples of `size_multiple`.
+            real_b: the same of domain B.
+
+        Raises:
+            TrainingDivergedError: a term is not finite; no weight was changed.
+        """
+        self.model.train()
+        with torch.inference_mode(mode=False), torch.enable_grad(), self._step_rng() as rng:
+            real_a = real_a.to(self.device, copy=True) * 2 - 1
+            real_b = real_b.to(self.device, copy=True) * 2 - 1
+            fake_a, fake_b, terms = self._generator_terms(real_a, real_b)
+            self._check_finite(terms)
+            self.opt_gen.zero_grad()
+            torch.stack(list(terms.values())).sum().backward()
+
+            # The discriminators see fakes made before the generators move.
+            self._freeze_discriminators(frozen=False)
+            self.opt_disc.zero_grad()
+            if self.config.lambda_gan > 0:
+                for domain, real, fake in (("b", real_b, fake_b), ("a", real_a, fake_a)):
+                    term = self._discriminator_term(domain, real, fake, rng)
+                    terms[f"disc_{domain}"] = term
+                    self._check_finite({f"disc_{domain}": term})
+                    term.backward()
+            self._move_weights()
+        zero = torch.zeros((), device=self.device)
+        losses = Losses(*(terms.get(name, zero).detach() for name in Losses._fields))
+        self.history.append(torch.stack(losses).cpu())
+        self.step += 1
+        return losses
+
+    def _generator_terms(
+        self, real_a: Tensor, real_b: Tensor
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """The fakes, and the terms of the generators' objective that the settings ask for."""
+        config, terms = self.config, {}
+        self._freeze_discriminators(frozen=True)
+        with self._autocast():
+            fake_b = self._generate("gen_ab", real_a)
+            fake_a = self._generate("gen_ba", real_b)
+            if config.lambda_a > 0 and config.cycle in ("both", "forward"):  # eq. 2
+                terms["cycle_a"] = config.lambda_a * l1(self._generate("gen_ba", fake_b), real_a)
+            if config.lambda_b > 0 and config.cycle in ("both", "backward"):
+                terms["cycle_b"] = config.lambda_b * l1(self._generate("gen_ab", fake_a), real_b)
+            if config.lambda_identity > 0:  # section 5.2
+                idt_b = self._generate("gen_ab", real_b)
+                terms["identity_b"] = config.lambda_b * config.lambda_identity * l1(idt_b, real_b)
+                idt_a = self._generate("gen_ba", real_a)
+                terms["identity_a"] = config.lambda_a * config.lambda_identity * l1(idt_a, real_a)
+            if config.lambda_gan > 0:  # eq. 1
+                for name, disc, fake in (
+                    ("gan_ab", self.disc_b, fake_b),
+                    ("gan_ba", self.disc_a, fake_a),
+                ):
+                    verdict = gan_loss(disc(fake), is_real=True, mode=config.gan_mode)
+                    terms[name] = config.lambda_gan * verdict
+        return fake_a, fake_b, terms
+
+    def _discriminator_term(
+        self, domain: str, real: Tensor, fake: Tensor, rng: torch.Generator
+    ) -> Tensor:
+        """Half the sum of one discriminator's losses on real and on pooled generated pictures."""
+        disc, pool = getattr(self, f"disc_{domain}"), getattr(self, f"pool_{domain}")
+        mode = self.config.gan_mode
+        fake = pool.query(at_least_float32(fake))
+        with self._autocast():
+            term = gan_loss(disc(real), is_real=True, mode=mode)
+            term = term + gan_loss(disc(fake), is_real=False, mode=mode)
+        if mode == "wgangp":
+            alpha = torch.rand(len(real), 1, 1, 1, generator=rng).to(real)
+            term = term + self.config.lambda_penalty * gradient_penalty(disc, real, fake, alpha)
+        return 0.5 * term
+
+    def _move_weights(self) -> None:
+        """Average the gradients over the ranks, clip, step both optimisers, follow with the EMA."""
+        multiplier = lr_multiplier(self.config, self.step, self._steps_per_epoch())
+        lr_disc = self.config.lr_discriminator
+        for optimizer, lr in (
+            (self.opt_gen, self.config.lr),
+            (self.opt_disc, self.config.lr if lr_disc is None else lr_disc),
+        ):
+            group = optimizer.param_groups[0]
+            group["lr"] = lr * multiplier
+            _average_gradients(group["params"], self.world_size)
+            if self.config.grad_clip is not None:
+                nn.utils.clip_grad_norm_(group["params"], self.config.grad_clip)
+            optimizer.step()
+        if self.config.ema_decay > 0:
+            # Early on the average must not be dominated by the fresh weights.
+            decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
+            for average, weights in zip(_tensors(self.ema), _tensors(self.model), strict=True):
+                if average.is_floating_point():
+                    average.lerp_(weights, 1 - decay)
+                else:
+                    average.copy_(weights)
+
+    def run(self, *, on_step: OnStep = ignore) -> CycleGAN:
+        """Train until `max_steps`, or until `max_minutes` of this run have gone by.
+
+        Whatever `on_step` raises ends the training after a complete step and comes out here.
+
+        Returns:
+            The trained model, see `export`.
+
+        Raises:
+            TrainingDivergedError: a term is not finite; names the step, the term, the pictures.
+            DatasetError: a picture was lost.
+        """
+        settings = BatchConfig(
+            batch_size=self.config.batch_size,
+            seed=self.config.seed,
+            position=self.position,
+            rank=self.rank,
+            world_size=self.world_size,
+            pin_memory=self.device.type == "cuda",
+        )
+        started = time.monotonic()
+        with torch.inference_mode(mode=False), Batches(self.data, settings) as batches:
+            while self.step < self.config.max_steps and not self._is_time_over(started):
+                batch = next(batches)
+                try:
+                    losses = self.train_step(batch.real_a, batch.real_b)
+                except TrainingDivergedError as error:
+                    names = ", ".join(path.name for path in (*batch.paths_a, *batch.paths_b))
+                    raise TrainingDivergedError(f"{error} The batch was {names}.") from None
+                self.position = batches.position
+                lr = self.opt_gen.param_groups[0]["lr"]
+                on_step(StepReport(self.step, self.config.max_steps, losses, lr))
+        return self.export()
+
+    def export(self) -> CycleGAN:
+        """A copy on the CPU in eval mode: the averaged generators, or the last without EMA."""
+        with torch.inference_mode(mode=False):
+            model = CycleGAN(self.config.model)
+            _copy_weights(self.ema if self.config.ema_decay > 0 else self.model, model)
+            model.training_info = {
+                "steps": self.step,
+                "seed": self.config.seed,
+                "data": self.data.digest,
+                "torch": torch.__version__,
+            }
+        return model.eval()
+
+    def save_state(self, path: str | Path) -> None:
+        """Write everything that the training consists of as one file, atomically."""
+        train_state.save(self, Path(path))
+
+    def load_state(self, path: str | Path) -> None:
+        """Go on where `save_state` was called.
+
+        Settings that may change (learning rates, weights of terms, lengths, intervals) are those
+        of this trainer, and each change is logged.
+
+        Raises:
+            CheckpointError: the file is not such a state, is damaged, or was made with other
+                networks, pools or seed.
+        """
+        with torch.inference_mode(mode=False):
+            train_state.load(self, Path(path))
+
+    def _generate(self, name: str, images: Tensor) -> Tensor:
+        """Pictures in [-1,1] through a generator, whose input may want another range."""
+        low, high = self.config.model.value_range
+        if (low, high) != (-1.0, 1.0):
+            images = (images + 1) * ((high - low) / 2) + low
+        return getattr(self.model, name)(images)
+
+    def _freeze_discriminators(self, *, frozen: bool) -> None:
+        for disc in (self.disc_a, self.disc_b):
+            disc.requires_grad_(requires_grad=not frozen)
+
+    def _autocast(self) -> torch.autocast:
+        enabled = self.config.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+
+    @contextmanager
+    def _step_rng(self) -> Generator[torch.Generator]:
+        """Random numbers that depend on seed, step and rank alone, so they need not be saved."""
+        seed = random.Random(f"{self.config.seed} step {self.step} {self.rank}").getrandbits(63)
+        rng = torch.Generator().manual_seed(seed)
+        if not self.config.model.dropout:
+            yield rng
+            return
+        with _seeded(seed, self.device):
+            yield rng
+
+    def _check_finite(self, terms: dict[str, Tensor]) -> None:
+        if torch.isfinite(torch.stack([term.detach() for term in terms.values()])).all():
+            return
+        name = next(name for name, term in terms.items() if not torch.isfinite(term))
+        raise TrainingDivergedError(
+            f"Step {self.step + 1}: {name} is {float(terms[name].detach())}, so the weights were "
+            "left as they were; lower the learning rate, or remove flat or damaged pictures."
+        )
+
+    def _steps_per_epoch(self) -> int:
+        return max(1, len(self.data) // (self.config.batch_size * self.world_size))
+
+    def _is_time_over(self, started: float) -> bool:
+        """All ranks must agree, so rank 0's clock decides."""
+        if self.config.max_minutes is None:
+            return False
+        over = time.monotonic() - started >= 60 * self.config.max_minutes
+        if self.world_size == 1:
+            return over
+        flag = torch.tensor(float(over), device=self.device)
+        dist.broadcast(flag, src=0)
+        return bool(flag)
+
+
+def _rank_and_world_size() -> tuple[int, int]:
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
+def _average_gradients(parameters: list[nn.Parameter], world_size: int) -> None:
+    if world_size == 1:
+        return
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if not gradients:
+        return
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    flat /= world_size
+    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+def _tensors(model: nn.Module) -> list[Tensor]:
+    return list(model.state_dict().values())
+
+
+@torch.no_grad()
+def _copy_weights(source: CycleGAN, target: CycleGAN) -> None:
+    """Copy every generator that `source` has; what it lacks stays as it is and is named."""
+    for direction in target.directions:
+        if direction in source.directions:
+            target.generator(direction).load_state_dict(source.generator(direction).state_dict())
+        else:
+            log.warning("The start model has no %s generator; that one starts fresh.", direction)
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Generator[None]:
+    """Torch's own random numbers from `seed`, put back afterwards: the host's stay untouched."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield

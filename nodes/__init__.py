@@ -1,0 +1,25 @@
+"""The ComfyUI nodes: schemas, conversion and the loan of the GPU; all work is done in the core."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from . import host
+from .load import LoadCycleGAN
+from .reconstruct import ReconstructCycleGAN
+from .save import SaveCycleGAN
+from .translate import TranslateCycleGAN
+
+
+class CycleGANExtension(ComfyExtension):
+    """The list of node classes; their order is the order of the menu."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """All nodes of this pack."""
+        return [LoadCycleGAN, TranslateCycleGAN, ReconstructCycleGAN, SaveCycleGAN]
+
+
+async def comfy_entrypoint() -> CycleGANExtension:
+    """What ComfyUI calls once at start-up."""
+    host.register_model_folder()
+    return CycleGANExtension()

@@ -1,0 +1,169 @@
+"""Everything that is ComfyUI's: picture layout, folders, the GPU, progress and cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import comfy.model_management as mm
+import comfy.model_patcher
+import comfy.utils
+import folder_paths
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..cyclegan_core import CycleGAN, Direction
+
+CycleGANType = io.Custom("CYCLEGAN")
+"""The socket; on its wire travels a `CycleGAN`, shared and cached: no node may change it."""
+
+T = TypeVar("T")
+
+CATEGORY = "CycleGAN"
+MODEL_FOLDER = "cyclegan"
+MODEL_EXTENSIONS = frozenset([".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar"])
+BUNDLED_DIR = Path(__file__).parent.parent / "weights"
+
+DIRECTIONS: dict[str, Direction] = {"A→B": "a_to_b", "B→A": "b_to_a"}
+"""Widget labels and what they mean."""
+
+PRECISIONS: dict[str, torch.dtype | None] = {
+    "auto": None,
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+
+_WORKING_BYTES_PER_PIXEL = 900
+"""What a whole pass keeps alive at 64 base channels in float32, measured."""
+
+
+def register_model_folder() -> None:
+    """Make models/cyclegan known to the host, then the bundled weights.
+
+    Paths of `extra_model_paths.yaml`, registered before, stay. The host lists every file of a
+    folder without extensions, hence ours are set.
+    """
+    own = Path(folder_paths.models_dir) / MODEL_FOLDER
+    own.mkdir(parents=True, exist_ok=True)
+    for folder in (own, BUNDLED_DIR):
+        folder_paths.add_model_folder_path(MODEL_FOLDER, str(folder))
+    paths, extensions = folder_paths.folder_names_and_paths[MODEL_FOLDER]
+    folder_paths.folder_names_and_paths[MODEL_FOLDER] = (
+        paths,
+        {*extensions, *MODEL_EXTENSIONS},
+    )
+
+
+def model_names() -> list[str]:
+    """What the user can choose in a loader, as listed by the host."""
+    return folder_paths.get_filename_list(MODEL_FOLDER)
+
+
+def model_path(name: str) -> Path | None:
+    """The file behind a name of `model_names`, or None."""
+    full = folder_paths.get_full_path(MODEL_FOLDER, name)
+    return Path(full) if full else None
+
+
+def save_dir() -> Path:
+    """Where models of the user's own are written."""
+    return Path(folder_paths.models_dir) / MODEL_FOLDER
+
+
+def chosen(table: Mapping[str, T], widget: str, label: str) -> T:
+    """What a combo's label means. Hosts up to 0.3.75 don't check the choices of V3 nodes."""
+    if label not in table:
+        raise ValueError(f"{widget} must be one of {', '.join(table)}; got {label!r}.")
+    return table[label]
+
+
+def to_bchw(image: Tensor) -> tuple[Tensor, Tensor | None]:
+    """IMAGE (B,H,W,C) of any float type -> (B,C,H,W) float32 in [0,1], alpha (B,1,H,W) or None."""
+    pixels = image.movedim(-1, 1).float().clamp(0, 1)
+    if pixels.shape[1] in (2, 4):
+        return pixels[:, :-1], pixels[:, -1:]
+    return pixels, None
+
+
+def to_bhwc(pixels: Tensor, alpha: Tensor | None = None) -> Tensor:
+    """(B,C,H,W) in [0,1], grey or RGB -> IMAGE with RGB or RGBA where and how the host keeps it."""
+    if pixels.shape[1] == 1:
+        pixels = pixels.expand(-1, 3, -1, -1)
+    if alpha is not None:
+        pixels = torch.cat([pixels, alpha.to(pixels)], dim=1)
+    image = pixels.movedim(1, -1).contiguous().to(mm.intermediate_device())
+    intermediate_dtype = getattr(mm, "intermediate_dtype", None)  # newer hosts
+    return image.to(intermediate_dtype()) if intermediate_dtype else image
+
+
+def mask_to_b1hw(mask: Tensor, like: Tensor) -> Tensor:
+    """MASK (B,H,W) or (H,W) of any size -> (1 or B,1,H,W) with the size and device of `like`."""
+    mask = mask.reshape(-1, 1, *mask.shape[-2:]).to(like).clamp(0, 1)
+    if mask.shape[0] not in (1, like.shape[0]):
+        raise ValueError(
+            f"The mask has {mask.shape[0]} frames and the image {like.shape[0]}; connect one mask "
+            "for all frames, or one per frame."
+        )
+    if mask.shape[-2:] == like.shape[-2:]:
+        return mask
+    return torch.nn.functional.interpolate(mask, like.shape[-2:], mode="bilinear")
+
+
+def choose_dtype(precision: str) -> torch.dtype:
+    """The widget's value as a dtype; "auto" is what the host thinks the device is good at."""
+    dtype = chosen(PRECISIONS, "precision", precision)
+    if dtype is not None:
+        return dtype
+    device = mm.get_torch_device()
+    if mm.should_use_bf16(device):
+        return torch.bfloat16
+    return torch.float16 if mm.should_use_fp16(device) else torch.float32
+
+
+@contextmanager
+def lease(model: CycleGAN, image: Tensor) -> Generator[CycleGAN]:
+    """Borrow the host's GPU for a model while pictures like `image` (B,H,W,C) go through it.
+
+    The host's memory manager loads the weights, evicting others if it must, and from then on
+    counts them as its own and may evict them between runs. Where it left them on another device
+    (some hosts do so with plain modules), they are moved for the loan and moved back at its end.
+    """
+    device = mm.get_torch_device()
+    pixels = image.shape[1] * image.shape[2]
+    working = pixels * _WORKING_BYTES_PER_PIXEL * model.config.base_channels // 64
+    # Weights moved in inference mode could never be trained afterwards.
+    with torch.inference_mode(mode=False):
+        mm.load_models_gpu([_patcher(model)], memory_required=working)
+        found_on = next(model.parameters()).device
+        try:
+            model.to(device)
+            yield model
+        finally:
+            if found_on != next(model.parameters()).device:
+                model.to(found_on)
+
+
+def _patcher(model: CycleGAN) -> comfy.model_patcher.ModelPatcher:
+    """The host's view of a model. It lives on the model, so that both go at the same time."""
+    patcher = model.__dict__.get("host_patcher")
+    if patcher is None:
+        patcher = comfy.model_patcher.ModelPatcher(
+            model, mm.get_torch_device(), mm.unet_offload_device()
+        )
+        model.__dict__["host_patcher"] = patcher
+    return patcher
+
+
+def progress(total: int) -> Callable[[int, int], None]:
+    """A callback for the core that moves the node's bar, and raises when the user cancels."""
+    bar = comfy.utils.ProgressBar(total)
+
+    def on_progress(done: int, total: int) -> None:
+        mm.throw_exception_if_processing_interrupted()
+        bar.update_absolute(done, total)
+
+    return on_progress

@@ -1,0 +1,142 @@
+"""Load CycleGAN: a weight file of any known layout becomes a model on a wire."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from comfy_api.latest import io
+
+from ..cyclegan_core import CycleGAN, Direction, inspect_checkpoint, load_model
+from . import host
+
+NONE = "none"
+
+
+class LoadCycleGAN(io.ComfyNode):
+    """A file of models/cyclegan, or a bundled one."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Re-run whenever the page asks for the nodes, so the R key finds new files."""
+        names = host.model_names()
+        return io.Schema(
+            node_id="CycleGAN_Load",
+            display_name="Load CycleGAN",
+            category=host.CATEGORY,
+            description=(
+                "Loads a CycleGAN from models/cyclegan. Recognises our own files and those of the "
+                "original implementation and its many descendants by their contents, so any "
+                ".safetensors, .pth or .pt generator can be dropped into the folder."
+            ),
+            inputs=[
+                io.Combo.Input(
+                    "model_name",
+                    options=names,
+                    tooltip="A weight file in models/cyclegan (press R after adding one), or a "
+                    "bundled model.",
+                ),
+                io.Combo.Input(
+                    "direction",
+                    options=list(host.DIRECTIONS),
+                    default="A→B",
+                    tooltip="Which way a file with a single generator translates. Files that "
+                    "say so themselves, and files with both generators, ignore it.",
+                ),
+                io.Combo.Input(
+                    "model_name_b_to_a",
+                    options=[NONE, *names],
+                    default=NONE,
+                    optional=True,
+                    tooltip="A second file with the generator for the way back, for models "
+                    "that come as two files. Needed for Cycle Reconstruct.",
+                ),
+            ],
+            outputs=[
+                host.CycleGANType.Output(
+                    display_name="CYCLEGAN", tooltip="The model, for Translate and Reconstruct."
+                ),
+                io.String.Output(
+                    display_name="info", tooltip="What the file holds: layout, network, directions."
+                ),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, model_name: str, model_name_b_to_a: str = NONE) -> bool | str:
+        """Say what to do about a missing file, before anything runs.
+
+        Naming an input here takes its validation from the host, so only these two are named.
+        """
+        missing = [
+            name
+            for name in (model_name, model_name_b_to_a)
+            if name != NONE and host.model_path(name) is None
+        ]
+        return _not_found(missing[0]) if missing else True
+
+    @classmethod
+    def fingerprint_inputs(
+        cls, model_name: str, model_name_b_to_a: str = NONE, **_: object
+    ) -> tuple[str, str]:
+        """A replaced file is another model. Strings, because the host stores this as JSON."""
+        return str(_stamp(model_name)), str(_stamp(model_name_b_to_a))
+
+    @classmethod
+    def execute(
+        cls, model_name: str, direction: str = "A→B", model_name_b_to_a: str = NONE
+    ) -> io.NodeOutput:
+        """Load, or take the model that is loaded already."""
+        stamp, stamp_back = _stamp(model_name), _stamp(model_name_b_to_a)
+        if stamp is None:
+            raise FileNotFoundError(_not_found(model_name))
+        if stamp_back is None and model_name_b_to_a != NONE:
+            raise FileNotFoundError(_not_found(model_name_b_to_a))
+        way = host.chosen(host.DIRECTIONS, "direction", direction)
+        model = _load(stamp, way, stamp_back)
+        return io.NodeOutput(model, _describe(stamp[0], model))
+
+
+Stamp = tuple[Path, int, int]
+"""A file as it is now: path, modification time in nanoseconds, size in bytes."""
+
+
+def _stamp(name: str) -> Stamp | None:
+    path = None if name == NONE else host.model_path(name)
+    if path is None:
+        return None
+    stat = path.stat()
+    return path, stat.st_mtime_ns, stat.st_size
+
+
+@lru_cache(maxsize=4)
+def _load(stamp: Stamp, direction: Direction, stamp_back: Stamp | None) -> CycleGAN:
+    """The cache holds the last few models; a changed file has another stamp."""
+    return load_model(
+        stamp[0], direction=direction, path_b_to_a=stamp_back[0] if stamp_back else None
+    )
+
+
+def _not_found(name: str) -> str:
+    return (
+        f"There is no model '{name}' in models/cyclegan; put the file there and press R, or choose "
+        "another one."
+    )
+
+
+def _describe(path: Path, model: CycleGAN) -> str:
+    config = model.config
+    ways = ", ".join("{} → {}".format(*config.domains(way)) for way in model.directions)
+    network = (
+        f"resnet, {config.num_blocks} blocks"
+        if config.generator == "resnet"
+        else f"U-Net, {config.num_downs} levels"
+    )
+    norm = f"{'affine ' if config.norm_affine else ''}{config.norm} norm"
+    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    return (
+        f"{path.name} ({inspect_checkpoint(path).layout} layout)\n"
+        f"translates {ways}\n"
+        f"{network}, {config.base_channels} channels, {norm}, {millions:.1f} M parameters\n"
+        f"trained at {config.image_size} pixels"
+    )

@@ -1,0 +1,115 @@
+"""Translate (CycleGAN): pictures from one domain to the other."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..cyclegan_core import CycleGAN
+from ..cyclegan_core.model import Memory
+from . import host
+
+
+class TranslateCycleGAN(io.ComfyNode):
+    """IMAGE in, IMAGE of the same size out."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Inputs and outputs."""
+        return io.Schema(
+            node_id="CycleGAN_Translate",
+            display_name="Translate (CycleGAN)",
+            category=host.CATEGORY,
+            description=(
+                "Translates pictures from one domain to the other. Any size from 1×1 up comes out "
+                "at its own size; transparency is kept; a batch goes through picture by picture."
+            ),
+            inputs=[
+                host.CycleGANType.Input("model", tooltip="From Load CycleGAN."),
+                io.Image.Input("image", tooltip="Pictures of the source domain, RGB or RGBA."),
+                direction_input(),
+                memory_input(),
+                precision_input(),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Blends the translation over the original: 0 is the original, "
+                    "1 the translation.",
+                ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="Where to translate: white is translated, black stays. One for all "
+                    "frames or one per frame; any size.",
+                ),
+            ],
+            outputs=[io.Image.Output(tooltip="The pictures in the other domain's style.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: CycleGAN,
+        image: Tensor,
+        direction: str,
+        memory: str = "auto",
+        precision: str = "auto",
+        strength: float = 1.0,
+        mask: Tensor | None = None,
+    ) -> io.NodeOutput:
+        """Convert, translate, blend, convert back."""
+        way = host.chosen(host.DIRECTIONS, "direction", direction)
+        model.generator(way)  # says which way there is, also when nothing needs to be translated
+        if strength == 0:
+            return io.NodeOutput(image)
+        pixels, alpha = host.to_bchw(image)
+        with host.lease(model, image):
+            result = model.translate(
+                pixels,
+                way,
+                memory=cast(Memory, memory),
+                dtype=host.choose_dtype(precision),
+                on_progress=host.progress(len(pixels)),
+            )
+        amount = strength if mask is None else strength * host.mask_to_b1hw(mask, pixels)
+        if mask is not None or strength < 1:
+            result = pixels.lerp(result, amount)
+        return io.NodeOutput(host.to_bhwc(result, alpha))
+
+
+def direction_input() -> io.Combo.Input:
+    """The widget for the direction, the same on every node."""
+    return io.Combo.Input(
+        "direction",
+        options=list(host.DIRECTIONS),
+        default="A→B",
+        tooltip="A→B: from the model's first domain to its second (see Load CycleGAN's info). "
+        "B→A: the way back, if the model has it.",
+    )
+
+
+def memory_input() -> io.Combo.Input:
+    """The widget for the memory strategy."""
+    return io.Combo.Input(
+        "memory",
+        options=["auto", "whole"],
+        default="auto",
+        tooltip="How a picture goes through the network. auto: chosen for you. whole: in one "
+        "pass (about 900 bytes of memory per pixel).",
+    )
+
+
+def precision_input() -> io.Combo.Input:
+    """The widget for the number format of the convolutions."""
+    return io.Combo.Input(
+        "precision",
+        options=list(host.PRECISIONS),
+        default="auto",
+        tooltip="auto: what your GPU is fast at (fp32 on a CPU). fp32: exact. bf16 / fp16: "
+        "faster and smaller; a result that overflows is done again in fp32.",
+    )

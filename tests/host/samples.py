@@ -1,0 +1,66 @@
+"""Small models, pictures as tensors, and what the tests measure on results."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+import cyclegan_core
+
+from .comfyui import Host
+
+ONE_LEVEL = 1.01
+"""SaveImage cuts off what is behind the 8-bit level; the hundredth is float rounding."""
+
+
+def write_models(models_dir: Path) -> None:
+    """Write the model files that tests name: one model in several shapes, and two wrong files."""
+    model = random_model(seed=1)
+    cyclegan_core.save_model(model, models_dir / "both.safetensors")
+    torch.save(model.generator("a_to_b").state_dict(), models_dir / "forward.pth")
+    torch.save(model.generator("b_to_a").state_dict(), models_dir / "backward.pth")
+    (models_dir / "damaged.safetensors").write_bytes(b"these are no weights")
+    (models_dir / "notes.txt").write_text("not a model", encoding="utf-8")
+
+
+def random_model(*, seed: int) -> cyclegan_core.CycleGAN:
+    """A small CycleGAN with random weights: 4 base channels, 1 residual block."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        config = cyclegan_core.ModelConfig(base_channels=4, num_blocks=1)
+        return cyclegan_core.CycleGAN(config).eval()
+
+
+def save_random_model(path: Path, *, seed: int) -> None:
+    """Write a small CycleGAN with random weights."""
+    cyclegan_core.save_model(random_model(seed=seed), path)
+
+
+def copy_model(host: Host, source: str, name: str) -> Path:
+    """Copy a model file of the host to another name; return its path."""
+    return Path(shutil.copy(host.models_dir / source, host.models_dir / name))
+
+
+def to_tensor(image: Image.Image) -> torch.Tensor:
+    """A picture as the library takes it, (1,C,H,W) in [0,1]."""
+    return torch.from_numpy(np.array(image)).float().div(255).movedim(-1, 0)[None]
+
+
+def level_difference(image: Image.Image, expected: torch.Tensor) -> float:
+    """Greatest difference of a saved picture from (1,C,H,W) in [0,1], in 8-bit levels."""
+    return float((to_tensor(image) - expected).abs().max() * 255)
+
+
+def assert_one_sentence(message: str) -> None:
+    """A person can read it: one line, one full stop at its end, no Python in it."""
+    text = message.strip()
+    assert "\n" not in text, text
+    assert 20 <= len(text) <= 300, text
+    assert text.endswith("."), text
+    assert len(re.findall(r"[.!?](?=\s+[A-Z])", text)) == 0, f"more than one sentence: {text}"
+    assert not re.search(r"Traceback|File \"|Error:|Exception|0x[0-9a-f]{6}", text), text

@@ -1,0 +1,104 @@
+"""What the host tells a client about the nodes: the page draws them from this alone."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from .client import Client
+from .comfyui import PACK_NAME, Host
+from .graphs import A_TO_B, B_TO_A
+
+NODES = {
+    "CycleGAN_Load": (["model_name", "direction", "model_name_b_to_a"], ["CYCLEGAN", "STRING"]),
+    "CycleGAN_Translate": (
+        ["model", "image", "direction", "memory", "precision", "strength", "mask"],
+        ["IMAGE"],
+    ),
+    "CycleGAN_Reconstruct": (
+        ["model", "image", "direction"],
+        ["IMAGE", "IMAGE", "IMAGE", "FLOAT"],
+    ),
+    "CycleGAN_Save": (["model", "name", "precision", "overwrite"], ["STRING"]),
+}
+"""Node id → inputs in order of the page, types of the outputs."""
+
+
+@pytest.fixture(scope="module")
+def info(client: Client) -> dict[str, Any]:
+    return client.object_info()
+
+
+def inputs_of(schema: dict[str, Any]) -> dict[str, list[Any]]:
+    """Input name → [type or choices, options], required ones first."""
+    return {**schema["input"].get("required", {}), **schema["input"].get("optional", {})}
+
+
+def choices_of(schema: dict[str, Any], name: str) -> list[str]:
+    """Choices of a combo input, which hosts write in two ways."""
+    kind, *options = inputs_of(schema)[name]
+    return options[0]["options"] if kind == "COMBO" else kind
+
+
+def test_pack_offers_the_nodes_listed_here_and_no_other(info: dict[str, Any]) -> None:
+    ours = {name for name, schema in info.items() if PACK_NAME in schema["python_module"]}
+    assert ours == set(NODES)
+
+
+@pytest.mark.parametrize("node_id", NODES)
+def test_inputs_and_outputs_are_the_contract(info: dict[str, Any], node_id: str) -> None:
+    inputs, outputs = NODES[node_id]
+    assert list(inputs_of(info[node_id])) == inputs
+    assert info[node_id]["output"] == outputs
+
+
+@pytest.mark.parametrize("node_id", NODES)
+def test_node_explains_itself(info: dict[str, Any], node_id: str) -> None:
+    schema = info[node_id]
+    assert len(schema["description"]) > 20
+    assert schema["display_name"] != node_id
+    assert schema["category"] == "CycleGAN"
+    silent = [name for name, (_, *opts) in inputs_of(schema).items() if not opts[0].get("tooltip")]
+    assert silent == [], "inputs without a tooltip"
+
+
+@pytest.mark.parametrize("node_id", NODES)
+def test_outputs_are_named_and_explained(info: dict[str, Any], node_id: str) -> None:
+    schema = info[node_id]
+    tooltips = schema.get("output_tooltips") or [""] * len(schema["output"])
+    silent = [n for n, tip in zip(schema["output_name"], tooltips, strict=True) if not tip]
+    assert silent == [], "outputs without a tooltip"
+
+
+def test_only_save_is_an_output_node(info: dict[str, Any]) -> None:
+    assert [name for name in NODES if info[name]["output_node"]] == ["CycleGAN_Save"]
+
+
+@pytest.mark.parametrize("node_id", ["CycleGAN_Load", "CycleGAN_Translate", "CycleGAN_Reconstruct"])
+def test_direction_is_chosen_by_arrow(info: dict[str, Any], node_id: str) -> None:
+    assert choices_of(info[node_id], "direction") == [A_TO_B, B_TO_A]
+
+
+def test_model_list_holds_both_folders_and_only_weight_files(info: dict[str, Any]) -> None:
+    names = choices_of(info["CycleGAN_Load"], "model_name")
+    assert {"both.safetensors", "forward.pth", "elsewhere.safetensors"} <= set(names)
+    assert "notes.txt" not in names
+
+
+def test_new_model_file_appears_without_restart(client: Client, host: Host) -> None:
+    new = host.models_dir / "fresh.safetensors"
+    new.write_bytes((host.models_dir / "both.safetensors").read_bytes())
+    try:
+        names = choices_of(client.object_info()["CycleGAN_Load"], "model_name")
+        assert new.name in names
+    finally:
+        new.unlink()
+
+
+def test_host_reports_the_import_time(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
+    found = re.search(rf"([\d.]+) seconds: .*{PACK_NAME}", host.log_text())
+    assert found, "the host's log has no import time of the pack"
+    with capsys.disabled():
+        print(f"\nThe host imported the pack in {found[1]} s.")  # noqa: T201 - to be read, no gate

@@ -1,0 +1,370 @@
+"""Generators as other projects build them, written plainly from their published structure.
+
+Each module's state dict has the keys of the project it is named after; its forward pass in eval
+mode is what a loaded file must reproduce. `SHAPES` of networks that must be refused follow below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+WIDTH = 4
+
+MakeNorm = Callable[[int], list[nn.Module]]
+
+
+def instance(channels: int) -> list[nn.Module]:
+    return [nn.InstanceNorm2d(channels)]
+
+
+def affine(channels: int) -> list[nn.Module]:
+    return [nn.InstanceNorm2d(channels, affine=True)]
+
+
+def tracked(channels: int) -> list[nn.Module]:
+    return [nn.InstanceNorm2d(channels, track_running_stats=True)]
+
+
+def batch(channels: int) -> list[nn.Module]:
+    return [nn.BatchNorm2d(channels)]
+
+
+def no_norm(channels: int) -> list[nn.Module]:
+    return [nn.Identity()]
+
+
+NORMS: dict[str, MakeNorm] = {
+    "instance": instance,
+    "affine": affine,
+    "batch": batch,
+    "none": no_norm,
+}
+
+
+class Residual(nn.Module):
+    """x + f(x), where f lies under `name`."""
+
+    def __init__(self, name: str, layers: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.name = name
+        self.add_module(name, nn.Sequential(*layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + getattr(self, self.name)(x)
+
+
+def resnet_layers(
+    *,
+    block_name: str = "conv_block",
+    norm: MakeNorm = instance,
+    bias: bool = True,
+    blocks: int = 2,
+    channels: tuple[int, int] = (3, 3),
+    dropout: bool = False,
+    padding: str = "reflect",
+    upsample: bool = False,
+    end_padding: int = 3,
+    width: int = WIDTH,
+) -> nn.Sequential:
+    """The resnet generator as one flat sequence, as nearly all projects write it."""
+
+    def block_conv() -> list[nn.Module]:
+        wide = 4 * width
+        if padding == "zero":
+            return [nn.Conv2d(wide, wide, 3, padding=1, bias=bias), *norm(wide)]
+        return [nn.ReflectionPad2d(1), nn.Conv2d(wide, wide, 3, bias=bias), *norm(wide)]
+
+    layers: list[nn.Module] = [
+        nn.ReflectionPad2d(end_padding),
+        nn.Conv2d(channels[0], width, 7, bias=bias),
+        *norm(width),
+        nn.ReLU(),
+    ]
+    for wide in (width, 2 * width):
+        layers += [nn.Conv2d(wide, 2 * wide, 3, 2, 1, bias=bias), *norm(2 * wide), nn.ReLU()]
+    for _ in range(blocks):
+        drop = [nn.Dropout(0.5)] if dropout else []
+        layers.append(Residual(block_name, [*block_conv(), nn.ReLU(), *drop, *block_conv()]))
+    for wide in (4 * width, 2 * width):
+        half = wide // 2
+        if upsample:
+            layers += [nn.Upsample(scale_factor=2), nn.Conv2d(wide, half, 3, padding=1, bias=bias)]
+        else:
+            layers.append(nn.ConvTranspose2d(wide, half, 3, 2, 1, output_padding=1, bias=bias))
+        layers += [*norm(half), nn.ReLU()]
+    layers += [nn.ReflectionPad2d(end_padding), nn.Conv2d(width, channels[1], 7), nn.Tanh()]
+    return nn.Sequential(*layers)
+
+
+class Named(nn.Module):
+    """A network under an attribute, as `self.model = nn.Sequential(...)` makes it."""
+
+    def __init__(self, name: str, network: nn.Module) -> None:
+        super().__init__()
+        self.name = name
+        self.add_module(name, network)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return getattr(self, self.name)(x)
+
+
+def upstream(norm: str = "instance", **settings) -> nn.Module:
+    """junyanz; dlwpt, aitorzip and the 2018 eriklindernoren with the default settings."""
+    bias = norm in ("instance", "affine")
+    return Named("model", resnet_layers(norm=NORMS[norm], bias=bias, **settings))
+
+
+def vintagify(**settings) -> nn.Module:
+    return Named("model", resnet_layers(block_name="block", norm=affine, **settings))
+
+
+def eriklindernoren(channels: int = 3) -> nn.Module:
+    """Since 2019, and huggan: resize + convolution; its padding is the number of channels."""
+    layers = resnet_layers(
+        block_name="block", upsample=True, channels=(channels, channels), end_padding=channels
+    )
+    return Named("model", layers)
+
+
+def lornatang() -> nn.Module:
+    return Named("main", resnet_layers(block_name="res", norm=tracked))
+
+
+def upit(**settings) -> nn.Module:
+    return resnet_layers(**settings)
+
+
+class Aladdinpersson(nn.Module):
+    """Every Conv2d pads by reflection, the strided ones too."""
+
+    def __init__(self, blocks: int = 2, width: int = WIDTH) -> None:
+        super().__init__()
+
+        def conv(inner: int, outer: int, kernel: int, stride: int = 1) -> nn.Module:
+            return nn.Conv2d(
+                inner, outer, kernel, stride, padding=kernel // 2, padding_mode="reflect"
+            )
+
+        def up(wide: int) -> nn.Module:
+            return nn.ConvTranspose2d(wide, wide // 2, 3, 2, 1, output_padding=1)
+
+        def unit(layer: nn.Module, channels: int, last: nn.Module) -> nn.Module:
+            return Named("conv", nn.Sequential(layer, nn.InstanceNorm2d(channels), last))
+
+        wide = 4 * width
+        self.initial = nn.Sequential(conv(3, width, 7), nn.InstanceNorm2d(width), nn.ReLU())
+        self.down_blocks = nn.ModuleList(
+            unit(conv(c, 2 * c, 3, 2), 2 * c, nn.ReLU()) for c in (width, 2 * width)
+        )
+        self.res_blocks = nn.Sequential(
+            *(
+                Residual("block", [unit(conv(wide, wide, 3), wide, end) for end in ends])
+                for ends in [(nn.ReLU(), nn.Identity())] * blocks
+            )
+        )
+        self.up_blocks = nn.ModuleList(unit(up(c), c // 2, nn.ReLU()) for c in (wide, wide // 2))
+        self.last = conv(width, 3, 7)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.initial(x)
+        for layer in (*self.down_blocks, self.res_blocks, *self.up_blocks):
+            x = layer(x)
+        return torch.tanh(self.last(x))
+
+
+class ConvModule(nn.Module):
+    """mmcv's unit: padding layer without keys, `conv`, a norm named by its kind, activation."""
+
+    def __init__(
+        self, conv: nn.Module, *, pad: int = 0, norm: str = "instance", end: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        channels = conv.out_channels
+        self.pad = nn.ReflectionPad2d(pad)
+        self.conv = conv
+        self.norm_name = {"instance": "in", "affine": "in", "batch": "bn", "none": "no"}[norm]
+        self.add_module(self.norm_name, NORMS[norm](channels)[0])
+        self.end = end or nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.end(getattr(self, self.norm_name)(self.conv(self.pad(x))))
+
+
+def mmgen(norm: str = "instance", *, dropout: bool = False, blocks: int = 2) -> nn.Module:
+    """One generator of mmgeneration / mmagic; it works on blue-green-red pictures."""
+    width, bias = WIDTH, norm == "instance"
+
+    def relu(conv: nn.Module, pad: int = 0) -> nn.Module:
+        return ConvModule(conv, pad=pad, norm=norm, end=nn.ReLU())
+
+    def block() -> nn.Module:
+        wide = 4 * width
+        first = relu(nn.Conv2d(wide, wide, 3, bias=bias), 1)
+        second = ConvModule(nn.Conv2d(wide, wide, 3, bias=bias), pad=1, norm=norm)
+        return Residual("block", [first, *([nn.Dropout(0.5)] if dropout else []), second])
+
+    layers = [relu(nn.Conv2d(3, width, 7, bias=bias), 3)]
+    layers += [relu(nn.Conv2d(c, 2 * c, 3, 2, 1, bias=bias)) for c in (width, 2 * width)]
+    layers += [block() for _ in range(blocks)]
+    layers += [
+        relu(nn.ConvTranspose2d(c, c // 2, 3, 2, 1, output_padding=1, bias=bias))
+        for c in (4 * width, 2 * width)
+    ]
+    layers.append(ConvModule(nn.Conv2d(width, 3, 7), pad=3, norm="none", end=nn.Tanh()))
+    return Named("model", nn.Sequential(*layers))
+
+
+def arnab39(*, dropout: bool = False, blocks: int = 2) -> nn.Module:
+    """Groups convolution, norm and ReLU, except for a block's second convolution."""
+    width, wide = WIDTH, 4 * WIDTH
+
+    def group(conv: nn.Module) -> nn.Module:
+        return nn.Sequential(conv, nn.InstanceNorm2d(conv.out_channels), nn.ReLU())
+
+    def block() -> nn.Module:
+        drop = [nn.Dropout(0.5)] if dropout else []
+        layers = [nn.ReflectionPad2d(1), group(nn.Conv2d(wide, wide, 3)), *drop]
+        layers += [nn.ReflectionPad2d(1), nn.Conv2d(wide, wide, 3), nn.InstanceNorm2d(wide)]
+        return Residual("res_block", layers)
+
+    layers = [nn.ReflectionPad2d(3), group(nn.Conv2d(3, width, 7))]
+    layers += [group(nn.Conv2d(c, 2 * c, 3, 2, 1)) for c in (width, 2 * width)]
+    layers += [block() for _ in range(blocks)]
+    layers += [
+        group(nn.ConvTranspose2d(c, c // 2, 3, 2, 1, output_padding=1)) for c in (wide, wide // 2)
+    ]
+    layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7), nn.Tanh()]
+    return Named("res_model", nn.Sequential(*layers))
+
+
+class Skip(nn.Module):
+    """One level of the original's U-Net."""
+
+    def __init__(self, layers: list[nn.Module], *, outermost: bool = False) -> None:
+        super().__init__()
+        self.model = nn.Sequential(*layers)
+        self.outermost = outermost
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x) if self.outermost else torch.cat([x, self.model(x)], 1)
+
+
+def unet(
+    norm: str = "batch",
+    *,
+    downs: int = 5,
+    channels: tuple[int, int] = (3, 3),
+    dropout: bool = False,
+    width: int = WIDTH,
+) -> nn.Module:
+    """The original's U-Net; its bias is on with instance norm only."""
+    bias, make = norm in ("instance", "affine"), NORMS[norm]
+
+    def down(inner: int, outer: int) -> nn.Module:
+        return nn.Conv2d(inner, outer, 4, 2, 1, bias=bias)
+
+    def up(inner: int, outer: int, *, bias: bool = bias) -> nn.Module:
+        return nn.ConvTranspose2d(inner, outer, 4, 2, 1, bias=bias)
+
+    wide = 8 * width
+    level = Skip([nn.LeakyReLU(0.2), down(wide, wide), nn.ReLU(), up(wide, wide), *make(wide)])
+    sizes = [(wide, wide)] * (downs - 5) + [(c * width, 2 * c * width) for c in (4, 2, 1)]
+    for number, (outer, inner) in enumerate(sizes):
+        layers = [nn.LeakyReLU(0.2), down(outer, inner), *make(inner), level]
+        layers += [nn.ReLU(), up(2 * inner, outer), *make(outer)]
+        level = Skip(layers + ([nn.Dropout(0.5)] if dropout and number < downs - 5 else []))
+    layers = [down(channels[0], width), level, nn.ReLU()]
+    layers += [up(2 * width, channels[1], bias=True), nn.Tanh()]
+    return Named("model", Skip(layers, outermost=True))
+
+
+def patch_discriminator(width: int = WIDTH) -> nn.Module:
+    layers: list[nn.Module] = [nn.Conv2d(3, width, 4, 2, 1), nn.LeakyReLU(0.2)]
+    for scale, stride in ((1, 2), (2, 2), (4, 1)):
+        inner, outer = scale * width, 2 * scale * width
+        layers += [nn.Conv2d(inner, outer, 4, stride, 1), nn.InstanceNorm2d(outer)]
+        layers.append(nn.LeakyReLU(0.2))
+    return Named("model", nn.Sequential(*layers, nn.Conv2d(8 * width, 1, 4, 1, 1)))
+
+
+@torch.no_grad()
+def scramble(network: nn.Module, seed: int = 0) -> nn.Module:
+    """Fill every parameter and statistic with its own numbers, and switch to eval mode."""
+    generator = torch.Generator().manual_seed(seed)
+    for tensor in network.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(0.1 * torch.randn(tensor.shape, generator=generator))
+    for name, buffer in network.named_buffers():
+        if name.endswith("running_var"):
+            buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
+        if name.endswith("num_batches_tracked"):
+            buffer.fill_(7)
+    for name, parameter in network.named_parameters():
+        if parameter.ndim == 1 and name.endswith("weight"):
+            parameter.add_(1.0)
+    return network.eval()
+
+
+def keys(**shapes: tuple[int, ...]) -> dict[str, Tensor]:
+    """A state dict by names and shapes; "__" stands for a dot."""
+    return {name.replace("__", "."): torch.ones(shape) for name, shape in shapes.items()}
+
+
+_CONV = (4, 4, 3, 3)
+
+# name in the refusal -> a few keys that tell the network, as in the project's own files
+STRANGERS: dict[str, dict[str, Tensor]] = {
+    "CUT or FastCUT": keys(
+        model__1__weight=(4, 3, 7, 7),
+        model__4__weight=(8, 4, 3, 3),
+        model__7__filt=(8, 1, 3, 3),
+        model__12__conv_block__1__weight=(16, 16, 3, 3),
+    ),
+    "CUT feature": keys(mlp_0__0__weight=(4, 4), mlp_0__0__bias=(4,)),
+    "CycleGAN-Turbo": keys(sd_encoder__a__lora_A__weight=(4, 4), sd_vae_enc__b__weight=(4, 4)),
+    "pix2pix-turbo": keys(state_dict_unet__conv_in__weight=_CONV),
+    "pix2pixHD": keys(
+        model__1__weight=(4, 36, 7, 7),
+        model__10__weight=(32, 16, 3, 3),
+        model__13__weight=(64, 32, 3, 3),
+        model__16__conv_block__1__weight=(64, 64, 3, 3),
+    ),
+    "AttentionGAN": {
+        **upstream().state_dict(),
+        **keys(model__15__conv_block__1__weight=_CONV, model__33__weight=(4, 4, 7, 7)),
+    },
+    "U-GAT-IT": keys(
+        DownBlock__1__weight=(4, 3, 7, 7),
+        DownBlock__10__conv_block__1__weight=(16, 16, 3, 3),
+        gap_fc__weight=(1, 4),
+        UpBlock1_1__conv1__weight=_CONV,
+    ),
+    "UVCGAN": keys(net__layer_input__0__weight=_CONV, net__unet__inner_module__re_alpha=(1,)),
+    "StarGAN": keys(main__0__weight=(4, 8, 7, 7), main__9__main__0__weight=_CONV),
+    "CartoonGAN": keys(conv01_1__weight=(4, 3, 7, 7), in01_1__scale=(4,)),
+    "AnimeGAN": keys(block_a__0__1__weight=_CONV, out_layer__0__weight=(3, 4, 1, 1)),
+    "TransformerNet": keys(
+        conv1__conv2d__weight=(4, 3, 9, 9), res1__conv1__conv2d__weight=_CONV, in1__weight=(4,)
+    ),
+    "MonetTransformer": keys(
+        encoder__0__weight=(8, 3, 4, 4),
+        res_blocks__0__1__weight=(8, 8, 3, 3),
+        res_blocks__0__5__weight=(8, 8, 3, 3),
+        decoder__0__weight=(8, 4, 4, 4),
+    ),
+    "GANs course": keys(
+        upfeature__conv__weight=(4, 3, 7, 7),
+        contract1__conv1__weight=(8, 4, 3, 3),
+        res0__conv1__weight=(16, 16, 3, 3),
+    ),
+    "GANILLA": keys(G_A__P2_1__weight=_CONV, G_A__layer1__0__conv1__weight=_CONV),
+    "UNIT or MUNIT": keys(shared_block__conv_block__1__weight=_CONV),
+    "pix2pix or DualGAN U-Net": keys(
+        down1__model__0__weight=(4, 3, 4, 4), up1__model__0__weight=(4, 4, 4, 4)
+    ),
+    "Stable Diffusion or LoRA": keys(model__diffusion_model__input_blocks__0__0__weight=_CONV),
+    "upscaling": keys(model__0__weight=_CONV, model__1__sub__0__RDB1__conv1__0__weight=_CONV),
+}
