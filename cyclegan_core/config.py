@@ -56,9 +56,13 @@ class ModelConfig:
             _check_int(name, getattr(self, name), least=1)
         _check_int("num_blocks", self.num_blocks, least=0)
         _check_int("num_downs", self.num_downs, least=5)
-        low, high = self.value_range
-        if not low < high:
-            raise ValueError(f"value_range must be (low, high) with low < high; got {low}, {high}.")
+        for name in ("norm_affine", "dropout"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be true or false; got {getattr(self, name)!r}.")
+        for name in ("domain_a", "domain_b"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"{name} must be a name; got {getattr(self, name)!r}.")
+        _check_range("value_range", self.value_range)
 
     @property
     def size_multiple(self) -> int:
@@ -94,8 +98,8 @@ class ModelConfig:
         _check_known(cls, values)
         settings = dict(values)
         if "value_range" in settings:
-            low, high = settings["value_range"]
-            settings["value_range"] = (float(low), float(high))
+            _check_range("value_range", settings["value_range"])
+            settings["value_range"] = tuple(map(float, settings["value_range"]))
         return cls(**settings)
 
 
@@ -209,6 +213,16 @@ class TrainConfig:
         if "model" in settings:
             settings["model"] = ModelConfig.from_dict(settings["model"])
         return cls(**settings)
+
+
+def _check_range(name: str, value: object) -> None:
+    if (
+        not isinstance(value, (tuple, list))
+        or len(value) != 2
+        or not all(isinstance(end, (int, float)) and math.isfinite(end) for end in value)
+        or not value[0] < value[1]
+    ):
+        raise ValueError(f"{name} must be (low, high) with low < high; got {value!r}.")
 
 
 def _check_float(name: str, value: object, *, low: float, high: float = math.inf) -> None:

@@ -99,6 +99,7 @@ def _container(path: Path, head: bytes, size: int) -> Container:
         _check_zip(path)
         return "torch zip"
     if head[:1] == b"\x80" and _LEGACY_MAGIC in head[:32]:
+        _check_protocol(path, head)
         return "torch legacy"
     header_size = int.from_bytes(head[:8], "little")
     if head[8:9] == b"{" and header_size <= _MAX_HEADER:
@@ -113,7 +114,9 @@ def _check_zip(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except (*_DAMAGE, NotImplementedError):
+            pickles = [m for m in members if m.filename.endswith("/data.pkl")]
+            start = archive.open(pickles[0]).read(2) if pickles else b""
+    except _DAMAGE:
         raise _damaged(path) from None
     names = [member.filename for member in members]
     refusal = describe_zip(names)
@@ -123,6 +126,17 @@ def _check_zip(path: Path) -> None:
         raise CheckpointError(
             f"{path.name} is a PyTorch file that was zipped again with compression; "
             "load it with torch.load and save it with torch.save."
+        )
+    _check_protocol(path, start)
+
+
+def _check_protocol(path: Path, content: bytes) -> None:
+    """Refuse pickles that torch's safe reader does not know; torch.save's default is 2."""
+    protocol = content[1] if content[:1] == b"\x80" and len(content) > 1 else 0
+    if protocol not in (2, 3):
+        raise CheckpointError(
+            f"{path.name} was saved with pickle protocol {protocol}, which can't be read without "
+            "running code; load it with torch.load and save it without `pickle_protocol`."
         )
 
 
@@ -182,11 +196,18 @@ def _read_torch(path: Path, container: Container, *, headers_only: bool) -> obje
 
 
 def _harmless_classes() -> list[Any]:
-    """What training scripts store beside the weights: options, and numpy's plain numbers."""
-    scalar = np.float64(0).__reduce__()[0]
-    dtypes = [type(np.dtype(kind)) for kind in ("f8", "f4", "i8", "i4", "?")]
-    names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
-    return [*((scalar, name) for name in names), np.dtype, *dtypes, argparse.Namespace]
+    """What training scripts store beside the weights: options, and numpy's numbers and arrays."""
+    scalar, array = np.float64(0).__reduce__()[0], np.zeros(1).__reduce__()[0]
+    functions = {"scalar": scalar, "_reconstruct": array}
+    return [
+        argparse.Namespace,
+        np.ndarray,
+        np.dtype,
+        *{type(np.dtype(code)) for code in "?bhilqBHILQefd"},
+        # numpy 2 moved them, and files of either version should be read by either.
+        *((function, f"numpy.core.multiarray.{name}") for name, function in functions.items()),
+        *((function, f"numpy._core.multiarray.{name}") for name, function in functions.items()),
+    ]
 
 
 def _flatten(path: Path, content: object) -> Iterator[tuple[str, Tensor]]:

@@ -193,7 +193,7 @@ def convert(
                 result[f"{layer.our_norm}.bias"] = get(tensors, f"{theirs}.bias")
         if bias is not None:
             result[f"{layer.ours}.bias"] = bias
-        elif norm != "batch":  # our network has a bias there, which does nothing if 0
+        elif norm == "instance":  # our network has a bias there, which does nothing if 0
             result[f"{layer.ours}.bias"] = weight.new_zeros(layer.channels(tensors)[1])
     return result, used
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
 from torch import Tensor, nn
 
 from .config import DIRECTIONS, Direction, ModelConfig
 from .errors import CycleGANError, MissingDirectionError
-from .networks import build_generator, init_weights
+from .fitting import eval_mode, half_precision, pad, to_channels
+from .model_folders import CONFIG_NAME, WEIGHTS_NAME
+from .networks import at_least_float32, build_generator, init_weights
 
 log = logging.getLogger(__name__)
 
@@ -25,14 +25,8 @@ Memory = Literal["auto", "whole"]
 OnProgress = Callable[[int, int], None]
 """Called as (pictures done, pictures in all); it cancels the work by raising."""
 
-WEIGHTS_NAME = "model.safetensors"
-CONFIG_NAME = "config.json"
-
 _CHUNK_PIXELS = 2**21
 """Pixels per pass on an accelerator: about 2 GB in float32 at 64 base channels."""
-
-_LUMA = (0.299, 0.587, 0.114)
-"""Rec. 601 weights, the ones Pillow uses for its mode "L"."""
 
 
 def ignore(done: int, total: int) -> None:
@@ -126,9 +120,9 @@ class CycleGAN(
                 model's own channel count; grey and RGB are converted into each other.
             direction: "a_to_b" or "b_to_a".
             memory: "whole" (each picture in one pass); "auto" means the same.
-            dtype: float32, bfloat16 or float16 for the convolutions; None means float32. Norm
-                statistics are float32 always, and a picture whose result is not finite is done
-                again in float32.
+            dtype: bfloat16 or float16 for the convolutions; None or float32 for the precision
+                of the weights, which `load_model` makes float32. Norm statistics are float32
+                always, and what is not finite in half precision is done again without it.
             on_progress: called after each picture.
 
         Returns:
@@ -143,35 +137,45 @@ class CycleGAN(
         _check_arguments(images, memory, dtype)
         batch, _, height, width = images.shape
         channels, result_channels = self.config.channels(direction)
-        device = next(network.parameters()).device
+        weights = next(network.parameters())
         result = images.new_empty(batch, result_channels, height, width)
-        chunk = 1 if device.type == "cpu" else max(1, _CHUNK_PIXELS // max(1, height * width))
-        with torch.no_grad(), _eval_mode(network):
+        chunk = (
+            1 if weights.device.type == "cpu" else max(1, _CHUNK_PIXELS // max(1, height * width))
+        )
+        with torch.no_grad(), eval_mode(network):
             for start in range(0, batch, chunk):
                 part = slice(start, start + chunk)
-                inputs = _to_channels(images[part].to(device, torch.float32), channels)
-                result[part] = self._translate_chunk(network, inputs, dtype or torch.float32)
+                inputs = to_channels(images[part].to(weights.device, weights.dtype), channels)
+                result[part] = self._translate_chunk(network, inputs, dtype)
                 for done in range(start + 1, min(start + chunk, batch) + 1):
                     on_progress(done, batch)
         return result
 
-    def _translate_chunk(self, network: nn.Module, images: Tensor, dtype: torch.dtype) -> Tensor:
-        """(B,C,H,W) float32 in [0,1] on the network's device -> (B,C',H,W) float32 in [0,1]."""
+    def _translate_chunk(
+        self, network: nn.Module, images: Tensor, dtype: torch.dtype | None
+    ) -> Tensor:
+        """(B,C,H,W) in [0,1], of the network's device and dtype -> (B,C',H,W) in [0,1]."""
         low, high = self.config.value_range
         height, width = images.shape[-2:]
-        padded = _pad(images * (high - low) + low, self.config.size_multiple, self.config.min_size)
-        with torch.autocast(images.device.type, dtype, enabled=dtype != torch.float32):
+        padded = pad(images * (high - low) + low, self.config.size_multiple, self.config.min_size)
+        half = dtype if dtype in (torch.bfloat16, torch.float16) else None
+        with half_precision(images.device, half):
             output: Tensor = network(padded)
-        output = output[..., :height, :width].float().add(1).div(2).clamp(0, 1)
+        output = at_least_float32(output[..., :height, :width]).add(1).div(2).clamp(0, 1)
         if torch.isfinite(output).all():
             return output
-        if dtype != torch.float32:
-            log.warning("A result in %s is not finite; translating again in float32.", dtype)
-            return self._translate_chunk(network, images, torch.float32)
-        culprit = "weights" if torch.isfinite(images).all() else "picture"
+        if half:
+            log.warning("A result in %s is not finite; translating again without it.", half)
+            return self._translate_chunk(network, images, None)
+        if torch.isfinite(images).all():
+            precision = str(images.dtype).removeprefix("torch.")
+            raise CycleGANError(
+                "The translation is not finite because the weights hold NaN or infinite values, "
+                f"or overflow {precision}; check where the model came from."
+            )
         raise CycleGANError(
-            f"The translation is not finite because the {culprit} holds NaN or infinite values "
-            f"(or overflows float32); check where the {culprit} came from."
+            "The picture holds NaN or infinite values, so it can't be translated; "
+            "check where it came from."
         )
 
     def reconstruct(
@@ -193,6 +197,7 @@ class CycleGAN(
         back: Direction = "b_to_a" if direction == "a_to_b" else "a_to_b"
         for needed in (direction, back):  # both must exist before work begins
             self.generator(needed)
+        _check_arguments(images, memory, dtype)
         total = 2 * len(images)
 
         def on_way_there(done: int, _: int) -> None:
@@ -205,7 +210,8 @@ class CycleGAN(
             images, direction, memory=memory, dtype=dtype, on_progress=on_way_there
         )
         rec = self.translate(fake, back, memory=memory, dtype=dtype, on_progress=on_way_back)
-        return Reconstruction(fake, rec, (rec - _to_channels(images, rec.shape[1])).abs())
+        error = (rec - to_channels(images.detach(), rec.shape[1])).abs()
+        return Reconstruction(fake, rec, error)
 
     def _save_pretrained(self, save_directory: Path) -> None:
         """Write `config.json` and `model.safetensors` (called by `save_pretrained`)."""
@@ -263,44 +269,3 @@ def _check_arguments(images: Tensor, memory: str, dtype: torch.dtype | None) -> 
         raise ValueError(f"memory must be one of {', '.join(get_args(Memory))}; got {memory!r}.")
     if dtype not in (None, torch.float32, torch.bfloat16, torch.float16):
         raise ValueError(f"dtype must be float32, bfloat16 or float16; got {dtype}.")
-
-
-def _to_channels(images: Tensor, channels: int) -> Tensor:
-    """Grey (B,1,H,W) and RGB (B,3,H,W) into each other; anything else must fit already."""
-    match images.shape[1], channels:
-        case given, wanted if given == wanted:
-            return images
-        case 3, 1:
-            return (images * images.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
-        case 1, 3:
-            return images.expand(-1, 3, -1, -1)
-        case given, wanted:
-            raise ValueError(f"this model takes {wanted}-channel pictures; got {given} channels.")
-
-
-def _pad(images: Tensor, multiple: int, least: int) -> Tensor:
-    """Grow right and bottom to a multiple and a least size; the caller crops it away again.
-
-    Mirrors as long as there is something to mirror, then repeats the edge (a 1-pixel picture
-    has nothing to mirror).
-    """
-    height, width = images.shape[-2:]
-    down = max(-(-height // multiple) * multiple, least) - height
-    right = max(-(-width // multiple) * multiple, least) - width
-    if down == 0 and right == 0:
-        return images
-    mirrored = (0, min(right, width - 1), 0, min(down, height - 1))
-    images = F.pad(images, mirrored, mode="reflect")
-    return F.pad(images, (0, right - mirrored[1], 0, down - mirrored[3]), mode="replicate")
-
-
-@contextmanager
-def _eval_mode(network: nn.Module) -> Generator[None]:
-    """Translate without dropout, whatever mode the network is in, and leave it as found."""
-    was_training = network.training
-    network.eval()
-    try:
-        yield
-    finally:
-        if was_training:
-            network.train()

@@ -33,7 +33,7 @@ class InstanceNorm(nn.InstanceNorm2d):
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch norm (Ioffe & Szegedy 2015) computed in float32 at any input dtype."""
+    """Batch norm (Ioffe & Szegedy 2015) computed in float32 when its input is narrower."""
 
     def forward(self, input: Tensor) -> Tensor:
         """(B,C,H,W) -> same shape and dtype."""
@@ -61,8 +61,8 @@ def _norm(kind: Norm, channels: int, *, affine: bool = False) -> nn.Module:
 
 
 def _has_bias(norm: Norm) -> bool:
-    """Only batch norm makes the convolution's bias redundant in the original."""
-    return norm != "batch"
+    """As the original has it: with batch norm a bias is redundant, without norm it is left out."""
+    return norm == "instance"
 
 
 class ResnetBlock(nn.Module):

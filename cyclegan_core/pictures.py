@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import secrets
+import struct
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageFile, ImageOps
 from torch import Tensor
 
 from .errors import PictureError
@@ -40,7 +40,7 @@ class Picture:
     icc_profile: bytes | None = None
     """Colour profile, to be written with a result of the same channel count."""
     notes: tuple[str, ...] = field(default=())
-    """What was unusual about the file, for people: "grey", "16-bit", "first of 5 frames"."""
+    """What was unusual about the file, for people: "grey", "16-bit", "first of 5 frames", …"""
 
 
 def read_picture(path: str | Path) -> Picture:
@@ -53,13 +53,11 @@ def read_picture(path: str | Path) -> Picture:
         PictureError: missing, not a picture, damaged, or far too large.
     """
     with _opened(Path(path)) as image:
-        frames = getattr(image, "n_frames", 1)
+        peculiarities = _peculiarities(image)
         # A profile of a CMYK or Lab file doesn't fit the RGB pixels made from it.
         profile = image.info.get("icc_profile") if image.mode not in ("CMYK", "LAB") else None
-        upright = ImageOps.exif_transpose(image)
-        picture_notes = [f"first of {frames} frames"] if frames > 1 else []
-        pixels, alpha, notes = _decode(upright)
-    return Picture(pixels, alpha, profile, tuple(picture_notes + notes))
+        pixels, alpha, notes = _decode(ImageOps.exif_transpose(image))
+    return Picture(pixels, alpha, profile, (*peculiarities, *notes))
 
 
 def read_flat(
@@ -126,19 +124,17 @@ def write_picture(
         options |= {"quality": 95}
     elif suffix in (".tif", ".tiff"):
         options |= {"compression": "tiff_lzw"}
-    temporary = None
+    temporary = path.with_name(f".{secrets.token_hex(8)}{suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(suffix=suffix, prefix=".", dir=path.parent)
-        os.close(handle)
         image.save(temporary, **options)
-        _give_ordinary_mode(temporary)
-        Path(temporary).replace(path)
-    except OSError as error:
-        raise PictureError(f"{path} can't be written: {error.strerror or error}.") from None
+        temporary.replace(path)
+    except (OSError, ValueError, struct.error) as error:  # the latter: too large for the format
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise PictureError(f"{path} can't be written: {reason}.") from None
     finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def to_image(pixels: Tensor) -> Image.Image:
@@ -150,7 +146,7 @@ def to_image(pixels: Tensor) -> Image.Image:
 
 
 @contextmanager
-def _opened(path: Path) -> Generator[Image.Image]:
+def _opened(path: Path) -> Generator[ImageFile.ImageFile]:
     """Open a picture file; what goes wrong with it in the block becomes a `PictureError`."""
     try:
         with Image.open(path) as image:
@@ -159,14 +155,26 @@ def _opened(path: Path) -> Generator[Image.Image]:
         raise PictureError(f"{path} does not exist; check the path.") from None
     except IsADirectoryError:
         raise PictureError(f"{path} is a folder; name a picture file.") from None
-    except PermissionError:
-        raise PictureError(f"{path} can't be read: permission denied.") from None
     except Image.UnidentifiedImageError:
         raise PictureError(f"{path} is not a picture that Pillow can read.") from None
     except Image.DecompressionBombError as error:
         raise PictureError(f"{path} is too large to open safely: {error}") from None
+    except MemoryError:
+        raise PictureError(f"{path} is damaged, or needs more memory than there is.") from None
     except _DAMAGED as error:
+        if isinstance(error, OSError) and error.strerror:  # the system's words, not a decoder's
+            raise PictureError(f"{path} can't be read: {error.strerror}.") from None
         raise PictureError(f"{path} is damaged or incomplete ({error}).") from None
+
+
+def _peculiarities(image: ImageFile.ImageFile) -> list[str]:
+    """What a file holds beyond the picture that is taken from it; before it is decoded."""
+    frames = getattr(image, "n_frames", 1)
+    notes = [f"first of {frames} frames"] if frames > 1 else []
+    # Pillow keeps 16 bits of grey only; "RGB;16B" is how it calls such a file's storage.
+    if image.mode in ("RGB", "RGBA") and any(";16" in str(tile.args) for tile in image.tile):
+        notes.append("16-bit, read as 8")
+    return notes
 
 
 def _is_deep(image: Image.Image) -> bool:
@@ -202,10 +210,3 @@ def _decode_deep(image: Image.Image) -> tuple[Tensor, None, list[str]]:
     else:
         white, note = (65535.0, "16-bit") if highest <= 65535 else (2.0**32 - 1, "32-bit")
     return samples.div(white).clamp(0, 1).float(), None, ["grey", note]
-
-
-def _give_ordinary_mode(path: str) -> None:
-    """Undo the privacy of mkstemp: a picture gets the permissions of any new file."""
-    mask = os.umask(0)
-    os.umask(mask)
-    Path(path).chmod(0o666 & ~mask)

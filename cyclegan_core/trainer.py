@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from . import train_state
@@ -20,9 +19,11 @@ from .config import TrainConfig
 from .data import UnpairedFolders
 from .errors import TrainingDivergedError
 from .image_pool import ImagePool
-from .losses import Losses, gan_loss, gradient_penalty, l1
+from .losses import Losses
 from .model import CycleGAN
 from .networks import PatchDiscriminator, PixelDiscriminator, at_least_float32, init_weights
+from .objective import Players, discriminator_term, generator_terms
+from .ranks import average_gradients, rank_0_says, rank_and_world_size
 from .schedules import lr_multiplier
 
 log = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ class Trainer:
         """Samples taken so far, over all ranks."""
         self.history: list[Tensor] = []
         """The eight terms of every step, (8,) float32 each."""
-        self.rank, self.world_size = _rank_and_world_size()
+        self.rank, self.world_size = rank_and_world_size()
         self.pool_rng = random.Random(f"{config.seed} pools {self.rank}")
         self.pool_a = ImagePool(config.pool_size, self.pool_rng)
         self.pool_b = ImagePool(config.pool_size, self.pool_rng)
@@ -134,68 +135,31 @@ class Trainer:
         with torch.inference_mode(mode=False), torch.enable_grad(), self._step_rng() as rng:
             real_a = real_a.to(self.device, copy=True) * 2 - 1
             real_b = real_b.to(self.device, copy=True) * 2 - 1
-            fake_a, fake_b, terms = self._generator_terms(real_a, real_b)
+            players = Players(self.model, self.disc_a, self.disc_b)
+            players.freeze_discriminators(frozen=True)
+            fake_a, fake_b, terms = generator_terms(players, self.config, real_a, real_b)
             self._check_finite(terms)
             self.opt_gen.zero_grad()
             torch.stack(list(terms.values())).sum().backward()
 
             # The discriminators see fakes made before the generators move.
-            self._freeze_discriminators(frozen=False)
+            players.freeze_discriminators(frozen=False)
             self.opt_disc.zero_grad()
             if self.config.lambda_gan > 0:
-                for domain, real, fake in (("b", real_b, fake_b), ("a", real_a, fake_a)):
-                    term = self._discriminator_term(domain, real, fake, rng)
-                    terms[f"disc_{domain}"] = term
-                    self._check_finite({f"disc_{domain}": term})
-                    term.backward()
+                for name, disc, pool, real, fake in (
+                    ("disc_b", self.disc_b, self.pool_b, real_b, fake_b),
+                    ("disc_a", self.disc_a, self.pool_a, real_a, fake_a),
+                ):
+                    pooled = pool.query(at_least_float32(fake))
+                    terms[name] = discriminator_term(disc, self.config, real, pooled, rng)
+                    self._check_finite({name: terms[name]})
+                    terms[name].backward()
             self._move_weights()
         zero = torch.zeros((), device=self.device)
         losses = Losses(*(terms.get(name, zero).detach() for name in Losses._fields))
         self.history.append(torch.stack(losses).cpu())
         self.step += 1
         return losses
-
-    def _generator_terms(
-        self, real_a: Tensor, real_b: Tensor
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """The fakes, and the terms of the generators' objective that the settings ask for."""
-        config, terms = self.config, {}
-        self._freeze_discriminators(frozen=True)
-        with self._autocast():
-            fake_b = self._generate("gen_ab", real_a)
-            fake_a = self._generate("gen_ba", real_b)
-            if config.lambda_a > 0 and config.cycle in ("both", "forward"):  # eq. 2
-                terms["cycle_a"] = config.lambda_a * l1(self._generate("gen_ba", fake_b), real_a)
-            if config.lambda_b > 0 and config.cycle in ("both", "backward"):
-                terms["cycle_b"] = config.lambda_b * l1(self._generate("gen_ab", fake_a), real_b)
-            if config.lambda_identity > 0:  # section 5.2
-                idt_b = self._generate("gen_ab", real_b)
-                terms["identity_b"] = config.lambda_b * config.lambda_identity * l1(idt_b, real_b)
-                idt_a = self._generate("gen_ba", real_a)
-                terms["identity_a"] = config.lambda_a * config.lambda_identity * l1(idt_a, real_a)
-            if config.lambda_gan > 0:  # eq. 1
-                for name, disc, fake in (
-                    ("gan_ab", self.disc_b, fake_b),
-                    ("gan_ba", self.disc_a, fake_a),
-                ):
-                    verdict = gan_loss(disc(fake), is_real=True, mode=config.gan_mode)
-                    terms[name] = config.lambda_gan * verdict
-        return fake_a, fake_b, terms
-
-    def _discriminator_term(
-        self, domain: str, real: Tensor, fake: Tensor, rng: torch.Generator
-    ) -> Tensor:
-        """Half the sum of one discriminator's losses on real and on pooled generated pictures."""
-        disc, pool = getattr(self, f"disc_{domain}"), getattr(self, f"pool_{domain}")
-        mode = self.config.gan_mode
-        fake = pool.query(at_least_float32(fake))
-        with self._autocast():
-            term = gan_loss(disc(real), is_real=True, mode=mode)
-            term = term + gan_loss(disc(fake), is_real=False, mode=mode)
-        if mode == "wgangp":
-            alpha = torch.rand(len(real), 1, 1, 1, generator=rng).to(real)
-            term = term + self.config.lambda_penalty * gradient_penalty(disc, real, fake, alpha)
-        return 0.5 * term
 
     def _move_weights(self) -> None:
         """Average the gradients over the ranks, clip, step both optimisers, follow with the EMA."""
@@ -207,7 +171,7 @@ class Trainer:
         ):
             group = optimizer.param_groups[0]
             group["lr"] = lr * multiplier
-            _average_gradients(group["params"], self.world_size)
+            average_gradients(group["params"])
             if self.config.grad_clip is not None:
                 nn.utils.clip_grad_norm_(group["params"], self.config.grad_clip)
             optimizer.step()
@@ -284,21 +248,6 @@ class Trainer:
         with torch.inference_mode(mode=False):
             train_state.load(self, Path(path))
 
-    def _generate(self, name: str, images: Tensor) -> Tensor:
-        """Pictures in [-1,1] through a generator, whose input may want another range."""
-        low, high = self.config.model.value_range
-        if (low, high) != (-1.0, 1.0):
-            images = (images + 1) * ((high - low) / 2) + low
-        return getattr(self.model, name)(images)
-
-    def _freeze_discriminators(self, *, frozen: bool) -> None:
-        for disc in (self.disc_a, self.disc_b):
-            disc.requires_grad_(requires_grad=not frozen)
-
-    def _autocast(self) -> torch.autocast:
-        enabled = self.config.precision == "bf16"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
-
     @contextmanager
     def _step_rng(self) -> Generator[torch.Generator]:
         """Random numbers that depend on seed, step and rank alone, so they need not be saved."""
@@ -327,30 +276,7 @@ class Trainer:
         if self.config.max_minutes is None:
             return False
         over = time.monotonic() - started >= 60 * self.config.max_minutes
-        if self.world_size == 1:
-            return over
-        flag = torch.tensor(float(over), device=self.device)
-        dist.broadcast(flag, src=0)
-        return bool(flag)
-
-
-def _rank_and_world_size() -> tuple[int, int]:
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1
-
-
-def _average_gradients(parameters: list[nn.Parameter], world_size: int) -> None:
-    if world_size == 1:
-        return
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    if not gradients:
-        return
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    dist.all_reduce(flat)
-    flat /= world_size
-    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(part.view_as(gradient))
+        return bool(rank_0_says(torch.tensor(over, dtype=torch.uint8, device=self.device)))
 
 
 def _tensors(model: nn.Module) -> list[Tensor]:

@@ -178,10 +178,10 @@ class Maker:
         return mean + std * torch.randn(*shape, generator=self.rng)
 
     def conv(self, key: str, cin: int, cout: int, kernel: int, *, bias: bool = False) -> None:
-        """Weights from N(0, std), or N(0, 2/fan-in) without one; a bias unless norm is batch."""
+        """Weights from N(0, std), or N(0, 2/fan-in) without one; a bias with instance norm."""
         std = self.std or (2 / (cin * kernel**2)) ** 0.5
         self.params[f"{key}.weight"] = self.normal(cout, cin, kernel, kernel, std=std)
-        if bias or self.arch.norm != "batch":
+        if bias or self.arch.norm in ("instance", "affine"):
             self.params[f"{key}.bias"] = self.normal(cout, std=std)
 
     def up(self, key: str, cin: int, cout: int, kernel: int, *, bias: bool = False) -> None:

@@ -23,8 +23,6 @@ from torch.testing import assert_close
 
 from cyclegan_core.config import DIRECTIONS, ModelConfig
 from cyclegan_core.networks import (
-    BatchNorm,
-    InstanceNorm,
     PatchDiscriminator,
     PixelDiscriminator,
     ResnetGenerator,
@@ -80,15 +78,6 @@ def assert_same(ours: Tensor, expected: Tensor) -> None:
     assert (ours - expected).norm() < bound * expected.norm()
 
 
-def double(network: nn.Module, params: Params) -> Params:
-    """Both in float64; our norms cast down to float32, so torch's own stand in for them."""
-    for module in network.modules():
-        if isinstance(module, (InstanceNorm, BatchNorm)):
-            module.__class__ = type(module).__base__
-    network.double()
-    return {key: value.double() for key, value in params.items()}
-
-
 @torch.no_grad()
 def check(
     network: nn.Module,
@@ -101,15 +90,15 @@ def check(
 ) -> None:
     """Eval mode; with batch norm also two training passes, which move the running statistics."""
     for dtype in dtypes:
-        params = double(network, params) if dtype == torch.float64 else params
-        x = x.to(dtype)
+        network, x = network.to(dtype), x.to(dtype)
+        params = {key: tensor.to(dtype) for key, tensor in params.items()}
         network.load_state_dict(params)
         assert_same(network.eval()(x), plain_network(params, x, arch))
         if arch.norm == "batch":
             network.train()
             for _ in range(2):
                 assert_same(network(x), plain_network(params, x, arch, training=True))
-            assert_close(network.state_dict(), params, check_dtype=False)
+            assert_close(network.state_dict(), params, check_dtype=False)  # running statistics
             assert_same(network.eval()(x), plain_network(params, x, arch))
 
 

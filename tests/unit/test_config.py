@@ -65,11 +65,11 @@ def test_missing_settings_get_their_defaults() -> None:
         ({"num_downs": 4}, "num_downs must be a whole number of at least 5; got 4."),
         (
             {"value_range": (1.0, 1.0)},
-            "value_range must be (low, high) with low < high; got 1.0, 1.0.",
+            "value_range must be (low, high) with low < high; got (1.0, 1.0).",
         ),
         (
             {"value_range": (0.0, float("nan"))},
-            "value_range must be (low, high) with low < high; got 0.0, nan.",
+            "value_range must be (low, high) with low < high; got (0.0, nan).",
         ),
     ],
 )

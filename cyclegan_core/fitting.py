@@ -1,0 +1,63 @@
+"""What stands between any pictures and a network: channels, sizes, mode and precision."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody uses
+from torch import Tensor, nn
+
+_LUMA = (0.299, 0.587, 0.114)
+"""Rec. 601 weights, the ones Pillow uses for its mode "L"."""
+
+
+def to_channels(images: Tensor, channels: int) -> Tensor:
+    """Grey (B,1,H,W) and RGB (B,3,H,W) into each other; anything else must fit already."""
+    match images.shape[1], channels:
+        case given, wanted if given == wanted:
+            return images
+        case 3, 1:
+            return (images * images.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        case 1, 3:
+            return images.expand(-1, 3, -1, -1)
+        case given, wanted:
+            raise ValueError(f"this model takes {wanted}-channel pictures; got {given} channels.")
+
+
+def pad(images: Tensor, multiple: int, least: int) -> Tensor:
+    """Grow right and bottom to a multiple and a least size; the caller crops it away again.
+
+    Mirrors as long as there is something to mirror, then repeats the edge (a 1-pixel picture
+    has nothing to mirror).
+    """
+    height, width = images.shape[-2:]
+    down = max(-(-height // multiple) * multiple, least) - height
+    right = max(-(-width // multiple) * multiple, least) - width
+    if down == 0 and right == 0:
+        return images
+    mirrored = (0, min(right, width - 1), 0, min(down, height - 1))
+    images = F.pad(images, mirrored, mode="reflect")
+    return F.pad(images, (0, right - mirrored[1], 0, down - mirrored[3]), mode="replicate")
+
+
+def half_precision(
+    device: torch.device, dtype: torch.dtype | None
+) -> AbstractContextManager[object]:
+    """Convolutions in `dtype`; None means in the weights' own, whatever the caller's autocast."""
+    if dtype is None and not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, dtype, enabled=dtype is not None)
+
+
+@contextmanager
+def eval_mode(network: nn.Module) -> Generator[None]:
+    """Translate without dropout, whatever mode the network is in, and leave it as found."""
+    were_training = [module for module in network.modules() if module.training]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module in were_training:
+            module.training = True

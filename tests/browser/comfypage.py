@@ -1,0 +1,197 @@
+"""ComfyUI's page as a person uses it: search, wire, run, read."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from playwright.sync_api import ConsoleMessage, Locator, Page
+
+Workflow = dict[str, Any]
+"""What the page saves: nodes with places and sizes, links, widget values."""
+
+SCREENSHOTS_VARIABLE = "CYCLEGAN_SCREENSHOTS"
+TIMEOUT_MS = 60_000.0
+
+SETTINGS = {
+    "Comfy.TutorialCompleted": True,  # else the template browser covers the page
+    "Comfy.Minimap.Visible": False,
+    "Comfy.Graph.CanvasInfo": False,
+    "Comfy.PromptFilename": True,
+}
+"""Choices a person makes once; they keep the canvas free and the page the same each time."""
+
+READY = "() => window.app?.extensionManager && (window.app.graph?.nodes?.length ?? 0) > 0"
+
+LISTEN = """() => {
+    window.seen = {endings: [], titles: []};
+    for (const kind of ['execution_success', 'execution_error', 'execution_interrupted'])
+        app.api.addEventListener(kind, () => seen.endings.push(kind));
+    new MutationObserver(() => seen.titles.push(document.title)).observe(
+        document.querySelector('title'), {childList: true, characterData: true, subtree: true});
+}"""
+
+LOAD = "([workflow, name]) => app.loadGraphData(workflow, true, true, name)"
+
+SHOWN = """(type) => app.graph.nodes.filter(node => node.type === type && node.imgs?.length)
+    .flatMap(node => node.imgs.map(image =>
+        ({complete: image.complete, size: [image.naturalWidth, image.naturalHeight],
+          url: image.src})))"""
+
+SLOT = """([type, isInput, slot]) => {
+    const node = app.graph.nodes.find(node => node.type === type);
+    const slots = isInput ? node.inputs : node.outputs;
+    const index = slots.findIndex(each => each.name === slot);
+    return app.canvasPosToClientPos(node.getConnectionPos(isInput, index));
+}"""
+
+TITLE = """(type) => {
+    const node = app.graph.nodes.find(node => node.type === type);
+    return app.canvasPosToClientPos([node.pos[0] + node.size[0] / 2, node.pos[1] - 15]);
+}"""
+
+WIDGET = """([type, name]) => {
+    const node = app.graph.nodes.find(node => node.type === type);
+    const widget = node.widgets.find(widget => widget.name === name);
+    return app.canvasPosToClientPos([node.pos[0] + node.size[0] / 2, node.pos[1] + widget.y + 10]);
+}"""
+
+
+class ComfyPage:
+    """One tab with ComfyUI in it. Waits are for what the page shows, never for a time."""
+
+    def __init__(self, tab: Page, address: str) -> None:
+        self.tab = tab
+        self.address = address
+        self.errors: list[str] = []
+        """Errors on the console and uncaught exceptions, each with where it comes from."""
+        tab.set_default_timeout(TIMEOUT_MS)
+        tab.on("console", self._on_console)
+        tab.on("pageerror", lambda error: self.errors.append(f"uncaught: {error}"))
+        # The host's own templates are hundreds of megabytes that tests do without.
+        tab.route("**/templates/index*.json", lambda route: route.fulfill(json=[]))
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.errors.append(f"{message.text} ({message.location.get('url')})")
+
+    def open(self) -> None:
+        """Open the page and wait until it shows a graph."""
+        self.tab.goto(self.address)
+        self.tab.wait_for_function(READY)
+        self.tab.evaluate(LISTEN)
+
+    def new_workflow(self) -> None:
+        """Start with an empty canvas."""
+        self.tab.get_by_role("button", name="Create a new blank workflow").click()
+        self.tab.wait_for_function("() => app.graph.nodes.length === 0")
+
+    def load(self, workflow: Workflow, name: str = "test") -> None:
+        """Open a saved workflow, as dropping its file on the canvas does, and show all of it."""
+        self.tab.evaluate(LOAD, [workflow, name])
+        self.tab.wait_for_function(
+            "count => app.graph.nodes.length === count", arg=len(workflow["nodes"])
+        )
+        self.fit_view()
+
+    def load_file(self, path: Path) -> None:
+        """Open a workflow file."""
+        self.load(json.loads(path.read_text(encoding="utf-8")), path.stem)
+
+    def fit_view(self) -> None:
+        """Press the button that shows the whole graph."""
+        self.tab.get_by_label("Fit View").click()
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until the view stands still: the same place and scale for ten frames."""
+        self.tab.evaluate(
+            """() => new Promise(done => {
+                let last = '', same = 0;
+                const frame = () => {
+                    const now = JSON.stringify([app.canvas.ds.scale, [...app.canvas.ds.offset]]);
+                    same = now === last ? same + 1 : 0;
+                    last = now;
+                    same < 10 ? requestAnimationFrame(frame) : done();
+                };
+                frame();
+            })"""
+        )
+
+    def search(self, text: str, *, at: tuple[float, float] = (700, 500)) -> Locator:
+        """Double-click the empty canvas and type; return the nodes that the page offers."""
+        self.tab.mouse.dblclick(*at)
+        self.tab.get_by_placeholder("Search Nodes").fill(text)
+        found = self.tab.locator("[role=option][aria-label]")
+        found.filter(has_text=text).first.wait_for()
+        return found
+
+    def add_node(self, title: str, *, at: tuple[float, float]) -> None:
+        """Find a node by its title and put it on the canvas."""
+        count = self.tab.evaluate("() => app.graph.nodes.length")
+        self.search(title, at=at)
+        self.tab.get_by_role("option", name=title, exact=True).click()
+        self.tab.wait_for_function("count => app.graph.nodes.length > count", arg=count)
+
+    def drag_link(self, source: tuple[str, str], target: tuple[str, str]) -> None:
+        """Drag a wire from an output to an input, both as (node type, slot name)."""
+        count = self.tab.evaluate("() => app.graph.links.size")
+        self.tab.mouse.move(*self.tab.evaluate(SLOT, [source[0], False, source[1]]))
+        self.tab.mouse.down()
+        self.tab.mouse.move(*self.tab.evaluate(SLOT, [target[0], True, target[1]]), steps=5)
+        self.tab.mouse.up()
+        self.tab.wait_for_function("count => app.graph.links.size > count", arg=count)
+
+    def select(self, node_type: str) -> None:
+        """Click a node's title."""
+        self.tab.mouse.click(*self.tab.evaluate(TITLE, node_type))
+        self.tab.wait_for_function(
+            "type => [...app.canvas.selectedItems].some(item => item.type === type)", arg=node_type
+        )
+
+    def hover_widget(self, node_type: str, name: str) -> None:
+        """Rest the mouse on a widget, for its tooltip."""
+        self.tab.mouse.move(*self.tab.evaluate(WIDGET, [node_type, name]), steps=3)
+
+    def run(self) -> str:
+        """Press Run and wait for the end; return how it ended, e.g. "execution_success"."""
+        count = self.tab.evaluate("() => seen.endings.length")
+        self.press_run()
+        self.tab.wait_for_function("count => seen.endings.length > count", arg=count)
+        return str(self.tab.evaluate("() => seen.endings.at(-1)"))
+
+    def press_run(self) -> None:
+        """Press the button Run."""
+        self.tab.get_by_role("button", name="Run", exact=True).click()
+
+    def shown_images(self, node_type: str, count: int = 1) -> list[dict[str, Any]]:
+        """Wait until nodes of a type show `count` pictures; return their sizes and addresses."""
+        self.tab.wait_for_function(
+            f"([type, count]) => {{ const shown = ({SHOWN})(type);"
+            "return shown.length === count && shown.every(image => image.complete); }",
+            arg=[node_type, count],
+        )
+        self.settle()
+        return list(self.tab.evaluate(SHOWN, node_type))
+
+    def progress_of(self, node: str) -> list[int]:
+        """Percentages of a node that the tab's title has shown, in order."""
+        titles: list[str] = self.tab.evaluate("() => seen.titles")
+        pattern = re.compile(rf"\[(\d+)%\] {re.escape(node)}$")
+        return [int(found[1]) for title in titles if (found := pattern.search(title))]
+
+    def dialog(self) -> Locator:
+        """The dialog in front, once it is there."""
+        dialog = self.tab.get_by_role("dialog").last
+        dialog.wait_for()
+        return dialog
+
+    def shoot(self, name: str) -> None:
+        """Save a screenshot for a person to look at, if they gave a folder for it."""
+        folder = os.environ.get(SCREENSHOTS_VARIABLE)
+        if folder:
+            self.tab.screenshot(path=Path(folder, f"{name}.png"))

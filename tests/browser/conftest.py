@@ -1,0 +1,138 @@
+"""One real ComfyUI and one real Chromium for all tests of this folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+
+from ..host.client import Client, png_bytes
+from ..host.comfyui import Host, ProvisionError, provision
+from ..host.samples import save_random_model, write_models
+from .comfypage import SCREENSHOTS_VARIABLE, SETTINGS, ComfyPage
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM_VARIABLE = "CYCLEGAN_CHROMIUM"
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM_OPTIONS = (
+    "--no-sandbox",  # it has none as root, as in a container
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-quic",
+)
+BUNDLED_MODEL = "photo2monet.safetensors"
+"""The model named in the example workflows."""
+
+VIEWPORT = {"width": 1400, "height": 900}
+TAB = pytest.StashKey["Page"]()
+"""A test's tab, for the screenshot if it fails."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of this folder `browser`, before `-m` selects."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Save what the page shows at the moment a test fails, and say where."""
+    report = yield
+    if report.failed and TAB in item.stash and not item.stash[TAB].is_closed():
+        folder = Path(os.environ.get(SCREENSHOTS_VARIABLE) or item.config.rootpath / "out")
+        path = folder / f"failed-{item.name}-{report.when}.png"
+        item.stash[TAB].screenshot(path=path)
+        report.sections.append(("screenshot", str(path)))
+    return report
+
+
+def _unavailable(reason: str) -> None:
+    """Skip where the host or the browser can't be had; in CI that is a failure."""
+    if os.environ.get("CI"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """The program of an installed Chromium or Chrome."""
+    candidates = [os.environ.get(CHROMIUM_VARIABLE), *map(shutil.which, CHROMIUM_NAMES)]
+    found = next((Path(path) for path in candidates if path and Path(path).is_file()), None)
+    if found is None:
+        _unavailable(
+            f"No Chromium found; install it (Debian: apt-get install chromium) or set "
+            f"{CHROMIUM_VARIABLE} to its path."
+        )
+        raise FileNotFoundError(CHROMIUM_VARIABLE)
+    return found
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: Path) -> Iterator[Browser]:
+    """A headless Chromium."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        _unavailable('Playwright is not installed; run pip install -e ".[browser]".')
+        raise
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=[*CHROMIUM_OPTIONS])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def host(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A running ComfyUI with the pack, the models and the picture the example workflows name."""
+    try:
+        app_dir = provision()
+    except ProvisionError as error:
+        _unavailable(str(error))
+        raise
+    from skimage import data  # comes with the host's requirements
+
+    host = Host(app_dir, tmp_path_factory.mktemp("host").resolve())
+    host.prepare()
+    write_models(host.models_dir)
+    save_random_model(host.models_dir / BUNDLED_MODEL, seed=1)
+    picture = Image.fromarray(data.astronaut()).resize((256, 192))
+    (host.input_dir / "example.png").write_bytes(png_bytes(picture))
+    with host:
+        Client(host.address).request("POST", "/settings", json=SETTINGS).raise_for_status()
+        yield host
+
+
+@pytest.fixture(scope="session")
+def client(host: Host) -> Client:
+    """A client of the running host, for plain HTTP."""
+    return Client(host.address)
+
+
+@pytest.fixture
+def tab(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A new tab, as of a person who comes for the first time."""
+    with browser.new_context(viewport=VIEWPORT) as context:
+        request.node.stash[TAB] = context.new_page()
+        yield request.node.stash[TAB]
+
+
+@pytest.fixture
+def page(host: Host, tab: Page) -> ComfyPage:
+    """The tab with ComfyUI in it."""
+    page = ComfyPage(tab, host.address)
+    page.open()
+    return page
