@@ -10,6 +10,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from typing import Annotated, Any
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,23 +29,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 2
     del rich
-    from .cli_pictures import Reconstruct, Translate
-    from .cli_weights import Convert, Info
     from .errors import CycleGANError
 
+    argv = sys.argv[1:] if argv is None else list(argv)
     logging.basicConfig(level=logging.WARNING, format="cyclegan: %(message)s")
-    command = tyro.extras.subcommand_cli_from_dict(
-        {
-            "translate": Translate,
-            "reconstruct": Reconstruct,
-            "info": Info,
-            "convert": Convert,
-        },
-        prog="cyclegan",
-        description="CycleGAN: translate pictures between two unpaired domains.",
-        args=argv,
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
+    try:
+        command = tyro.cli(
+            _commands(argv),
+            prog="cyclegan",
+            description="CycleGAN: translate pictures between two unpaired domains.",
+            args=argv,
+            config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
+        )
+    except ValueError as error:  # a setting that its dataclass refuses
+        return _fail(str(error), code=2, as_json="--json" in argv)
     try:
         return command.run()
     except CycleGANError as error:
@@ -53,6 +51,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error), code=2, as_json=command.json)
     except KeyboardInterrupt:
         return _fail("interrupted.", code=130, as_json=command.json)
+
+
+def _commands(argv: Sequence[str]) -> Any:  # noqa: ANN401 - a type made of types
+    """The union of all commands."""
+    from tyro.conf import subcommand
+
+    from .cli_pictures import Reconstruct, Translate
+    from .cli_train import Train, defaults
+    from .cli_weights import Convert, Info
+
+    preset = defaults(argv)
+    train = subcommand("train", default=preset) if preset else subcommand("train")
+    return (
+        Annotated[Translate, subcommand("translate")]
+        | Annotated[Reconstruct, subcommand("reconstruct")]
+        | Annotated[Train, train]
+        | Annotated[Info, subcommand("info")]
+        | Annotated[Convert, subcommand("convert")]
+    )
 
 
 def _fail(sentence: str, *, code: int, as_json: bool) -> int:

@@ -54,7 +54,7 @@ class _PictureCommand:
 
     def run(self) -> int:
         """Do every picture; a failed one is named and the rest goes on. Returns the exit code."""
-        device = _choose_device(self.device)
+        device = choose_device(self.device)
         dtype = _choose_dtype(self.precision, device)
         jobs = plan_outputs(self.inputs, self.out, single_file=self._keeps_one_file)
         model = self._load().to(device)
@@ -237,7 +237,7 @@ def _device_of(model: CycleGAN) -> torch.device:
     return next(model.parameters()).device
 
 
-def _choose_device(name: str) -> torch.device:
+def choose_device(name: str) -> torch.device:
     if name != "auto":
         try:
             torch.empty(0, device=name)

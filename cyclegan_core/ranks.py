@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import torch
+from typing import TypeVar, cast
+
 import torch.distributed as dist
 from torch import Tensor, nn
+
+T = TypeVar("T")
 
 
 def rank_and_world_size() -> tuple[int, int]:
@@ -25,6 +28,16 @@ def average_gradients(parameters: list[nn.Parameter]) -> None:
     flat /= world_size
     for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(part.view_as(gradient))
+
+
+def gather(value: T) -> list[T]:
+    """Every rank's value, on every rank; tensors in it must be on the CPU."""
+    _, world_size = rank_and_world_size()
+    if world_size == 1:
+        return [value]
+    values: list[T | None] = [None] * world_size
+    dist.all_gather_object(values, value)
+    return cast(list[T], values)
 
 
 def rank_0_says(verdict: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from . import __version__
 from .checkpoint import atomic_write, save_model
 from .errors import CycleGANError
 from .losses import Losses
+from .model import CycleGAN
 from .pictures import write_picture
 from .trainer import StepReport, Trainer
 
@@ -60,6 +61,19 @@ class RunFolder:
             CycleGANError: another training uses it, or it can't be written.
             CheckpointError: its state doesn't fit the trainer.
         """
+        if self.trainer.rank == 0:
+            self._take_lock()
+        if (self.path / STATE_NAME).exists():
+            self.trainer.load_state(self.path / STATE_NAME)
+            self._saved_step = self.trainer.step
+            self._seconds = float(self._read_run().get("seconds", 0.0))
+            log.info("Going on from step %d.", self.trainer.step)
+        if self.trainer.rank == 0:
+            self._trim_losses()
+        self._since = time.monotonic()
+        return self
+
+    def _take_lock(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self.path / ".lock", timeout=0)
@@ -72,14 +86,6 @@ class RunFolder:
             raise CycleGANError(
                 f"The run folder {self.path} can't be used ({error.strerror}); name another one."
             ) from None
-        if (self.path / STATE_NAME).exists():
-            self.trainer.load_state(self.path / STATE_NAME)
-            self._saved_step = self.trainer.step
-            self._seconds = float(self._read_run().get("seconds", 0.0))
-            log.info("Going on from step %d.", self.trainer.step)
-        self._trim_losses()
-        self._since = time.monotonic()
-        return self
 
     def __exit__(
         self,
@@ -95,23 +101,29 @@ class RunFolder:
         """Note the losses; make samples and save when it is time."""
         self._rows.append((report.step, report.lr, *(float(term) for term in report.losses)))
         config = self.trainer.config
-        if report.step % config.sample_every == 0 or report.step == 1:
+        is_sample_time = report.step % config.sample_every == 0 or report.step == 1
+        if is_sample_time and self.trainer.rank == 0:
             self.write_samples()
         if report.step % config.save_every == 0:
             self.save()
 
     def save(self) -> None:
-        """Write state, model, losses and run.json, each atomically; nothing if already done."""
+        """Write state, model, losses and run.json, each atomically; nothing if already done.
+
+        Under `torch.distributed` all ranks call this together, and rank 0 writes.
+        """
         trainer = self.trainer
         if trainer.step == self._saved_step or trainer.step == 0:
             return
         # The state first: everything else can be made again from it.
         trainer.save_state(self.path / STATE_NAME)
         self._saved_step = trainer.step
+        if trainer.rank != 0:
+            return
         self._flush_losses()
         model = trainer.export()
         save_model(model, self.path / MODEL_NAME)
-        self._keep_checkpoint()
+        self._keep_checkpoint(model)
         self._write_run()
 
     @torch.no_grad()
@@ -141,14 +153,14 @@ class RunFolder:
             write_picture(path, self.samples())
         return path
 
-    def _keep_checkpoint(self) -> None:
+    def _keep_checkpoint(self, model: CycleGAN) -> None:
         keep = self.trainer.config.keep_checkpoints
         if keep == 0:
             return
         folder = self.path / "checkpoints"
         folder.mkdir(exist_ok=True)
         newest = folder / f"model_step_{self.trainer.step:07d}.safetensors"
-        save_model(self.trainer.export(), newest)
+        save_model(model, newest)
         for old in sorted(folder.glob("model_step_*.safetensors"))[:-keep]:
             old.unlink()
 

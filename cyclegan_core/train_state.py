@@ -15,6 +15,7 @@ from torch import Tensor
 from .checkpoint import atomic_write
 from .config import TrainConfig
 from .errors import CheckpointError
+from .ranks import gather
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -31,18 +32,23 @@ _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 def save(trainer: Trainer, path: Path) -> None:
-    """Write the state atomically; see `Trainer.save_state`."""
-    version, numbers, gauss = trainer.pool_rng.getstate()
+    """Write the state atomically; see `Trainer.save_state`. All ranks take part, rank 0 writes."""
+    pools = gather(_pools(trainer))
+    if trainer.rank != 0:
+        return
     state = {
         "step": trainer.step,
         "position": trainer.position,
         "config": trainer.config.to_dict(),
-        "pool_rng": [version, list(numbers), gauss],
+        "pool_rngs": [rng for rng, _ in pools],
         "data": trainer.data.digest,
         "torch": torch.__version__,
     }
     metadata = {"format": FORMAT, "format_version": VERSION, "state": json.dumps(state)}
-    tensors = {name: tensor.detach().contiguous() for name, tensor in _tensors(trainer).items()}
+    tensors = _tensors(trainer)
+    for rank, (_, images) in enumerate(pools):
+        tensors |= {f"{name}.{rank}": pool for name, pool in images.items()}
+    tensors = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     atomic_write(path, lambda temporary: save_file(tensors, temporary, metadata))
 
 
@@ -61,12 +67,7 @@ def load(trainer: Trainer, path: Path) -> None:
     _put_back_networks(trainer, tensors)
     for name in ("gen", "disc"):
         _put_back_moments(getattr(trainer, f"opt_{name}"), f"opt_{name}.", tensors)
-    for name in ("a", "b"):
-        pool = getattr(trainer, f"pool_{name}")
-        images = tensors.get(f"pool_{name}")
-        pool.images = None if images is None else images.to(trainer.device)
-    version, numbers, gauss = state["pool_rng"]
-    trainer.pool_rng.setstate((version, tuple(numbers), gauss))
+    _put_back_pools(trainer, state["pool_rngs"], tensors)
     trainer.history = list(tensors["history"]) if "history" in tensors else []
     trainer.step, trainer.position = state["step"], state["position"]
 
@@ -78,12 +79,17 @@ def _tensors(trainer: Trainer) -> dict[str, Tensor]:
         for number, parameter in enumerate(optimizer.param_groups[0]["params"]):
             for moment, tensor in optimizer.state.get(parameter, {}).items():
                 tensors[f"{name}.{number}.{moment}"] = tensor
-    for name, pool in (("pool_a", trainer.pool_a), ("pool_b", trainer.pool_b)):
-        if pool.images is not None:
-            tensors[name] = pool.images
     if trainer.history:
         tensors["history"] = torch.stack(trainer.history)
     return tensors
+
+
+def _pools(trainer: Trainer) -> tuple[list[Any], dict[str, Tensor]]:
+    """This rank's dice (JSON-ready) and pooled pictures."""
+    version, numbers, gauss = trainer.pool_rng.getstate()
+    pools = {"pool_a": trainer.pool_a.images, "pool_b": trainer.pool_b.images}
+    images = {name: pool.cpu() for name, pool in pools.items() if pool is not None}
+    return [version, list(numbers), gauss], images
 
 
 def _network_tensors(trainer: Trainer) -> dict[str, Tensor]:
@@ -148,6 +154,18 @@ def _put_back_networks(trainer: Trainer, tensors: dict[str, Tensor]) -> None:
         start = f"{source}."
         state = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
         getattr(trainer, prefix).load_state_dict(state)
+
+
+def _put_back_pools(trainer: Trainer, rngs: list[Any], tensors: dict[str, Tensor]) -> None:
+    """This rank's pools; a rank that was not there before starts with empty ones."""
+    if trainer.rank >= len(rngs):
+        log.warning("Rank %d is new; its image pools start empty.", trainer.rank)
+        return
+    version, numbers, gauss = rngs[trainer.rank]
+    trainer.pool_rng.setstate((version, tuple(numbers), gauss))
+    for name, pool in (("pool_a", trainer.pool_a), ("pool_b", trainer.pool_b)):
+        images = tensors.get(f"{name}.{trainer.rank}")
+        pool.images = None if images is None else images.to(trainer.device)
 
 
 def _put_back_moments(optimizer: torch.optim.Adam, prefix: str, tensors: dict[str, Tensor]) -> None:

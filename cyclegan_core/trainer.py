@@ -77,6 +77,7 @@ class Trainer:
             model: a model to start from (fine-tuning); a direction it lacks starts fresh.
         """
         self.config = replace(config, model=model.config) if model else config
+        _check_channels(self.config, data)
         self.data = data
         self.device = torch.device(device)
         self.step = 0
@@ -232,7 +233,10 @@ class Trainer:
         return model.eval()
 
     def save_state(self, path: str | Path) -> None:
-        """Write everything that the training consists of as one file, atomically."""
+        """Write everything that the training consists of as one file, atomically.
+
+        Under `torch.distributed` all ranks call this together, and rank 0 writes.
+        """
         train_state.save(self, Path(path))
 
     def load_state(self, path: str | Path) -> None:
@@ -277,6 +281,16 @@ class Trainer:
             return False
         over = time.monotonic() - started >= 60 * self.config.max_minutes
         return bool(rank_0_says(torch.tensor(over, dtype=torch.uint8, device=self.device)))
+
+
+def _check_channels(config: TrainConfig, data: UnpairedFolders) -> None:
+    for name in ("channels_a", "channels_b"):
+        pictures, networks = getattr(data.config, name), getattr(config.model, name)
+        if pictures != networks:
+            raise ValueError(
+                f"{name} is {pictures} for the pictures and {networks} for the model; "
+                "set both to the same."
+            )
 
 
 def _tensors(model: nn.Module) -> list[Tensor]:

@@ -60,6 +60,16 @@ WIDGET = """([type, name]) => {
     return app.canvasPosToClientPos([node.pos[0] + node.size[0] / 2, node.pos[1] + widget.y + 10]);
 }"""
 
+REPEAT = """(amount) => {
+    const find = type => app.graph.nodes.find(node => node.type === type);
+    const repeat = LiteGraph.createNode('RepeatImageBatch');
+    app.graph.add(repeat);
+    repeat.pos = [760, 300];
+    repeat.widgets[0].value = amount;
+    find('LoadImage').connect(0, repeat, 0);
+    repeat.connect(0, find('CycleGAN_Translate'), 'image');
+}"""
+
 
 class ComfyPage:
     """One tab with ComfyUI in it. Waits are for what the page shows, never for a time."""
@@ -156,6 +166,15 @@ class ComfyPage:
     def hover_widget(self, node_type: str, name: str) -> None:
         """Rest the mouse on a widget, for its tooltip."""
         self.tab.mouse.move(*self.tab.evaluate(WIDGET, [node_type, name]), steps=3)
+
+    def choose(self, node_type: str, name: str, value: str) -> None:
+        """Open a widget's list and choose from it."""
+        self.tab.mouse.click(*self.tab.evaluate(WIDGET, [node_type, name]))
+        self.tab.locator(".litecontextmenu .litemenu-entry").filter(has_text=value).first.click()
+
+    def repeat_image(self, amount: int) -> None:
+        """Put the host's RepeatImageBatch between Load Image and Translate."""
+        self.tab.evaluate(REPEAT, amount)
 
     def run(self) -> str:
         """Press Run and wait for the end; return how it ended, e.g. "execution_success"."""

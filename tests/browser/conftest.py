@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from ..host.client import Client, png_bytes
-from ..host.comfyui import Host, ProvisionError, provision
-from ..host.samples import save_random_model, write_models
+from tests.host.client import Client, png_bytes
+from tests.host.comfyui import Host, ProvisionError, provision
+from tests.host.samples import save_random_model, write_models
 from .comfypage import SCREENSHOTS_VARIABLE, SETTINGS, ComfyPage
 
 if TYPE_CHECKING:

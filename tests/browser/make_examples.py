@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from ..host.client import Client, png_bytes
-from ..host.comfyui import REPO_DIR, Host, provision
+from tests.host.client import Client, png_bytes
+from tests.host.comfyui import REPO_DIR, Host, provision
 from .comfypage import SETTINGS, ComfyPage
 from .conftest import BUNDLED_MODEL, CHROMIUM_NAMES, CHROMIUM_OPTIONS, VIEWPORT
 
@@ -66,24 +66,24 @@ def _node(kind: str, at: tuple[int, int], size: tuple[int, int], *values: Any, *
 
 TRANSLATE: Spec = {
     "nodes": [
-        _node("MarkdownNote", (0, 0), (340, 250), NOTE_TRANSLATE, title="Read me"),
-        _node("LoadImage", (380, 210), (340, 390), PICTURE),
+        _node("MarkdownNote", (0, 0), (340, 190), NOTE_TRANSLATE, title="Read me"),
+        _node("LoadImage", (380, 200), (340, 390), PICTURE),
         _node("CycleGAN_Load", (380, 0), (340, 130), BUNDLED_MODEL),
         _node("CycleGAN_Translate", (760, 0), (300, 180)),
-        _node("SaveImage", (1100, 0), (340, 390), "CycleGAN"),
+        _node("SaveImage", (1100, 0), (400, 480), "CycleGAN"),
     ],
     "links": [(2, 0, 3, 0), (1, 0, 3, 1), (3, 0, 4, 0)],
 }
 RECONSTRUCT: Spec = {
     "nodes": [
-        _node("MarkdownNote", (0, 0), (340, 300), NOTE_RECONSTRUCT, title="Read me"),
-        _node("LoadImage", (380, 210), (340, 390), PICTURE),
+        _node("MarkdownNote", (0, 0), (340, 220), NOTE_RECONSTRUCT, title="Read me"),
+        _node("LoadImage", (380, 200), (340, 390), PICTURE),
         _node("CycleGAN_Load", (380, 0), (340, 130), BUNDLED_MODEL),
         _node("CycleGAN_Reconstruct", (760, 0), (300, 130)),
-        _node("PreviewImage", (1100, 0), (300, 300), title="translated"),
-        _node("PreviewImage", (1440, 0), (300, 300), title="reconstructed"),
-        _node("PreviewImage", (1100, 350), (300, 300), title="error map"),
-        _node("PreviewAny", (1440, 350), (300, 110), title="cycle error"),
+        _node("PreviewImage", (1100, 0), (300, 270), title="translated"),
+        _node("PreviewImage", (1100, 310), (300, 270), title="reconstructed"),
+        _node("PreviewImage", (1100, 620), (300, 270), title="error map"),
+        _node("PreviewAny", (760, 620), (300, 90), title="cycle error"),
     ],
     "links": [
         (2, 0, 3, 0),

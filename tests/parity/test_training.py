@@ -11,6 +11,7 @@ from torch.testing import assert_close
 from cyclegan_core.config import ModelConfig, TrainConfig
 from cyclegan_core.losses import Losses
 from cyclegan_core.trainer import Trainer
+from cyclegan_core.transforms import DataConfig
 
 from .plain import Arch
 from .plain_training import ImagePool, PlainState, make_state, plain_step
@@ -34,6 +35,7 @@ class Data:
     """Only what a trainer asks of its data when it is stepped by hand."""
 
     digest = "by hand"
+    config = DataConfig()
 
     def __len__(self):
         return 1000

@@ -273,11 +273,11 @@ def test_a_direction_that_the_model_lacks() -> None:
     sentence = r"only translates B→A \(zebra → horse\), not A→B; choose the other direction"
     with pytest.raises(MissingDirectionError, match=sentence):
         one_way.translate(photo(1, 3, 8, 8))
+    calls: list[tuple[int, int]] = []
     for direction in ("a_to_b", "b_to_a"):
-        calls: list[object] = []
         with pytest.raises(MissingDirectionError, match=sentence) as caught:
             one_way.reconstruct(
-                photo(1, 3, 8, 8), direction, on_progress=lambda *_: calls.append(1)
+                photo(1, 3, 8, 8), direction, on_progress=lambda *call: calls.append(call)
             )
         assert isinstance(caught.value, CycleGANError)
-        assert not calls  # nothing was translated before it was noticed
+    assert not calls  # nothing was translated before it was noticed

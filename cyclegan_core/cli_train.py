@@ -1,0 +1,186 @@
+"""`cyclegan train`: two folders of pictures in, a run folder with a model out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Literal
+
+import torch
+import torch.distributed as dist
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from .bundled import find_model
+from .checkpoint import load_model
+from .cli_pictures import choose_device
+from .config import TrainConfig
+from .data import UnpairedFolders
+from .presets import PRESETS
+from .run_folder import MODEL_NAME, RunFolder
+from .trainer import StepReport, Trainer
+from .transforms import DataConfig
+
+_ADVICE = "\n\n".join(f"{name}: {preset.advice}" for name, preset in PRESETS.items())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a CycleGAN on two folders of pictures.
+
+    The same command goes on with a run that was stopped. Under `torchrun` it is data-parallel.
+    """
+
+    dir_a: tyro.conf.Positional[Path]
+    """Folder with domain A's pictures; searched through."""
+    dir_b: tyro.conf.Positional[Path]
+    """Folder with domain B's pictures."""
+    run_dir: Annotated[Path, tyro.conf.arg(name="run")]
+    """Run folder: samples, losses, the state to go on from, and model.safetensors."""
+    preset: Annotated[
+        Literal["none", "style", "object", "season", "enhance", "labels"],
+        tyro.conf.arg(help="Starting point; the other options go before it.\n\n" + _ADVICE),
+    ] = "none"
+    start: str | None = None
+    """A model to start from instead of fresh weights (fine-tuning): a file or a bundled name."""
+    device: str = "auto"
+    """A torch device such as cpu, cuda, mps; auto takes a GPU if there is one."""
+    json: bool = False
+    """Print a line of JSON every 10 steps instead of progress for people."""
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
+    """The training."""
+    data: Annotated[DataConfig, tyro.conf.arg(name="")] = field(default_factory=DataConfig)
+    """The pictures."""
+
+    def run(self) -> int:
+        """Train until the end, or until interrupted; returns the exit code."""
+        with _process_group() as device:
+            return self._train(device or choose_device(self.device))
+
+    def _train(self, device: torch.device) -> int:
+        logging.getLogger("cyclegan_core").setLevel(logging.INFO)
+        data = UnpairedFolders(self.dir_a, self.dir_b, self.data)
+        start = load_model(find_model(self.start)) if self.start else None
+        model = replace(self.config.model, image_size=self.data.crop_size)
+        trainer = Trainer(replace(self.config, model=model), data, device=device, model=start)
+        is_quiet = self.json or trainer.rank > 0
+        console = Console(stderr=True, quiet=is_quiet)
+        console.print(str(data.report()), markup=False, highlight=False)
+        with RunFolder(self.run_dir, trainer) as folder, _stop_between_steps() as stop:
+            progress = _progress(console)
+            task = progress.add_task("training", total=trainer.config.max_steps)
+
+            def on_step(report: StepReport) -> None:
+                folder.on_step(report)
+                if self.json and trainer.rank == 0 and report.step % 10 == 0:
+                    sys.stdout.write(json.dumps(_values(report)) + "\n")
+                    sys.stdout.flush()
+                if not is_quiet:
+                    progress.update(task, completed=report.step, description=_line(report))
+                if stop.is_asked and trainer.world_size == 1:
+                    raise KeyboardInterrupt
+
+            with progress:
+                try:
+                    trainer.run(on_step=on_step)
+                except KeyboardInterrupt:
+                    folder.save()
+                    console.print(f"Stopped after step {trainer.step}; the same command goes on.")
+                    return 130
+                folder.save()
+        if trainer.rank == 0:
+            console.print(f"{self.run_dir / MODEL_NAME} is ready.", markup=False)
+        return 0
+
+
+def defaults(argv: Sequence[str]) -> Train | None:
+    """The options' defaults under the preset that `argv` names, or None without one."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--preset", choices=[*PRESETS, "none"], default="none")
+    try:
+        name = parser.parse_known_args(argv)[0].preset
+    except SystemExit:
+        return None  # tyro will say what is wrong with it
+    if name == "none":
+        return None
+    preset = PRESETS[name]
+    config = TrainConfig(**preset.train)
+    return Train(
+        dir_a=tyro.MISSING,
+        dir_b=tyro.MISSING,
+        run_dir=tyro.MISSING,
+        preset=name,
+        config=replace(config, model=replace(config.model, **preset.model)),
+        data=DataConfig(**preset.data),
+    )
+
+
+@contextmanager
+def _process_group() -> Generator[torch.device | None]:
+    """Join the other ranks when `torchrun` started us; the device is then the rank's own GPU."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield None
+        return
+    has_gpus = torch.cuda.is_available()
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if has_gpus else None
+    if device is not None:
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if has_gpus else "gloo")
+    try:
+        yield device or torch.device("cpu")
+    finally:
+        dist.destroy_process_group()
+
+
+class _Stop:
+    """Remembers a Ctrl-C until the step is complete; a second one does not wait."""
+
+    is_asked = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.is_asked:
+            raise KeyboardInterrupt
+        self.is_asked = True
+
+
+@contextmanager
+def _stop_between_steps() -> Generator[_Stop]:
+    stop = _Stop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _progress(console: Console) -> Progress:
+    columns = BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn()
+    return Progress(*columns, TextColumn("{task.description}"), console=console)
+
+
+def _values(report: StepReport) -> dict[str, float]:
+    terms = {name: round(float(term), 5) for name, term in report.losses._asdict().items()}
+    return {"step": report.step, "lr": report.lr, **terms}
+
+
+def _line(report: StepReport) -> str:
+    losses = report.losses
+    pairs = {
+        "gan": losses.gan_ab + losses.gan_ba,
+        "cycle": losses.cycle_a + losses.cycle_b,
+        "identity": losses.identity_a + losses.identity_b,
+        "disc": losses.disc_a + losses.disc_b,
+    }
+    return " ".join(f"{name} {float(value):.2f}" for name, value in pairs.items())
