@@ -27,8 +27,11 @@ def find_model(name: str) -> Path:
         CheckpointError: it is neither.
     """
     path = Path(name)
-    if path.exists():
-        return path
+    try:
+        if name and path.exists():
+            return path
+    except OSError as error:
+        raise CheckpointError(f"{name} can't be read: {error.strerror}; check the path.") from None
     bundled = bundled_models()
     if name in bundled:
         return bundled[name]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,10 +19,11 @@ from torch import Tensor
 
 from .bundled import find_model
 from .checkpoint import load_model
-from .config import Direction
+from .cli_files import Job, identity, plan_outputs
+from .config import DIRECTIONS, Direction
 from .errors import CycleGANError, PictureError
 from .model import CycleGAN, Memory
-from .pictures import READABLE, WRITABLE, Picture, read_picture, write_picture
+from .pictures import Picture, read_picture, write_picture
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -31,24 +32,24 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class _PictureCommand:
     """What both commands share: options, the list of files, progress and the report."""
 
-    inputs: tyro.conf.Positional[tuple[str, ...]]
-    """Pictures: files, folders (searched through, their inner structure is kept) or globs."""
+    inputs: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="PICTURE ...")]]
+    """Files, folders (searched through, their inner structure is kept) or globs."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Folder for the results, which keep their names; or a file name, for a single picture."""
-    model: Annotated[str, tyro.conf.arg(aliases=["-m"])]
+    """Folder for the results, which keep their names."""
+    model: Annotated[str, tyro.conf.arg(aliases=["-m"], metavar="MODEL")]
     """A weight file of any known layout, a folder with one, or the name of a bundled model."""
-    model_b_to_a: str | None = None
-    """A second weight file with the other direction, for models that come as two files."""
+    model_b_to_a: Annotated[str | None, tyro.conf.arg(metavar="MODEL")] = None
+    """The file for the way back, where a model comes as two files."""
     direction: Annotated[Direction, tyro.conf.arg(aliases=["-d"])] = "a_to_b"
-    """Which way to translate; also what a file with one nameless generator is taken to do."""
-    device: str = "auto"
+    """Which way to translate; a file with one generator that does not say its way goes this."""
+    device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     """A torch device such as cpu, cuda, cuda:1, mps; auto takes a GPU if there is one."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Number format of the convolutions; auto is bf16 on GPUs that have it, else fp32."""
     memory: Memory = "auto"
-    """How a picture goes through the network."""
+    """How a picture goes through the network; whole is in one piece, auto chooses."""
     overwrite: bool = False
-    """Replace results that exist already."""
+    """Replace results that exist already; a picture that is read is never replaced."""
     json: bool = False
     """Print a report for programs instead of progress for people."""
 
@@ -58,18 +59,9 @@ class _PictureCommand:
         dtype = _choose_dtype(self.precision, device)
         jobs = plan_outputs(self.inputs, self.out, single_file=self._keeps_one_file)
         model = self._load().to(device)
-        report: list[dict[str, Any]] = []
-        console = Console(stderr=True, quiet=self.json)
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-        with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
-            task = bar.add_task("translating", total=len(jobs))
-            for source, target in jobs:
-                bar.update(task, description=source.name)
-                entry = self._do_one(model, source, target, dtype)
-                report.append(entry)
-                if not self.json:
-                    _tell(entry, console)
-                bar.advance(task)
+        with warnings.catch_warnings():  # Pillow's, of odd metadata
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            report = self._do_all(model, jobs, dtype)
         failed = sum("error" in entry for entry in report)
         if self.json:
             summary = {"model": self.model, "direction": self.direction, "device": str(device)}
@@ -78,22 +70,46 @@ class _PictureCommand:
 
     _keeps_one_file = True
 
+    def _do_all(self, model: CycleGAN, jobs: list[Job], dtype: torch.dtype) -> list[dict[str, Any]]:
+        """The report, told as it grows."""
+        report: list[dict[str, Any]] = []
+        inputs = {identity(source) for source, _ in jobs}
+        console = Console(stderr=True, quiet=self.json)
+        name = TextColumn("{task.description}", markup=False)
+        columns = name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task("translating", total=len(jobs))
+            for job in jobs:
+                bar.update(task, description=job[0].name)
+                report.append(self._do_one(model, job, inputs, dtype))
+                _tell(report[-1], console)
+                bar.advance(task)
+        return report
+
     def _load(self) -> CycleGAN:
         second = find_model(self.model_b_to_a) if self.model_b_to_a else None
         direction = "a_to_b" if second else self.direction
-        return load_model(find_model(self.model), direction=direction, path_b_to_a=second)
+        model = load_model(find_model(self.model), direction=direction, path_b_to_a=second)
+        for needed in self._directions():
+            model.generator(needed)  # said once, instead of for every picture
+        return model
 
     def _do_one(
-        self, model: CycleGAN, source: Path, target: Path | PictureError, dtype: torch.dtype
+        self,
+        model: CycleGAN,
+        job: Job,
+        inputs: Container[tuple[int, int] | None],
+        dtype: torch.dtype,
     ) -> dict[str, Any]:
         """One picture's line of the report."""
+        source, target = job
         entry: dict[str, Any] = {"input": str(source)}
         started = time.perf_counter()
         try:
             if isinstance(target, PictureError):
                 raise target
             outputs = self._outputs(target)
-            self._check_outputs(source, outputs)
+            self._check_outputs(outputs, inputs)
             picture = read_picture(source)
             entry |= self._process(model, picture, outputs, dtype)
             entry["size"] = [picture.pixels.shape[2], picture.pixels.shape[1]]
@@ -101,14 +117,29 @@ class _PictureCommand:
             entry["seconds"] = round(time.perf_counter() - started, 3)
         except CycleGANError as error:
             entry["error"] = str(error)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            place = _device_of(model).type
+            entry["error"] = f"{source} needs more memory than there is ({place}); make it smaller."
         return entry
 
-    def _check_outputs(self, source: Path, outputs: Iterable[Path]) -> None:
+    def _check_outputs(
+        self, outputs: Iterable[Path], inputs: Container[tuple[int, int] | None]
+    ) -> None:
         for output in outputs:
-            if output.exists() and output.samefile(source):
-                raise PictureError(f"{source} would be replaced by its result; choose another -o.")
-            if output.exists() and not self.overwrite:
+            existing = identity(output)
+            if existing and existing in inputs:
+                raise PictureError(
+                    f"{output} is one of the pictures to translate and would be replaced; "
+                    "choose another -o."
+                )
+            if existing and not self.overwrite:
                 raise PictureError(f"{output} exists; add --overwrite to replace it.")
+
+    def _directions(self) -> tuple[Direction, ...]:
+        """What the model must be able to do."""
+        return (self.direction,)
 
     def _outputs(self, target: Path) -> list[Path]:
         raise NotImplementedError
@@ -121,7 +152,10 @@ class _PictureCommand:
 
 @dataclass(frozen=True, kw_only=True)
 class Translate(_PictureCommand):
-    """Translate pictures from one domain to the other; every picture keeps its size and name."""
+    """Translate pictures from one domain to the other; every picture keeps its size and name.
+
+    For a single picture, --out can be a file name.
+    """
 
     def _outputs(self, target: Path) -> list[Path]:
         return [target]
@@ -145,6 +179,9 @@ class Reconstruct(_PictureCommand):
 
     _keeps_one_file = False
 
+    def _directions(self) -> tuple[Direction, ...]:
+        return DIRECTIONS
+
     def _outputs(self, target: Path) -> list[Path]:
         suffixes = ("translated", "reconstructed", "error")
         return [target.with_stem(f"{target.stem}_{suffix}") for suffix in suffixes]
@@ -159,62 +196,6 @@ class Reconstruct(_PictureCommand):
         write_picture(outputs[2], result.error[0])
         error = round(float(result.error.mean()), 5)
         return {"outputs": [str(path) for path in outputs], "cycle_error": error}
-
-
-def plan_outputs(
-    inputs: Iterable[str], out: Path, *, single_file: bool = True
-) -> list[tuple[Path, Path | PictureError]]:
-    """Pair every picture with where its result goes, or with why it can't go anywhere.
-
-    A folder's pictures keep their path below that folder, a file its name. `out` is a file name
-    when it ends like a picture and there is one input file; otherwise a folder.
-
-    Raises:
-        ValueError: there is nothing to do, or `out` is a file name for several pictures.
-    """
-    found = [pair for text in inputs for pair in _expand(text)]
-    if not found:
-        raise ValueError("no pictures were named; give files, folders or globs.")
-    if single_file and out.suffix.lower() in READABLE and not out.is_dir():
-        if len(found) > 1:
-            raise ValueError(f"{out} names one file, but there are {len(found)} pictures.")
-        if out.suffix.lower() not in WRITABLE:
-            raise ValueError(f"{out} can't be written; use {', '.join(sorted(WRITABLE))}.")
-        ((source, relative),) = found
-        return [(source, relative if isinstance(relative, PictureError) else out)]
-    jobs: list[tuple[Path, Path | PictureError]] = []
-    taken: dict[Path, Path] = {}
-    for source, relative in found:
-        if isinstance(relative, PictureError):
-            jobs.append((source, relative))
-            continue
-        target = out / relative
-        if target.suffix.lower() not in WRITABLE:
-            target = target.with_suffix(".png")
-        if target in taken and not taken[target].samefile(source):
-            clash = f"{source} and {taken[target]} would both become {target}; translate them apart"
-            jobs.append((source, PictureError(f"{clash}.")))
-        elif target not in taken:
-            taken[target] = source
-            jobs.append((source, target))
-    return jobs
-
-
-def _expand(text: str) -> list[tuple[Path, Path | PictureError]]:
-    """What a user typed -> (file, its path below the output folder or what is wrong)."""
-    path = Path(text)
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in READABLE)
-        if not files:
-            return [(path, PictureError(f"{path} holds no pictures; choose another folder."))]
-        return [(file, file.relative_to(path)) for file in files]
-    if not path.exists() and glob.has_magic(text):
-        # pathlib's glob takes no absolute patterns and no "~"-like prefixes; this one takes all.
-        matches = sorted(glob.glob(text, recursive=True))  # noqa: PTH207
-        if not matches:
-            return [(path, PictureError(f"{text} matches no file; check the pattern."))]
-        return [(Path(match), Path(Path(match).name)) for match in matches if Path(match).is_file()]
-    return [(path, Path(path.name))]
 
 
 def _write(path: Path, pixels: Tensor, picture: Picture) -> None:
@@ -233,15 +214,26 @@ def _tell(entry: dict[str, Any], console: Console) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether it is the memory of a GPU, of numpy, or of torch on the CPU that ran out."""
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or "DefaultCPUAllocator" in str(error)
+
+
 def _device_of(model: CycleGAN) -> torch.device:
     return next(model.parameters()).device
 
 
 def choose_device(name: str) -> torch.device:
+    """The device that a user means; "auto" is a GPU if there is one.
+
+    Raises:
+        ValueError: this machine or this PyTorch has no such device.
+    """
     if name != "auto":
         try:
-            torch.empty(0, device=name)
-        except (RuntimeError, AssertionError) as error:  # torch asserts that CUDA is compiled in
+            torch.empty(0, device=name).cpu()
+        except (RuntimeError, AssertionError, ImportError) as error:  # as torch's fancy takes it
             reason = str(error).splitlines()[0]
             raise ValueError(f"device {name!r} can't be used: {reason}") from None
         return torch.device(name)

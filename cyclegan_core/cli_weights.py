@@ -12,9 +12,11 @@ import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from .bundled import find_model
 from .checkpoint import CheckpointInfo, inspect_checkpoint, load_model, save_model
+from .cli_files import identity
 from .config import Direction
 from .errors import CheckpointError
 
@@ -23,7 +25,7 @@ from .errors import CheckpointError
 class Info:
     """Say what a weight file holds: its layout, network, directions and training."""
 
-    file: tyro.conf.Positional[str]
+    file: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="MODEL")]]
     """A weight file, a folder with one, or the name of a bundled model."""
     json: bool = False
     """Print JSON for programs."""
@@ -41,7 +43,8 @@ class Info:
                 value = "\n".join(f"{key} = {item}" for key, item in value.items()) or "-"
             elif isinstance(value, list):
                 value = ", ".join(value)
-            table.add_row(name.replace("_", " "), str(value))
+            # Text, because rich would take brackets and colons in a name for its markup.
+            table.add_row(name.replace("_", " "), Text(str(value), overflow="fold"))
         Console().print(table)
         return 0
 
@@ -52,6 +55,7 @@ def describe(info: CheckpointInfo) -> dict[str, Any]:
         "file": str(info.path),
         "layout": info.layout,
         "directions": list(info.directions),
+        "knows_direction": info.knows_direction,
         "parameters": info.num_parameters,
         "dtype": str(info.dtype).removeprefix("torch."),
         "config": info.config.to_dict(),
@@ -63,19 +67,19 @@ def describe(info: CheckpointInfo) -> dict[str, Any]:
 class Convert:
     """Rewrite a weight file of any known layout as one self-describing .safetensors file."""
 
-    inputs: tyro.conf.Positional[tuple[str, ...]]
+    inputs: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="MODEL ...")]]
     """One weight file, or two: the generator for A→B, then the one for B→A."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The file to write; it ends in .safetensors."""
     direction: Annotated[Direction, tyro.conf.arg(aliases=["-d"])] = "a_to_b"
     """What a single nameless generator does."""
-    domain_a: str | None = None
+    domain_a: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Display name of domain A, for example photo."""
-    domain_b: str | None = None
+    domain_b: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Display name of domain B, for example Monet."""
-    image_size: int | None = None
+    image_size: Annotated[int | None, tyro.conf.arg(metavar="PIXELS")] = None
     """Side in pixels of the pictures it was trained on."""
-    value_range: tuple[float, float] | None = None
+    value_range: Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="BLACK WHITE")] = None
     """What black and white are at the network's input, if not -1 and 1."""
     half: bool = False
     """Store half precision: half the size, about three decimal digits per weight."""
@@ -88,7 +92,7 @@ class Convert:
         """Load, rename, save, describe; returns the exit code."""
         if len(self.inputs) not in (1, 2):
             raise ValueError("convert takes one weight file, or two (A→B, then B→A).")
-        if self.out.exists() and not self.overwrite:
+        if identity(self.out) and not self.overwrite:
             raise CheckpointError(f"{self.out} exists; add --overwrite to replace it.")
         paths = [find_model(name) for name in self.inputs]
         model = load_model(

@@ -151,7 +151,7 @@ class TrainConfig:
     step_epochs: int = 50
     """Epochs after which schedule "step" divides the learning rate by 10."""
     lr_interval: int | None = None
-    """Steps between changes of the learning rate; if not given an epoch, or 1/200 of the training."""
+    """Steps between changes of the learning rate; if not given, an epoch or max_steps / 200."""
     grad_clip: float | None = None
     """Largest norm of each optimiser's gradient; no limit if not given."""
     ema_decay: float = 0.999

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar, cast
 
+import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 

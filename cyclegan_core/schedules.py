@@ -11,8 +11,8 @@ def lr_multiplier(config: TrainConfig, step: int, steps_per_epoch: int) -> float
     """The factor of the learning rate for the step that follows `step` finished ones.
 
     The rate changes at the start of each epoch, as in the original; a training of less than the
-    paper's 200 epochs is cut into 200 parts instead, which then count as epochs. With n constant epochs and m
-    epochs of decay, epoch e (from 1) has, by `config.schedule`:
+    paper's 200 epochs is cut into 200 parts instead, which then count as epochs. With n constant
+    epochs and m epochs of decay, epoch e (from 1) has, by `config.schedule`:
 
     - constant: 1.
     - linear: 1 − max(0, e − n) / (m + 1); never 0 (paper: n = m = 100).

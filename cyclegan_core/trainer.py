@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from collections.abc import Callable, Generator, Iterable
@@ -17,6 +16,7 @@ from . import train_state
 from .batches import BatchConfig, Batches
 from .config import TrainConfig
 from .data import UnpairedFolders
+from .ema import copy_weights, follow
 from .errors import TrainingDivergedError
 from .image_pool import ImagePool
 from .losses import Losses
@@ -25,8 +25,6 @@ from .networks import PatchDiscriminator, PixelDiscriminator, at_least_float32, 
 from .objective import Players, discriminator_term, generator_terms
 from .ranks import average_gradients, rank_0_says, rank_and_world_size
 from .schedules import lr_multiplier
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +93,9 @@ class Trainer:
             self.disc_a = self._new_discriminator(self.config.model.channels_a)
             self.disc_b = self._new_discriminator(self.config.model.channels_b)
             if model is not None:
-                _copy_weights(model, self.model)
+                copy_weights(model, self.model)
             self.ema = CycleGAN(self.config.model)
-            _copy_weights(self.model, self.ema)
+            copy_weights(self.model, self.ema)
             for network in (self.model, self.ema, self.disc_a, self.disc_b):
                 network.to(self.device)
             self.ema.eval().requires_grad_(requires_grad=False)
@@ -177,13 +175,7 @@ class Trainer:
                 nn.utils.clip_grad_norm_(group["params"], self.config.grad_clip)
             optimizer.step()
         if self.config.ema_decay > 0:
-            # Early on the average must not be dominated by the fresh weights.
-            decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
-            for average, weights in zip(_tensors(self.ema), _tensors(self.model), strict=True):
-                if average.is_floating_point():
-                    average.lerp_(weights, 1 - decay)
-                else:
-                    average.copy_(weights)
+            follow(self.ema, self.model, self.config.ema_decay, step=self.step)
 
     def run(self, *, on_step: OnStep = ignore) -> CycleGAN:
         """Train until `max_steps`, or until `max_minutes` of this run have gone by.
@@ -223,7 +215,7 @@ class Trainer:
         """A copy on the CPU in eval mode: the averaged generators, or the last without EMA."""
         with torch.inference_mode(mode=False):
             model = CycleGAN(self.config.model)
-            _copy_weights(self.ema if self.config.ema_decay > 0 else self.model, model)
+            copy_weights(self.ema if self.config.ema_decay > 0 else self.model, model)
             model.training_info = {
                 "steps": self.step,
                 "seed": self.config.seed,
@@ -291,20 +283,6 @@ def _check_channels(config: TrainConfig, data: UnpairedFolders) -> None:
                 f"{name} is {pictures} for the pictures and {networks} for the model; "
                 "set both to the same."
             )
-
-
-def _tensors(model: nn.Module) -> list[Tensor]:
-    return list(model.state_dict().values())
-
-
-@torch.no_grad()
-def _copy_weights(source: CycleGAN, target: CycleGAN) -> None:
-    """Copy every generator that `source` has; what it lacks stays as it is and is named."""
-    for direction in target.directions:
-        if direction in source.directions:
-            target.generator(direction).load_state_dict(source.generator(direction).state_dict())
-        else:
-            log.warning("The start model has no %s generator; that one starts fresh.", direction)
 
 
 @contextmanager
