@@ -35,5 +35,7 @@ def find_model(name: str) -> Path:
     bundled = bundled_models()
     if name in bundled:
         return bundled[name]
-    known = f"one of the bundled models ({', '.join(bundled)})" if bundled else "a bundled model"
-    raise CheckpointError(f"There is no model '{name}': give a weight file, a folder, or {known}.")
+    wanted = "a weight file or a folder"
+    if bundled:
+        wanted = f"a weight file, a folder, or one of the bundled models ({', '.join(bundled)})"
+    raise CheckpointError(f"There is no model '{name}': give {wanted}.")

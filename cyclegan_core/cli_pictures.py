@@ -32,16 +32,23 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class _PictureCommand:
     """What both commands share: options, the list of files, progress and the report."""
 
-    inputs: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="PICTURE ...")]]
+    inputs: tyro.conf.Positional[
+        Annotated[
+            tuple[str, ...],
+            tyro.conf.arg(metavar="PICTURE ...", help_behavior_hint="(at least one)"),
+        ]
+    ]
     """Files, folders (searched through, their inner structure is kept) or globs."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Folder for the results, which keep their names."""
     model: Annotated[str, tyro.conf.arg(aliases=["-m"], metavar="MODEL")]
     """A weight file of any known layout, a folder with one, or the name of a bundled model."""
-    model_b_to_a: Annotated[str | None, tyro.conf.arg(metavar="MODEL")] = None
+    model_b_to_a: Annotated[
+        str | None, tyro.conf.arg(metavar="MODEL", help_behavior_hint="(optional)")
+    ] = None
     """The file for the way back, where a model comes as two files."""
     direction: Annotated[Direction, tyro.conf.arg(aliases=["-d"])] = "a_to_b"
-    """Which way to translate; a file with one generator that does not say its way goes this."""
+    """Which way to translate; what a file's only generator does if it does not say itself."""
     device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     """A torch device such as cpu, cuda, cuda:1, mps; auto takes a GPU if there is one."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -225,6 +232,11 @@ def _device_of(model: CycleGAN) -> torch.device:
 
 
 def choose_device(name: str) -> torch.device:
+    """The device of that name; "auto" takes a GPU if there is one.
+
+    Raises:
+        ValueError: it does not exist here.
+    """
     """The device that a user means; "auto" is a GPU if there is one.
 
     Raises:

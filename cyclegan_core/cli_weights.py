@@ -63,23 +63,32 @@ def describe(info: CheckpointInfo) -> dict[str, Any]:
     }
 
 
+def _optional(metavar: str) -> object:
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint="(optional)")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Convert:
     """Rewrite a weight file of any known layout as one self-describing .safetensors file."""
 
-    inputs: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="MODEL ...")]]
+    inputs: tyro.conf.Positional[
+        Annotated[
+            tuple[str, ...],
+            tyro.conf.arg(metavar="MODEL ...", help_behavior_hint="(one or two)"),
+        ]
+    ]
     """One weight file, or two: the generator for A→B, then the one for B→A."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The file to write; it ends in .safetensors."""
     direction: Annotated[Direction, tyro.conf.arg(aliases=["-d"])] = "a_to_b"
     """What a single nameless generator does."""
-    domain_a: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    domain_a: Annotated[str | None, _optional("NAME")] = None
     """Display name of domain A, for example photo."""
-    domain_b: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    domain_b: Annotated[str | None, _optional("NAME")] = None
     """Display name of domain B, for example Monet."""
-    image_size: Annotated[int | None, tyro.conf.arg(metavar="PIXELS")] = None
+    image_size: Annotated[int | None, _optional("PIXELS")] = None
     """Side in pixels of the pictures it was trained on."""
-    value_range: Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="BLACK WHITE")] = None
+    value_range: Annotated[tuple[float, float] | None, _optional("BLACK WHITE")] = None
     """What black and white are at the network's input, if not -1 and 1."""
     half: bool = False
     """Store half precision: half the size, about three decimal digits per weight."""

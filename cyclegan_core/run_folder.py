@@ -48,6 +48,8 @@ class RunFolder:
         self.path = Path(path)
         self.trainer = trainer
         self.num_samples = num_samples
+        self.newest_samples: Path | None = None
+        """The last grid that was written in this session."""
         self._rows: list[tuple[float, ...]] = []
         self._lock: FileLock | None = None
         self._seconds = 0.0
@@ -151,6 +153,7 @@ class RunFolder:
         path = self.path / "samples" / f"step_{self.trainer.step:07d}.jpg"
         with torch.inference_mode(mode=False):
             write_picture(path, self.samples())
+        self.newest_samples = path
         return path
 
     def _keep_checkpoint(self, model: CycleGAN) -> None:

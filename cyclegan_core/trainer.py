@@ -244,6 +244,15 @@ class Trainer:
         with torch.inference_mode(mode=False):
             train_state.load(self, Path(path))
 
+    def release(self) -> None:
+        """Give the device's memory back, whoever still holds a reference; the trainer is over."""
+        for network in (self.model, self.ema, self.disc_a, self.disc_b):
+            network.to("cpu")
+        for optimizer in (self.opt_gen, self.opt_disc):
+            optimizer.zero_grad()
+            optimizer.state.clear()
+        self.pool_a.images = self.pool_b.images = None
+
     @contextmanager
     def _step_rng(self) -> Generator[torch.Generator]:
         """Random numbers that depend on seed, step and rank alone, so they need not be saved."""

@@ -6,8 +6,11 @@ from comfy_api.latest import ComfyExtension, io
 
 from . import host
 from .load import LoadCycleGAN
+from .plot import PlotCycleGANLosses
 from .reconstruct import ReconstructCycleGAN
 from .save import SaveCycleGAN
+from .train import TrainCycleGAN
+from .train_settings import CycleGANTrainSettings
 from .translate import TranslateCycleGAN
 
 
@@ -16,7 +19,15 @@ class CycleGANExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """All nodes of this pack."""
-        return [LoadCycleGAN, TranslateCycleGAN, ReconstructCycleGAN, SaveCycleGAN]
+        return [
+            LoadCycleGAN,
+            TranslateCycleGAN,
+            ReconstructCycleGAN,
+            TrainCycleGAN,
+            CycleGANTrainSettings,
+            PlotCycleGANLosses,
+            SaveCycleGAN,
+        ]
 
 
 async def comfy_entrypoint() -> CycleGANExtension:

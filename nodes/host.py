@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 import comfy.model_management as mm
@@ -13,9 +14,11 @@ import comfy.utils
 import folder_paths
 import torch
 from comfy_api.latest import io
+from PIL import Image
 from torch import Tensor
 
 from ..cyclegan_core import CycleGAN, Direction
+from ..cyclegan_core.run_folder import STATE_NAME
 
 CycleGANType = io.Custom("CYCLEGAN")
 """The socket; on its wire travels a `CycleGAN`, shared and cached: no node may change it."""
@@ -37,19 +40,25 @@ PRECISIONS: dict[str, torch.dtype | None] = {
     "fp16": torch.float16,
 }
 
+PREVIEW_PIXELS = 1024
+"""Longest side of the live preview."""
+
+Cancelled = mm.InterruptProcessingException
+"""What the host raises when the user cancels."""
+
 _WORKING_BYTES_PER_PIXEL = 900
 """What a whole pass keeps alive at 64 base channels in float32, measured."""
 
 
 def register_model_folder() -> None:
-    """Make models/cyclegan known to the host, then the bundled weights.
+    """Make models/cyclegan known to the host, then the bundled weights, then trained runs.
 
     Paths of `extra_model_paths.yaml`, registered before, stay. The host lists every file of a
     folder without extensions, hence ours are set.
     """
     own = Path(folder_paths.models_dir) / MODEL_FOLDER
     own.mkdir(parents=True, exist_ok=True)
-    for folder in (own, BUNDLED_DIR):
+    for folder in (own, BUNDLED_DIR, runs_dir()):
         folder_paths.add_model_folder_path(MODEL_FOLDER, str(folder))
     paths, extensions = folder_paths.folder_names_and_paths[MODEL_FOLDER]
     folder_paths.folder_names_and_paths[MODEL_FOLDER] = (
@@ -59,8 +68,9 @@ def register_model_folder() -> None:
 
 
 def model_names() -> list[str]:
-    """What the user can choose in a loader, as listed by the host."""
-    return folder_paths.get_filename_list(MODEL_FOLDER)
+    """What the user can choose in a loader, as listed by the host, without training states."""
+    names = folder_paths.get_filename_list(MODEL_FOLDER)
+    return [name for name in names if Path(name).name != STATE_NAME]
 
 
 def model_path(name: str) -> Path | None:
@@ -72,6 +82,52 @@ def model_path(name: str) -> Path | None:
 def save_dir() -> Path:
     """Where models of the user's own are written."""
     return Path(folder_paths.models_dir) / MODEL_FOLDER
+
+
+def runs_dir() -> Path:
+    """Where trainings leave their run folders."""
+    return Path(folder_paths.get_output_directory()) / MODEL_FOLDER
+
+
+def run_folder(name: str) -> Path:
+    """The folder of a run, inside `runs_dir`.
+
+    Raises:
+        ValueError: the name is empty or would lead elsewhere.
+    """
+    if not name.strip() or name.strip() in (".", "..") or set(name) & set('/\\:*?"<>|\0'):
+        raise ValueError(f"run_name {name!r} is not a folder name; use letters, digits, - and _.")
+    return runs_dir() / name.strip()
+
+
+def input_folders() -> list[str]:
+    """Folders under the host's input folder, as relative paths with forward slashes."""
+    root = Path(folder_paths.get_input_directory())
+    found = [
+        Path(folder, name).relative_to(root).as_posix()
+        for folder, names, _ in os.walk(root, followlinks=False)
+        for name in names
+    ]
+    return sorted(name for name in found if not any(p.startswith(".") for p in name.split("/")))
+
+
+def input_folder(name: str) -> Path:
+    """The folder behind a name of `input_folders`.
+
+    Raises:
+        ValueError: the name leads out of the input folder.
+        FileNotFoundError: there is no such folder.
+    """
+    # By the letters only: a link inside the input folder may well lead to another disk.
+    relative = PurePosixPath(name)
+    if not name or relative.is_absolute() or ".." in relative.parts or set(name) & set("\\:\0"):
+        raise ValueError(f"'{name}' is not a folder under ComfyUI's input; choose a listed one.")
+    path = Path(folder_paths.get_input_directory()) / relative
+    if not path.is_dir():
+        raise FileNotFoundError(
+            f"There is no folder '{name}' under ComfyUI's input; put pictures there and press R."
+        )
+    return path
 
 
 def chosen(table: Mapping[str, T], widget: str, label: str) -> T:
@@ -156,6 +212,35 @@ def _patcher(model: CycleGAN) -> comfy.model_patcher.ModelPatcher:
         )
         model.__dict__["host_patcher"] = patcher
     return patcher
+
+
+@contextmanager
+def training_device() -> Generator[torch.device]:
+    """The device for a training, with all other models evicted; its memory is free afterwards."""
+    mm.unload_all_models()
+    mm.soft_empty_cache()
+    try:
+        yield mm.get_torch_device()
+    finally:
+        mm.soft_empty_cache()
+
+
+class TrainProgress:
+    """A training's bar and live preview; raises `Cancelled` when the user cancels."""
+
+    def __init__(self, total: int) -> None:
+        self._bar = comfy.utils.ProgressBar(total)
+        self._shown: Path | None = None
+
+    def update(self, step: int, samples: Path | None) -> None:
+        """Move the bar to `step`; show the grid at `samples` if it is a new one."""
+        mm.throw_exception_if_processing_interrupted()
+        preview = None
+        if samples is not None and samples != self._shown:
+            self._shown = samples
+            with Image.open(samples) as grid:
+                preview = ("JPEG", grid.convert("RGB"), PREVIEW_PIXELS)
+        self._bar.update_absolute(step, preview=preview)
 
 
 def progress(total: int) -> Callable[[int, int], None]:

@@ -140,11 +140,15 @@ class ComfyPage:
         found.filter(has_text=text).first.wait_for()
         return found
 
+    def found(self, title: str) -> Locator:
+        """The node of this title among those that the search offers."""
+        return self.tab.locator(f"[role=option][aria-label='{title}']")
+
     def add_node(self, title: str, *, at: tuple[float, float]) -> None:
         """Find a node by its title and put it on the canvas."""
         count = self.tab.evaluate("() => app.graph.nodes.length")
         self.search(title, at=at)
-        self.tab.get_by_role("option", name=title, exact=True).click()
+        self.found(title).click()
         self.tab.wait_for_function("count => app.graph.nodes.length > count", arg=count)
 
     def drag_link(self, source: tuple[str, str], target: tuple[str, str]) -> None:

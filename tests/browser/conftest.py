@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.host.client import Client, png_bytes
-from tests.host.comfyui import Host, ProvisionError, provision
+from tests.host.comfyui import REPO_DIR, Host, ProvisionError, provision
 from tests.host.samples import save_random_model, write_models
 from .comfypage import SCREENSHOTS_VARIABLE, SETTINGS, ComfyPage
 
@@ -53,7 +53,7 @@ def pytest_runtest_makereport(
     """Save what the page shows at the moment a test fails, and say where."""
     report = yield
     if report.failed and TAB in item.stash and not item.stash[TAB].is_closed():
-        folder = Path(os.environ.get(SCREENSHOTS_VARIABLE) or item.config.rootpath / "out")
+        folder = Path(os.environ.get(SCREENSHOTS_VARIABLE) or REPO_DIR / "out")
         path = folder / f"failed-{item.name}-{report.when}.png"
         item.stash[TAB].screenshot(path=path)
         report.sections.append(("screenshot", str(path)))

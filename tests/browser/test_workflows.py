@@ -48,7 +48,7 @@ def test_example_opens_as_it_was_saved(page: ComfyPage, name: str) -> None:
     again = json.loads(page.tab.evaluate("() => JSON.stringify(app.graph.serialize())"))
     for ours, theirs in zip(saved["nodes"], again["nodes"], strict=True):
         assert ours["type"] == theirs["type"]
-        assert ours.get("widgets_values") == theirs.get("widgets_values")
+        assert (ours.get("widgets_values") or []) == (theirs.get("widgets_values") or [])
     assert again["links"] == saved["links"]
     page.shoot(f"{name}-opened")
 

@@ -1,0 +1,180 @@
+"""CycleGAN Train Settings: the expert's knobs, for Train CycleGAN on Folders."""
+
+from __future__ import annotations
+
+from typing import Any, get_args, get_type_hints
+
+from comfy_api.latest import io
+
+from ..cyclegan_core.config import ModelConfig, TrainConfig
+from ..cyclegan_core.presets import PRESETS
+from ..cyclegan_core.transforms import DataConfig
+from . import host
+
+SettingsType = io.Custom("CYCLEGAN_TRAIN_SETTINGS")
+"""On its wire: {"train": …, "model": …, "data": …}, fields of the three configs by name."""
+
+_TRAIN = TrainConfig()
+_DATA = DataConfig()
+
+
+def _choices(config: type, name: str) -> list[str]:
+    return list(get_args(get_type_hints(config)[name]))
+
+
+def _number(name: str, default: float, tooltip: str, *, most: float = 1000.0) -> io.Float.Input:
+    return io.Float.Input(
+        name, default=default, min=0.0, max=most, step=0.0001, round=False, tooltip=tooltip
+    )
+
+
+class CycleGANTrainSettings(io.ComfyNode):
+    """Every default is the paper's."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Inputs and outputs."""
+        return io.Schema(
+            node_id="CycleGAN_TrainSettings",
+            display_name="CycleGAN Train Settings",
+            category=host.CATEGORY,
+            description=(
+                "Expert settings for Train CycleGAN on Folders. Every default is the paper's. "
+                + " ".join(f"{name}: {preset.advice}" for name, preset in PRESETS.items())
+            ),
+            inputs=[*_network_inputs(), *_loss_inputs(), *_optimiser_inputs(), *_run_inputs()],
+            outputs=[
+                SettingsType.Output(
+                    display_name="settings", tooltip="For Train CycleGAN on Folders."
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, preset: str, **values: Any) -> io.NodeOutput:  # noqa: ANN401 - one per widget
+        """Sort the widgets' values to the configs they belong to; a preset goes before them."""
+        settings: dict[str, dict[str, Any]] = {"train": {}, "model": {}, "data": {}}
+        chosen = PRESETS.get(preset)
+        for kind, config in (("model", ModelConfig()), ("train", _TRAIN), ("data", _DATA)):
+            for name, value in values.items():
+                if hasattr(config, name) and value is not None:
+                    settings[kind][name] = value
+            if chosen:
+                settings[kind] |= getattr(chosen, kind)
+        if settings["train"].get("lr_discriminator") == 0:
+            settings["train"]["lr_discriminator"] = None
+        return io.NodeOutput(settings)
+
+
+def _network_inputs() -> list[io.Input]:
+    return [
+        io.Combo.Input(
+            "preset",
+            options=["none", *PRESETS],
+            default="none",
+            tooltip="A starting point by kind of task; its settings go before the widgets below. "
+            "The node's description has the advice.",
+        ),
+        io.Int.Input(
+            "num_blocks",
+            default=ModelConfig().num_blocks,
+            min=1,
+            max=18,
+            tooltip="Residual blocks: 6 for pictures of 128 pixels, 9 from 256 on.",
+        ),
+        io.Int.Input(
+            "base_channels",
+            default=ModelConfig().base_channels,
+            min=4,
+            max=256,
+            tooltip="Width of the networks; 32 is four times as fast as 64 and learns less.",
+        ),
+        io.Combo.Input(
+            "upsample",
+            options=_choices(ModelConfig, "upsample"),
+            default=ModelConfig().upsample,
+            tooltip="transposed: the paper's. resize: no checkerboard patterns.",
+        ),
+        io.Int.Input(
+            "disc_layers",
+            default=_TRAIN.disc_layers,
+            min=1,
+            max=5,
+            tooltip="Depth of the discriminators: 3 judges patches of 70 pixels, 4 of 142.",
+        ),
+        io.Combo.Input(
+            "preprocess",
+            options=_choices(DataConfig, "preprocess"),
+            default=_DATA.preprocess,
+            tooltip="How pictures become squares: resize_and_crop keeps the aspect, crop keeps "
+            "the resolution, square_and_crop squashes as the original implementation does.",
+        ),
+        io.Boolean.Input(
+            "flip", default=_DATA.flip, tooltip="Mirror every second picture at random."
+        ),
+    ]
+
+
+def _loss_inputs() -> list[io.Input]:
+    return [
+        io.Combo.Input(
+            "gan_mode",
+            options=_choices(TrainConfig, "gan_mode"),
+            default=_TRAIN.gan_mode,
+            tooltip="Adversarial loss: least squares, likelihood, Wasserstein with penalty.",
+        ),
+        _number("lambda_a", _TRAIN.lambda_a, "Weight of A → B → A; lower it if nothing changes."),
+        _number("lambda_b", _TRAIN.lambda_b, "Weight of B → A → B; lower it if nothing changes."),
+        io.Int.Input(
+            "pool_size",
+            default=_TRAIN.pool_size,
+            min=0,
+            max=1000,
+            tooltip="Earlier results that the discriminators are shown again.",
+        ),
+    ]
+
+
+def _optimiser_inputs() -> list[io.Input]:
+    return [
+        _number("lr", _TRAIN.lr, "Learning rate of the generators.", most=0.1),
+        _number("lr_discriminator", 0.0, "That of the discriminators; 0: the same.", most=0.1),
+        io.Combo.Input(
+            "schedule",
+            options=_choices(TrainConfig, "schedule"),
+            default=_TRAIN.schedule,
+            tooltip="How the learning rate falls over the training.",
+        ),
+        io.Int.Input(
+            "batch_size",
+            default=_TRAIN.batch_size,
+            min=1,
+            max=64,
+            tooltip="Pictures of each domain per step; the paper uses 1.",
+        ),
+        _number(
+            "ema_decay",
+            _TRAIN.ema_decay,
+            "Averaging of the exported generators over the steps; 0: none.",
+            most=0.9999,
+        ),
+    ]
+
+
+def _run_inputs() -> list[io.Input]:
+    return [
+        io.Int.Input(
+            "sample_every",
+            default=_TRAIN.sample_every,
+            min=1,
+            max=100_000,
+            tooltip="Steps between sample grids: the live preview, and files in the run folder.",
+        ),
+        io.Int.Input(
+            "save_every",
+            default=_TRAIN.save_every,
+            min=1,
+            max=100_000,
+            tooltip="Steps between saves of everything; also what a power cut costs at most.",
+        ),
+    ]
