@@ -4,8 +4,10 @@ Everything listed in `__all__` is public and stable; the rest may move. The core
 is calling: no host, no device choice, no download, and no effect on import.
 """
 
+from ._version import __version__
 from .checkpoint import CheckpointInfo, inspect_checkpoint, load_model, save_model
-from .config import Direction, ModelConfig
+from .config import Direction, ModelConfig, TrainConfig
+from .data import UnpairedFolders
 from .errors import (
     CheckpointError,
     CycleGANError,
@@ -15,25 +17,34 @@ from .errors import (
     PictureError,
     TrainingDivergedError,
 )
+from .losses import Losses
 from .model import CycleGAN, Reconstruction
 from .pictures import Picture, read_picture, write_picture
-
-__version__ = "0.1.0"
+from .run_folder import RunFolder
+from .trainer import StepReport, Trainer
+from .transforms import DataConfig
 
 __all__ = [
     "CheckpointError",
     "CheckpointInfo",
     "CycleGAN",
     "CycleGANError",
+    "DataConfig",
     "DatasetError",
     "Direction",
     "DownloadError",
+    "Losses",
     "MissingDirectionError",
     "ModelConfig",
     "Picture",
     "PictureError",
     "Reconstruction",
+    "RunFolder",
+    "StepReport",
+    "TrainConfig",
+    "Trainer",
     "TrainingDivergedError",
+    "UnpairedFolders",
     "__version__",
     "inspect_checkpoint",
     "load_model",

@@ -19,7 +19,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from . import __version__
+from ._version import __version__
 from .checkpoint import atomic_write, save_model
 from .errors import CycleGANError
 from .losses import Losses

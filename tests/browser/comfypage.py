@@ -118,7 +118,7 @@ class ComfyPage:
         self.settle()
 
     def settle(self) -> None:
-        """Wait until the view stands still: the same place and scale for ten frames."""
+        """Wait until the view stands still and is drawn: the same place and scale for 10 frames."""
         self.tab.evaluate(
             """() => new Promise(done => {
                 let last = '', same = 0;
@@ -150,6 +150,8 @@ class ComfyPage:
         self.search(title, at=at)
         self.found(title).click()
         self.tab.wait_for_function("count => app.graph.nodes.length > count", arg=count)
+        self.tab.get_by_placeholder("Search Nodes").wait_for(state="detached")
+        self.settle()
 
     def drag_link(self, source: tuple[str, str], target: tuple[str, str]) -> None:
         """Drag a wire from an output to an input, both as (node type, slot name)."""

@@ -14,6 +14,7 @@ from PIL import Image
 from tests.host.client import Client, png_bytes
 from tests.host.comfyui import REPO_DIR, Host, ProvisionError, provision
 from tests.host.samples import save_random_model, write_models
+
 from .comfypage import SCREENSHOTS_VARIABLE, SETTINGS, ComfyPage
 
 if TYPE_CHECKING:

@@ -23,6 +23,7 @@ from PIL import Image
 
 from tests.host.client import Client, png_bytes
 from tests.host.comfyui import REPO_DIR, Host, provision
+
 from .comfypage import SETTINGS, ComfyPage
 from .conftest import BUNDLED_MODEL, CHROMIUM_NAMES, CHROMIUM_OPTIONS, VIEWPORT
 

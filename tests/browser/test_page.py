@@ -9,6 +9,7 @@ import pytest
 
 from tests.host.client import Client
 from tests.host.comfyui import PACK_NAME
+
 from .comfypage import ComfyPage
 
 DOCS_DIR = Path(__file__).resolve().parents[2] / "web" / "docs"

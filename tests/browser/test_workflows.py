@@ -12,6 +12,7 @@ from PIL import Image
 from tests.host.client import Client
 from tests.host.comfyui import PACK_NAME
 from tests.host.samples import assert_one_sentence
+
 from .comfypage import ComfyPage, Workflow
 
 EXAMPLES_DIR = Path(__file__).resolve().parents[2] / "example_workflows"
