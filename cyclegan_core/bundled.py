@@ -12,12 +12,10 @@ def bundled_models() -> dict[str, Path]:
 
     The folder lies inside the installed package, or beside it in a clone.
     """
-    here = Path(__file__).parent
-    return {
-        path.stem: path
-        for folder in (here / "weights", here.parent / "weights")
-        for path in sorted(folder.glob("*.safetensors"))
-    }
+    package = Path(__file__).parent
+    is_clone = (package.parent / "pyproject.toml").is_file()
+    folder = (package.parent if is_clone else package) / "weights"
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
 def find_model(name: str) -> Path:

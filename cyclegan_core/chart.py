@@ -4,13 +4,51 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
 _COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f")
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 160, 24, 48
+_LEFT, _RIGHT, _TOP, _BOTTOM = 72, 170, 32, 56
+"""Margins in pixels around the axes; the legend is on the right."""
 _GRID, _INK = "#dddddd", "#333333"
 _NUM_TICKS = 5
+_FONT_SIZE = 14
+_LONGEST_NAME = 16
+_SCALE = 2
+"""Everything is drawn so many times larger and made smaller at the end: smooth lines."""
+
+Points = list[tuple[int, float]]
+"""(step, value)."""
+
+
+@dataclass(frozen=True)
+class _Axes:
+    """Where steps from 1 to `last` and values from `low` to `high` lie in the picture."""
+
+    size: tuple[int, int]
+    last: int
+    low: float
+    high: float
+
+    @property
+    def right(self) -> int:
+        return self.size[0] - _RIGHT
+
+    @property
+    def bottom(self) -> int:
+        return self.size[1] - _BOTTOM
+
+    @property
+    def middle(self) -> float:
+        """Of the steps, in pixels of the enlarged drawing."""
+        return (_LEFT + self.right) / 2 * _SCALE
+
+    def place(self, step: float, value: float) -> tuple[float, float]:
+        """Pixels of the enlarged drawing."""
+        x = _LEFT + (self.right - _LEFT) * (step - 1) / max(1, self.last - 1)
+        y = self.bottom - (self.bottom - _TOP) * (value - self.low) / (self.high - self.low)
+        return x * _SCALE, y * _SCALE
 
 
 def draw_curves(
@@ -33,48 +71,73 @@ def draw_curves(
         ValueError: no curve has a finite value.
     """
     smooth = {name: _smooth(values, smoothing) for name, values in curves.items()}
-    finite = [value for values in smooth.values() for _, value in values]
+    finite = [value for points in smooth.values() for _, value in points]
     if not finite:
         raise ValueError("there is no loss to draw yet; train some steps first.")
-    low, high = min(finite), max(finite)
-    if low == high:  # a flat line goes through the middle
-        low, high = low - 0.5, high + 0.5
     last = max(len(values) for values in curves.values())
-    image = Image.new("RGB", size, "white")
+    ticks = _ticks(min(finite), max(finite))
+    axes = _Axes(size, last, ticks[0], ticks[-1])
+    image = Image.new("RGB", (size[0] * _SCALE, size[1] * _SCALE), "white")
     draw = ImageDraw.Draw(image)
-    font = ImageFont.load_default(13)
-    right, bottom = size[0] - _RIGHT, size[1] - _BOTTOM
-
-    def place(step: float, value: float) -> tuple[float, float]:
-        x = _LEFT + (right - _LEFT) * (step - 1) / max(1, last - 1)
-        return x, bottom - (bottom - _TOP) * (value - low) / (high - low)
-
-    for tick in range(_NUM_TICKS + 1):
-        value = low + (high - low) * tick / _NUM_TICKS
-        step = round(1 + (last - 1) * tick / _NUM_TICKS)
-        (x, _), (_, y) = place(step, low), place(1, value)
-        draw.line([(_LEFT, y), (right, y)], fill=_GRID)
-        draw.text((_LEFT - 8, y), f"{value:.3g}", fill=_INK, font=font, anchor="rm")
-        draw.text((x, bottom + 8), f"{step}", fill=_INK, font=font, anchor="mt")
-    draw.text(((_LEFT + right) / 2, size[1] - 6), "step", fill=_INK, font=font, anchor="mb")
-    draw.text(((_LEFT + right) / 2, 4), title, fill=_INK, font=font, anchor="mt")
-    for number, (name, values) in enumerate(smooth.items()):
+    font = ImageFont.load_default(_FONT_SIZE * _SCALE)
+    _draw_axes(draw, axes, ticks, font)
+    draw.text((axes.middle, 8 * _SCALE), title, _INK, font, anchor="mt")
+    for number, (name, points) in enumerate(smooth.items()):
         colour = _COLOURS[number % len(_COLOURS)]
-        points = [place(step, value) for step, value in values]
-        if len(points) == 1:
-            points *= 2
-        if points:
-            draw.line(points, fill=colour, width=2, joint="curve")
-        y = _TOP + 20 * number
-        draw.line([(right + 12, y + 8), (right + 32, y + 8)], fill=colour, width=3)
-        draw.text((right + 38, y + 8), name, fill=_INK, font=font, anchor="lm")
-    return image
+        _draw_curve(draw, [axes.place(*point) for point in points], colour)
+        x, y = (axes.right + 14) * _SCALE, (_TOP + 10 + 22 * number) * _SCALE
+        draw.line([(x, y), (x + 20 * _SCALE, y)], colour, width=3 * _SCALE)
+        label = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+        draw.text((x + 27 * _SCALE, y), label, _INK, font, anchor="lm")
+    return image.resize(size, Image.Resampling.BOX)
 
 
-def _smooth(values: Sequence[float], share: float) -> list[tuple[int, float]]:
+def _draw_axes(
+    draw: ImageDraw.ImageDraw,
+    axes: _Axes,
+    ticks: Sequence[float],
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+) -> None:
+    for value in ticks:
+        x, y = axes.place(1, value)
+        draw.line([(x, y), (axes.right * _SCALE, y)], _GRID, width=_SCALE)
+        draw.text((x - 8 * _SCALE, y), f"{value:g}", _INK, font, anchor="rm")
+    x, y = axes.place(1, axes.low)
+    draw.line([(x, axes.place(1, axes.high)[1]), (x, y)], _INK, width=_SCALE)
+    draw.line([(x, y), (axes.right * _SCALE, y)], _INK, width=_SCALE)
+    inside = [round(tick) for tick in _ticks(1, axes.last, least=1) if 1 < tick < axes.last]
+    gap = axes.last / (2 * _NUM_TICKS)  # a number closer to the last one would run into it
+    for step in sorted({1, axes.last, *(s for s in inside if gap < s < axes.last - gap)}):
+        x, y = axes.place(step, axes.low)
+        draw.line([(x, y), (x, y + 4 * _SCALE)], _INK, width=_SCALE)
+        draw.text((x, y + 9 * _SCALE), f"{step}", _INK, font, anchor="mt")
+    draw.text((axes.middle, (axes.size[1] - 8) * _SCALE), "step", _INK, font, anchor="mb")
+
+
+def _draw_curve(
+    draw: ImageDraw.ImageDraw, points: Sequence[tuple[float, float]], colour: str
+) -> None:
+    if len(points) == 1:
+        draw.circle(points[0], 4 * _SCALE, colour)
+    else:
+        draw.line(points, colour, width=2 * _SCALE, joint="curve")
+
+
+def _ticks(low: float, high: float, *, least: float = 0.0) -> list[float]:
+    """Some round numbers, at least `least` apart, that begin below `low` and end above `high`."""
+    if low == high:
+        low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
+    rough = max((high - low) / _NUM_TICKS, least)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [number * step for number in range(first, last + 1)]
+
+
+def _smooth(values: Sequence[float], share: float) -> Points:
     """(step, running average) for every finite value."""
     average, weight = 0.0, 0.0
-    result: list[tuple[int, float]] = []
+    result: Points = []
     for step, value in enumerate(values, start=1):
         if math.isfinite(value):
             average = share * average + (1 - share) * value

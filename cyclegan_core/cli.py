@@ -40,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             description="CycleGAN: translate pictures between two unpaired domains.",
             args=argv,
             config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
+            registry=_registry(),
         )
     except ValueError as error:  # a setting that its dataclass refuses
         return _fail(str(error), code=2, as_json="--json" in argv)
@@ -70,6 +71,28 @@ def _commands(argv: Sequence[str]) -> Any:  # noqa: ANN401 - a type made of type
         | Annotated[Info, subcommand("info")]
         | Annotated[Convert, subcommand("convert")]
     )
+
+
+def _registry() -> Any:  # noqa: ANN401 - of a package that is imported late
+    """How `int | None` and `float | None` look: `--grad-clip FLOAT|none`."""
+    from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+    registry = ConstructorRegistry()
+
+    @registry.primitive_rule
+    def _(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+        number = next((kind for kind in (int, float) if info.type == kind | None), None)
+        if number is None:
+            return None
+        return PrimitiveConstructorSpec(
+            nargs=1,
+            metavar=f"{number.__name__.upper()}|none",
+            instance_from_str=lambda words: None if words[0] == "none" else number(words[0]),
+            is_instance=lambda value: value is None or isinstance(value, number),
+            str_from_instance=lambda value: ["none" if value is None else str(value)],
+        )
+
+    return registry
 
 
 def _fail(sentence: str, *, code: int, as_json: bool) -> int:

@@ -159,7 +159,7 @@ class _PictureCommand:
 
 @dataclass(frozen=True, kw_only=True)
 class Translate(_PictureCommand):
-    """Translate pictures from one domain to the other; every picture keeps its size and name.
+    """Translate pictures to the other domain; each keeps its size and name.
 
     For a single picture, --out can be a file name.
     """
@@ -180,8 +180,9 @@ class Translate(_PictureCommand):
 class Reconstruct(_PictureCommand):
     """Translate pictures there and back, and measure what was lost.
 
-    Writes NAME_translated, NAME_reconstructed and NAME_error for every picture; the cycle error
-    is the mean absolute difference, with white = 1.
+    Writes NAME_translated, NAME_reconstructed and NAME_error for every picture.
+
+    The cycle error is the mean absolute difference; white is 1.
     """
 
     _keeps_one_file = False

@@ -8,8 +8,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -27,6 +27,7 @@ from .cli_pictures import choose_device
 from .config import TrainConfig
 from .data import UnpairedFolders
 from .presets import PRESETS
+from .ranks import any_rank
 from .run_folder import MODEL_NAME, RunFolder
 from .trainer import StepReport, Trainer
 from .transforms import DataConfig
@@ -41,26 +42,34 @@ class Train:
     The same command goes on with a run that was stopped. Under `torchrun` it is data-parallel.
     """
 
-    dir_a: tyro.conf.Positional[Path]
+    dir_a: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="DIR_A")]]
     """Folder with domain A's pictures; searched through."""
-    dir_b: tyro.conf.Positional[Path]
-    """Folder with domain B's pictures."""
-    run_dir: Annotated[Path, tyro.conf.arg(name="run")]
+    dir_b: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="DIR_B")]]
+    """Folder with domain B's pictures; searched through."""
+    run_dir: Annotated[Path, tyro.conf.arg(name="run", metavar="DIR")]
     """Run folder: samples, losses, the state to go on from, and model.safetensors."""
     preset: Annotated[
         Literal["none", "style", "object", "season", "enhance", "labels"],
         tyro.conf.arg(help="Starting point; the other options go before it.\n\n" + _ADVICE),
     ] = "none"
-    start: str | None = None
-    """A model to start from instead of fresh weights (fine-tuning): a file or a bundled name."""
-    device: str = "auto"
+    start: Annotated[
+        str | None, tyro.conf.arg(metavar="MODEL", help_behavior_hint="(optional)")
+    ] = None
+    """A model to start from instead of fresh weights (fine-tuning): a file or a bundled name; its
+    networks replace the model options."""
+    device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     """A torch device such as cpu, cuda, mps; auto takes a GPU if there is one."""
     json: bool = False
-    """Print a line of JSON every 10 steps instead of progress for people."""
+    """Print a line of JSON every 10 steps and at the end instead of progress for people."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
     """The training."""
-    data: Annotated[DataConfig, tyro.conf.arg(name="")] = field(default_factory=DataConfig)
-    """The pictures."""
+    data: Annotated[
+        DataConfig,
+        tyro.conf.arg(name="picture"),
+        tyro.conf.OmitArgPrefixes,
+        tyro.conf.FlagConversionOff,
+    ] = field(default_factory=DataConfig)
+    """How pictures become training samples."""
 
     def run(self) -> int:
         """Train until the end, or until interrupted; returns the exit code."""
@@ -73,47 +82,47 @@ class Train:
         start = load_model(find_model(self.start)) if self.start else None
         model = replace(self.config.model, image_size=self.data.crop_size)
         trainer = Trainer(replace(self.config, model=model), data, device=device, model=start)
-        is_quiet = self.json or trainer.rank > 0
-        console = Console(stderr=True, quiet=is_quiet)
-        console.print(str(data.report()), markup=False, highlight=False)
-        with RunFolder(self.run_dir, trainer) as folder, _stop_between_steps() as stop:
-            progress = _progress(console)
-            task = progress.add_task("training", total=trainer.config.max_steps)
+        console = Console(stderr=True, quiet=self.json or trainer.rank > 0)
+        console.print(str(data.report()), markup=False, highlight=False, soft_wrap=True)
+        with RunFolder(self.run_dir, trainer) as folder, _stop_between_steps(trainer) as stop:
+            with _progress(console) as progress, suppress(_StoppedError):
+                trainer.run(on_step=self._watch(trainer, folder, progress, stop))
+            folder.save()
+        num_steps = trainer.config.max_steps
+        if trainer.step < num_steps:
+            text = f"Stopped after step {trainer.step} of {num_steps}; the same command goes on."
+        else:
+            text = f"{self.run_dir / MODEL_NAME} is ready."
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        return 130 if stop.is_done else 0
 
-            def on_step(report: StepReport) -> None:
-                folder.on_step(report)
-                if self.json and trainer.rank == 0 and report.step % 10 == 0:
-                    sys.stdout.write(json.dumps(_values(report)) + "\n")
-                    sys.stdout.flush()
-                if not is_quiet:
-                    progress.update(task, completed=report.step, description=_line(report))
-                if stop.is_asked and trainer.world_size == 1:
-                    raise KeyboardInterrupt
+    def _watch(
+        self, trainer: Trainer, folder: RunFolder, progress: Progress, stop: _Stop
+    ) -> Callable[[StepReport], None]:
+        """What happens after each step."""
+        num_steps = trainer.config.max_steps
+        task = progress.add_task("training", total=num_steps, completed=trainer.step)
 
-            with progress:
-                try:
-                    trainer.run(on_step=on_step)
-                except KeyboardInterrupt:
-                    folder.save()
-                    console.print(f"Stopped after step {trainer.step}; the same command goes on.")
-                    return 130
-                folder.save()
-        if trainer.rank == 0:
-            console.print(f"{self.run_dir / MODEL_NAME} is ready.", markup=False)
-        return 0
+        def on_step(report: StepReport) -> None:
+            folder.on_step(report)
+            if trainer.rank == 0 and not self.json:
+                progress.update(task, completed=report.step, description=_line(report))
+            elif trainer.rank == 0 and (report.step % 10 == 0 or report.step == num_steps):
+                sys.stdout.write(json.dumps(_values(report)) + "\n")
+                sys.stdout.flush()
+            stop.check()
+
+        return on_step
 
 
 def defaults(argv: Sequence[str]) -> Train | None:
     """The options' defaults under the preset that `argv` names, or None without one."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--preset", choices=[*PRESETS, "none"], default="none")
-    try:
-        name = parser.parse_known_args(argv)[0].preset
-    except SystemExit:
-        return None  # tyro will say what is wrong with it
-    if name == "none":
-        return None
-    preset = PRESETS[name]
+    parser.add_argument("--preset", nargs="?")
+    name = parser.parse_known_args(argv)[0].preset
+    preset = PRESETS.get(name)
+    if preset is None:
+        return None  # "none", or tyro will say what is wrong with it
     config = TrainConfig(**preset.train)
     return Train(
         dir_a=tyro.MISSING,
@@ -142,20 +151,36 @@ def _process_group() -> Generator[torch.device | None]:
         dist.destroy_process_group()
 
 
-class _Stop:
-    """Remembers a Ctrl-C until the step is complete; a second one does not wait."""
+class _StoppedError(Exception):
+    """Ends the training between two steps, to be saved."""
 
-    is_asked = False
+
+class _Stop:
+    """Remembers a Ctrl-C until the step is complete.
+
+    A second one does not wait, and saves nothing: half a step is no state. Ranks do wait, for each
+    other; who can't has `torchrun` to end them.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+        self.is_asked = self.is_done = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        if self.is_asked:
+        if self.is_asked and self.trainer.world_size == 1:
             raise KeyboardInterrupt
         self.is_asked = True
 
+    def check(self) -> None:
+        """Between two steps: raise if some rank was asked to stop."""
+        if any_rank(torch.tensor(self.is_asked, device=self.trainer.device)):
+            self.is_done = True
+            raise _StoppedError
+
 
 @contextmanager
-def _stop_between_steps() -> Generator[_Stop]:
-    stop = _Stop()
+def _stop_between_steps(trainer: Trainer) -> Generator[_Stop]:
+    stop = _Stop(trainer)
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.signal(number, stop) for number in numbers}
     try:

@@ -69,7 +69,7 @@ def _optional(metavar: str) -> object:
 
 @dataclass(frozen=True, kw_only=True)
 class Convert:
-    """Rewrite a weight file of any known layout as one self-describing .safetensors file."""
+    """Rewrite weights of any known layout as one self-describing .safetensors file."""
 
     inputs: tyro.conf.Positional[
         Annotated[
@@ -90,6 +90,8 @@ class Convert:
     """Side in pixels of the pictures it was trained on."""
     value_range: Annotated[tuple[float, float] | None, _optional("BLACK WHITE")] = None
     """What black and white are at the network's input, if not -1 and 1."""
+    only: Annotated[Direction | None, _optional("DIRECTION")] = None
+    """Keep this direction of a two-way model and leave the other out."""
     half: bool = False
     """Store half precision: half the size, about three decimal digits per weight."""
     overwrite: bool = False
@@ -113,6 +115,9 @@ class Convert:
         model.config = replace(
             model.config, **{name: value for name, value in wanted.items() if value is not None}
         )
+        if self.only:
+            model.generator(self.only)  # says so if there is none
+            setattr(model, "gen_ba" if self.only == "a_to_b" else "gen_ab", None)
         save_model(model, self.out, dtype=torch.float16 if self.half else None)
         return Info(file=str(self.out), json=self.json).run()
 

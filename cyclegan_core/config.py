@@ -171,7 +171,7 @@ class TrainConfig:
     save_every: int = 500
     """Steps between saves of the whole state."""
     keep_checkpoints: int = 0
-    """How many earlier models to keep beside the newest, one for each save."""
+    """How many of the latest saves to keep as models of their own, in checkpoints/."""
 
     def __post_init__(self) -> None:
         _check_choices(self)
@@ -191,6 +191,13 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None:
                 _check_float(name, value, low=1e-12)
+        cycles = self.lambda_a if self.cycle in ("both", "forward") else 0.0
+        cycles += self.lambda_b if self.cycle in ("both", "backward") else 0.0
+        if self.lambda_gan + cycles + self.lambda_identity * (self.lambda_a + self.lambda_b) == 0:
+            raise ValueError(
+                "lambda_gan must be above 0 when there is neither a cycle nor an identity term, "
+                "or there is nothing to learn; got 0."
+            )
         if self.lambda_identity > 0 and self.model.channels_a != self.model.channels_b:
             raise ValueError(
                 "lambda_identity must be 0 when the domains have different channel counts; got "
@@ -226,7 +233,12 @@ def _check_range(name: str, value: object) -> None:
 
 
 def _check_float(name: str, value: object, *, low: float, high: float = math.inf) -> None:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
+    if (
+        not isinstance(value, (int, float))
+        or isinstance(value, bool)
+        or not math.isfinite(value)
+        or not low <= value <= high
+    ):
         bounds = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
         raise ValueError(f"{name} must be a number {bounds}; got {value!r}.")
 

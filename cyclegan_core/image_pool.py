@@ -19,8 +19,8 @@ class ImagePool:
     def __init__(self, size: int, rng: random.Random) -> None:
         self.size = size
         self.rng = rng
-        self.images: Tensor | None = None
-        """(n,C,H,W) with n ≤ size, on the device of the pictures; None while empty."""
+        self.images: list[Tensor] = []
+        """Up to `size` of (C,H,W), whose sizes may differ, on the device they came on."""
 
     def query(self, images: Tensor) -> Tensor:
         """(B,C,H,W) -> (B,C,H,W) without gradient."""
@@ -30,13 +30,11 @@ class ImagePool:
         return torch.stack([self._exchange(image) for image in images])
 
     def _exchange(self, image: Tensor) -> Tensor:
-        if self.images is None or len(self.images) < self.size:
-            new = image[None].clone()
-            self.images = new if self.images is None else torch.cat([self.images, new])
+        if len(self.images) < self.size:
+            self.images.append(image.clone())  # a view would keep its whole batch alive
             return image
         if self.rng.uniform(0, 1) > 0.5:
             slot = self.rng.randint(0, self.size - 1)
-            old = self.images[slot].clone()
-            self.images[slot] = image
+            old, self.images[slot] = self.images[slot], image.clone()
             return old
         return image

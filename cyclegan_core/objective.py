@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from .config import TrainConfig
 from .losses import gan_loss, gradient_penalty, l1
 from .model import CycleGAN
+from .networks import PatchDiscriminator, PixelDiscriminator, init_weights
 
 Terms = dict[str, Tensor]
 """Names of `Losses` fields -> weighted scalars; a term that the settings switch off is absent."""
@@ -38,6 +39,18 @@ class Players:
             disc.requires_grad_(requires_grad=not frozen)
 
 
+def new_discriminator(config: TrainConfig, channels: int) -> nn.Module:
+    """Fresh, for pictures of so many channels."""
+    width = config.disc_channels
+    network = (
+        PatchDiscriminator(channels, base_channels=width, num_layers=config.disc_layers)
+        if config.discriminator == "patch"
+        else PixelDiscriminator(channels, base_channels=width)
+    )
+    init_weights(network)
+    return network
+
+
 def generator_terms(
     players: Players, config: TrainConfig, real_a: Tensor, real_b: Tensor
 ) -> tuple[Tensor, Tensor, Terms]:
@@ -55,9 +68,10 @@ def generator_terms(
         if config.lambda_b > 0 and config.cycle in ("both", "backward"):
             rec_b = players.generate("gen_ab", fake_a)
             terms["cycle_b"] = config.lambda_b * l1(rec_b, real_b)
-        if config.lambda_identity > 0:  # section 5.2
+        if config.lambda_b * config.lambda_identity > 0:  # section 5.2
             idt_b = players.generate("gen_ab", real_b)
             terms["identity_b"] = config.lambda_b * config.lambda_identity * l1(idt_b, real_b)
+        if config.lambda_a * config.lambda_identity > 0:
             idt_a = players.generate("gen_ba", real_a)
             terms["identity_a"] = config.lambda_a * config.lambda_identity * l1(idt_a, real_a)
         if config.lambda_gan > 0:  # eq. 1

@@ -41,6 +41,14 @@ def gather(value: T) -> list[T]:
     return cast(list[T], values)
 
 
+def any_rank(verdict: Tensor) -> bool:
+    """Whether the truth of `verdict`, a number on the device, holds on some rank."""
+    if rank_and_world_size()[1] > 1:
+        verdict = verdict.to(torch.uint8)
+        dist.all_reduce(verdict, dist.ReduceOp.MAX)
+    return bool(verdict)
+
+
 def rank_0_says(verdict: Tensor) -> Tensor:
     """Rank 0's value on every rank."""
     if rank_and_world_size()[1] > 1:

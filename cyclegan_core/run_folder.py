@@ -7,13 +7,12 @@ resuming), `model.safetensors` (ready to load), `checkpoints/model_step_*.safete
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
@@ -22,9 +21,10 @@ from torch import Tensor
 from ._version import __version__
 from .checkpoint import atomic_write, save_model
 from .errors import CycleGANError
-from .losses import Losses
+from .loss_table import LossTable
 from .model import CycleGAN
 from .pictures import write_picture
+from .ranks import gather
 from .trainer import StepReport, Trainer
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,6 @@ STATE_NAME = "state.safetensors"
 MODEL_NAME = "model.safetensors"
 _SAMPLE_SEED = 20170330
 """Which crops of which pictures are shown: the same in every run on the same folders."""
-
-_CSV_COLUMNS = ("step", "lr", *Losses._fields)
 
 
 class RunFolder:
@@ -50,7 +48,7 @@ class RunFolder:
         self.num_samples = num_samples
         self.newest_samples: Path | None = None
         """The last grid that was written in this session."""
-        self._rows: list[tuple[float, ...]] = []
+        self._losses = LossTable(self.path / "losses.csv")
         self._lock: FileLock | None = None
         self._seconds = 0.0
         self._saved_step = -1
@@ -63,31 +61,51 @@ class RunFolder:
             CycleGANError: another training uses it, or it can't be written.
             CheckpointError: its state doesn't fit the trainer.
         """
-        if self.trainer.rank == 0:
-            self._take_lock()
-        if (self.path / STATE_NAME).exists():
-            self.trainer.load_state(self.path / STATE_NAME)
-            self._saved_step = self.trainer.step
-            self._seconds = float(self._read_run().get("seconds", 0.0))
-            log.info("Going on from step %d.", self.trainer.step)
-        if self.trainer.rank == 0:
-            self._trim_losses()
+        problem = self._take_lock() if self.trainer.rank == 0 else None
+        problem = gather(problem)[0]  # so that no rank waits for a rank 0 that gave up
+        if problem is not None:
+            raise CycleGANError(problem)
+        try:
+            self._go_on()
+        except BaseException:
+            self._release()
+            raise
         self._since = time.monotonic()
         return self
 
-    def _take_lock(self) -> None:
+    def _take_lock(self) -> str | None:
+        """What is wrong, if anything is."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self.path / ".lock", timeout=0)
             self._lock.acquire()
         except Timeout:
-            raise CycleGANError(
-                f"Another training is using {self.path}; wait for it, or name another run."
-            ) from None
+            return f"Another training is using {self.path}; wait for it, or name another run."
         except OSError as error:
-            raise CycleGANError(
-                f"The run folder {self.path} can't be used ({error.strerror}); name another one."
-            ) from None
+            return f"The run folder {self.path} can't be used ({error.strerror}); name another one."
+        return None
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
+    def _go_on(self) -> None:
+        """Load the state, and make everything else agree with it."""
+        trainer = self.trainer
+        run = self._read_run()
+        self._seconds = run["seconds"]
+        has_state = (self.path / STATE_NAME).exists()
+        if has_state:
+            trainer.load_state(self.path / STATE_NAME)
+            log.info("Going on from step %d.", trainer.step)
+        if trainer.rank == 0:
+            for unfinished in (*self.path.rglob(".*.partial"), *self.path.glob("samples/.*.jpg")):
+                with suppress(OSError):
+                    unfinished.unlink()  # of a killed run
+            self._losses.begin(trainer.history, trainer.learning_rate)
+            if has_state and run["step"] != trainer.step:
+                self._write_rest()  # the last save was cut off after the state
+        self._saved_step = trainer.step
 
     def __exit__(
         self,
@@ -96,12 +114,11 @@ class RunFolder:
         traceback: TracebackType | None,
     ) -> None:
         """Let go of the lock; what is not saved stays unsaved."""
-        if self._lock is not None:
-            self._lock.release()
+        self._release()
 
     def on_step(self, report: StepReport) -> None:
         """Note the losses; make samples and save when it is time."""
-        self._rows.append((report.step, report.lr, *(float(term) for term in report.losses)))
+        self._losses.add(report.step, report.lr, report.losses)
         config = self.trainer.config
         is_sample_time = report.step % config.sample_every == 0 or report.step == 1
         if is_sample_time and self.trainer.rank == 0:
@@ -119,11 +136,14 @@ class RunFolder:
             return
         # The state first: everything else can be made again from it.
         trainer.save_state(self.path / STATE_NAME)
+        if trainer.rank == 0:
+            self._losses.flush()
+            self._write_rest()
         self._saved_step = trainer.step
-        if trainer.rank != 0:
-            return
-        self._flush_losses()
-        model = trainer.export()
+
+    def _write_rest(self) -> None:
+        """What the state's step has besides state and losses; run.json last, as the seal."""
+        model = self.trainer.export()
         save_model(model, self.path / MODEL_NAME)
         self._keep_checkpoint(model)
         self._write_run()
@@ -161,38 +181,20 @@ class RunFolder:
         if keep == 0:
             return
         folder = self.path / "checkpoints"
-        folder.mkdir(exist_ok=True)
+        with suppress(OSError):  # saving will say what is wrong
+            folder.mkdir(exist_ok=True)
         newest = folder / f"model_step_{self.trainer.step:07d}.safetensors"
         save_model(model, newest)
         for old in sorted(folder.glob("model_step_*.safetensors"))[:-keep]:
-            old.unlink()
+            with suppress(OSError):
+                old.unlink()
 
-    def _trim_losses(self) -> None:
-        """Drop rows after the state's step: a killed run wrote them for steps that are redone."""
-        path = self.path / "losses.csv"
-        rows: list[list[str]] = []
-        if path.exists():
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = [row for row in csv.reader(file) if len(row) == len(_CSV_COLUMNS)][1:]
-        kept = [row for row in rows if row[0].isdigit() and int(row[0]) <= self.trainer.step]
-
-        def write(temporary: Path) -> None:
-            with temporary.open("w", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerows([_CSV_COLUMNS, *kept])
-
-        atomic_write(path, write)
-
-    def _flush_losses(self) -> None:
-        with (self.path / "losses.csv").open("a", newline="", encoding="utf-8") as file:
-            rows = [[int(row[0]), *(f"{value:.6g}" for value in row[1:])] for row in self._rows]
-            csv.writer(file).writerows(rows)
-        self._rows.clear()
-
-    def _read_run(self) -> dict[str, Any]:
+    def _read_run(self) -> dict[str, float]:
         try:
-            return json.loads((self.path / "run.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}  # it describes the run and decides nothing
+            run = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+            return {"step": int(run["step"]), "seconds": float(run["seconds"])}
+        except (OSError, ValueError, TypeError, KeyError):
+            return {"step": -1, "seconds": 0.0}  # it is made again
 
     def _write_run(self) -> None:
         now = time.monotonic()

@@ -21,10 +21,11 @@ from .errors import TrainingDivergedError
 from .image_pool import ImagePool
 from .losses import Losses
 from .model import CycleGAN
-from .networks import PatchDiscriminator, PixelDiscriminator, at_least_float32, init_weights
-from .objective import Players, discriminator_term, generator_terms
+from .networks import at_least_float32
+from .objective import Players, Terms, discriminator_term, generator_terms, new_discriminator
 from .ranks import average_gradients, rank_0_says, rank_and_world_size
 from .schedules import lr_multiplier
+from .training_checks import check_data, check_terms, gradient_norm, statistics_kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Trainer:
     Owns copies of everything: a start model is never changed. After each step it can be saved,
     and a trainer that loads the state goes on bit for bit (on the CPU). Under `torch.distributed`
     it averages gradients over the ranks, so R ranks with batch B are one rank with batch R × B,
-    except that each rank keeps its own image pools.
+    except that each rank keeps its own image pools, dropout, and batch-norm statistics.
     """
 
     def __init__(
@@ -69,13 +70,16 @@ class Trainer:
         """Fresh networks drawn from `config.seed`, or copies of `model`'s generators.
 
         Args:
-            config: the settings; with `model`, its architecture replaces `config.model`.
+            config: the settings; with `model`, its architecture replaces `config.model`'s.
             data: the two folders.
             device: where to train.
             model: a model to start from (fine-tuning); a direction it lacks starts fresh.
         """
-        self.config = replace(config, model=model.config) if model else config
-        _check_channels(self.config, data)
+        if model is not None:
+            image_size = config.model.image_size
+            config = replace(config, model=replace(model.config, image_size=image_size))
+        self.config = config
+        check_data(config, data)
         self.data = data
         self.device = torch.device(device)
         self.step = 0
@@ -89,36 +93,24 @@ class Trainer:
         self.pool_b = ImagePool(config.pool_size, self.pool_rng)
         # A host may hold us in inference mode, where weights that can be trained can't be made.
         with torch.inference_mode(mode=False), _seeded(config.seed, self.device):
-            self.model = CycleGAN(self.config.model)
-            self.disc_a = self._new_discriminator(self.config.model.channels_a)
-            self.disc_b = self._new_discriminator(self.config.model.channels_b)
+            self.model = CycleGAN(config.model)
+            self.disc_a = new_discriminator(config, config.model.channels_a)
+            self.disc_b = new_discriminator(config, config.model.channels_b)
             if model is not None:
                 copy_weights(model, self.model)
-            self.ema = CycleGAN(self.config.model)
+            self.ema = CycleGAN(config.model)
             copy_weights(self.model, self.ema)
             for network in (self.model, self.ema, self.disc_a, self.disc_b):
                 network.to(self.device)
             self.ema.eval().requires_grad_(requires_grad=False)
-            self.opt_gen = self._new_optimizer([self.model], config.lr)
-            lr_disc = config.lr if config.lr_discriminator is None else config.lr_discriminator
-            self.opt_disc = self._new_optimizer([self.disc_b, self.disc_a], lr_disc)
+            self.opt_gen = self._new_optimizer([self.model])
+            self.opt_disc = self._new_optimizer([self.disc_b, self.disc_a])
 
-    def _new_discriminator(self, channels: int) -> nn.Module:
-        config = self.config
-        network = (
-            PatchDiscriminator(
-                channels, base_channels=config.disc_channels, num_layers=config.disc_layers
-            )
-            if config.discriminator == "patch"
-            else PixelDiscriminator(channels, base_channels=config.disc_channels)
-        )
-        init_weights(network)
-        return network
-
-    def _new_optimizer(self, networks: Iterable[nn.Module], lr: float) -> torch.optim.Adam:
+    def _new_optimizer(self, networks: Iterable[nn.Module]) -> torch.optim.Adam:
+        """Its learning rate is set at every step."""
         parameters = [p for network in networks for p in network.parameters()]
         betas = (self.config.beta1, self.config.beta2)
-        return torch.optim.Adam(parameters, lr=lr, betas=betas)
+        return torch.optim.Adam(parameters, lr=self.config.lr, betas=betas)
 
     def train_step(self, real_a: Tensor, real_b: Tensor) -> Losses:
         """One step on a batch, in the paper's order.
@@ -128,16 +120,26 @@ class Trainer:
             real_b: the same of domain B.
 
         Raises:
-            TrainingDivergedError: a term is not finite; no weight was changed.
+            TrainingDivergedError: a term or its gradient is not finite; no weight was changed.
         """
+        with torch.inference_mode(mode=False), torch.enable_grad(), statistics_kept(self.model):
+            terms = self._play(real_a.to(self.device, copy=True), real_b.to(self.device, copy=True))
+            self._move_weights()
+        zero = torch.zeros((), device=self.device)
+        losses = Losses(*(terms.get(name, zero).detach() for name in Losses._fields))
+        self.history.append(torch.stack(losses).cpu())
+        self.step += 1
+        return losses
+
+    def _play(self, real_a: Tensor, real_b: Tensor) -> Terms:
+        """The terms of a step, in the paper's order; their gradients are left in the networks."""
         self.model.train()
-        with torch.inference_mode(mode=False), torch.enable_grad(), self._step_rng() as rng:
-            real_a = real_a.to(self.device, copy=True) * 2 - 1
-            real_b = real_b.to(self.device, copy=True) * 2 - 1
+        with self._step_rng() as rng:
+            real_a, real_b = real_a * 2 - 1, real_b * 2 - 1
             players = Players(self.model, self.disc_a, self.disc_b)
             players.freeze_discriminators(frozen=True)
             fake_a, fake_b, terms = generator_terms(players, self.config, real_a, real_b)
-            self._check_finite(terms)
+            check_terms(terms, self.step + 1)
             self.opt_gen.zero_grad()
             torch.stack(list(terms.values())).sum().backward()
 
@@ -151,34 +153,31 @@ class Trainer:
                 ):
                     pooled = pool.query(at_least_float32(fake))
                     terms[name] = discriminator_term(disc, self.config, real, pooled, rng)
-                    self._check_finite({name: terms[name]})
+                    check_terms({name: terms[name]}, self.step + 1)
                     terms[name].backward()
-            self._move_weights()
-        zero = torch.zeros((), device=self.device)
-        losses = Losses(*(terms.get(name, zero).detach() for name in Losses._fields))
-        self.history.append(torch.stack(losses).cpu())
-        self.step += 1
-        return losses
+        return terms
 
     def _move_weights(self) -> None:
         """Average the gradients over the ranks, clip, step both optimisers, follow with the EMA."""
-        multiplier = lr_multiplier(self.config, self.step, self._steps_per_epoch())
-        lr_disc = self.config.lr_discriminator
-        for optimizer, lr in (
-            (self.opt_gen, self.config.lr),
-            (self.opt_disc, self.config.lr if lr_disc is None else lr_disc),
-        ):
+        lr, lr_disc = self.config.lr, self.config.lr_discriminator
+        learning = (
+            ("generators", self.opt_gen, lr),
+            ("discriminators", self.opt_disc, lr if lr_disc is None else lr_disc),
+        )
+        for who, optimizer, rate in learning:
             group = optimizer.param_groups[0]
-            group["lr"] = lr * multiplier
+            group["lr"] = rate * self._multiplier(self.step)
             average_gradients(group["params"])
+            norm = gradient_norm(group["params"], who, self.step + 1)
             if self.config.grad_clip is not None:
-                nn.utils.clip_grad_norm_(group["params"], self.config.grad_clip)
+                nn.utils.clip_grads_with_norm_(group["params"], self.config.grad_clip, norm)
+        for _, optimizer, _ in learning:  # only now that both are known to be finite
             optimizer.step()
         if self.config.ema_decay > 0:
             follow(self.ema, self.model, self.config.ema_decay, step=self.step)
 
     def run(self, *, on_step: OnStep = ignore) -> CycleGAN:
-        """Train until `max_steps`, or until `max_minutes` of this run have gone by.
+        """Train until `max_steps`, or until this run (of a step at least) took `max_minutes`.
 
         Whatever `on_step` raises ends the training after a complete step and comes out here.
 
@@ -186,7 +185,8 @@ class Trainer:
             The trained model, see `export`.
 
         Raises:
-            TrainingDivergedError: a term is not finite; names the step, the term, the pictures.
+            TrainingDivergedError: a term or its gradient is not finite; names the step, the term,
+                the pictures.
             DatasetError: a picture was lost.
         """
         settings = BatchConfig(
@@ -199,7 +199,7 @@ class Trainer:
         )
         started = time.monotonic()
         with torch.inference_mode(mode=False), Batches(self.data, settings) as batches:
-            while self.step < self.config.max_steps and not self._is_time_over(started):
+            while self.step < self.config.max_steps:
                 batch = next(batches)
                 try:
                     losses = self.train_step(batch.real_a, batch.real_b)
@@ -209,11 +209,13 @@ class Trainer:
                 self.position = batches.position
                 lr = self.opt_gen.param_groups[0]["lr"]
                 on_step(StepReport(self.step, self.config.max_steps, losses, lr))
+                if self._is_time_over(started):
+                    break
         return self.export()
 
     def export(self) -> CycleGAN:
         """A copy on the CPU in eval mode: the averaged generators, or the last without EMA."""
-        with torch.inference_mode(mode=False):
+        with torch.inference_mode(mode=False), _seeded(0, torch.device("cpu")):
             model = CycleGAN(self.config.model)
             copy_weights(self.ema if self.config.ema_decay > 0 else self.model, model)
             model.training_info = {
@@ -251,7 +253,7 @@ class Trainer:
         for optimizer in (self.opt_gen, self.opt_disc):
             optimizer.zero_grad()
             optimizer.state.clear()
-        self.pool_a.images = self.pool_b.images = None
+        self.pool_a.images, self.pool_b.images = [], []
 
     @contextmanager
     def _step_rng(self) -> Generator[torch.Generator]:
@@ -264,17 +266,13 @@ class Trainer:
         with _seeded(seed, self.device):
             yield rng
 
-    def _check_finite(self, terms: dict[str, Tensor]) -> None:
-        if torch.isfinite(torch.stack([term.detach() for term in terms.values()])).all():
-            return
-        name = next(name for name, term in terms.items() if not torch.isfinite(term))
-        raise TrainingDivergedError(
-            f"Step {self.step + 1}: {name} is {float(terms[name].detach())}, so the weights were "
-            "left as they were; lower the learning rate, or remove flat or damaged pictures."
-        )
+    def learning_rate(self, step: int) -> float:
+        """The generators' learning rate in step number `step`, from 1."""
+        return self.config.lr * self._multiplier(step - 1)
 
-    def _steps_per_epoch(self) -> int:
-        return max(1, len(self.data) // (self.config.batch_size * self.world_size))
+    def _multiplier(self, step: int) -> float:
+        steps_per_epoch = max(1, len(self.data) // (self.config.batch_size * self.world_size))
+        return lr_multiplier(self.config, step, steps_per_epoch)
 
     def _is_time_over(self, started: float) -> bool:
         """All ranks must agree, so rank 0's clock decides."""
@@ -282,16 +280,6 @@ class Trainer:
             return False
         over = time.monotonic() - started >= 60 * self.config.max_minutes
         return bool(rank_0_says(torch.tensor(over, dtype=torch.uint8, device=self.device)))
-
-
-def _check_channels(config: TrainConfig, data: UnpairedFolders) -> None:
-    for name in ("channels_a", "channels_b"):
-        pictures, networks = getattr(data.config, name), getattr(config.model, name)
-        if pictures != networks:
-            raise ValueError(
-                f"{name} is {pictures} for the pictures and {networks} for the model; "
-                "set both to the same."
-            )
 
 
 @contextmanager

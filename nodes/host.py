@@ -46,6 +46,9 @@ PREVIEW_PIXELS = 1024
 Cancelled = mm.InterruptProcessingException
 """What the host raises when the user cancels."""
 
+_MAX_NAME = 100
+"""Characters of a run's name; file systems allow some more."""
+
 _WORKING_BYTES_PER_PIXEL = 900
 """What a whole pass keeps alive at 64 base channels in float32, measured."""
 
@@ -95,9 +98,13 @@ def run_folder(name: str) -> Path:
     Raises:
         ValueError: the name is empty or would lead elsewhere.
     """
-    if not name.strip() or name.strip() in (".", "..") or set(name) & set('/\\:*?"<>|\0'):
-        raise ValueError(f"run_name {name!r} is not a folder name; use letters, digits, - and _.")
-    return runs_dir() / name.strip()
+    name = name.strip()
+    is_path = name in (".", "..") or set(name) & set('/\\:*?"<>|') or not name.isprintable()
+    if not name or is_path or len(name) > _MAX_NAME:
+        raise ValueError(
+            f"run_name {name[:_MAX_NAME]!r} is not a folder name; use letters, digits, - and _."
+        )
+    return runs_dir() / name
 
 
 def input_folders() -> list[str]:

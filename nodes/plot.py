@@ -47,6 +47,6 @@ class PlotCycleGANLosses(io.ComfyNode):
         """The single terms if there are any, else the total."""
         terms = {name: values for name, values in losses.items() if name != TOTAL}
         terms = {name: values for name, values in terms.items() if any(values)}
-        chart = draw_curves(terms or {TOTAL: losses[TOTAL]}, smoothing=smoothing)
+        chart = draw_curves(terms or {TOTAL: losses.get(TOTAL, [])}, smoothing=smoothing)
         pixels = torch.from_numpy(np.array(chart)).movedim(-1, 0)[None].float().div(255)
         return io.NodeOutput(host.to_bhwc(pixels))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..cyclegan_core import CycleGAN
@@ -20,10 +22,13 @@ from ..cyclegan_core.trainer import StepReport, Trainer
 from ..cyclegan_core.transforms import DataConfig
 from . import host
 from .plot import TOTAL
-from .train_settings import SettingsType
+from .train_inputs import train_inputs
 
 _LOAD_RATIO = 286 / 256
 """The paper's: pictures are made a little larger than the crop."""
+
+_NUM_GENERATOR_TERMS = 6
+"""The first of the `Losses`; the discriminators' follow."""
 
 
 class TrainCycleGAN(io.ComfyNode):
@@ -42,7 +47,7 @@ class TrainCycleGAN(io.ComfyNode):
                 "learned so far; queue again to go on. Everything lies in output/cyclegan/<run>, "
                 "and the model appears in Load CycleGAN."
             ),
-            inputs=[*_folder_inputs(), *_length_inputs(), *_optional_inputs()],
+            inputs=train_inputs(),
             outputs=[
                 host.CycleGANType.Output(display_name="CYCLEGAN", tooltip="The trained model."),
                 io.Custom("LOSS_MAP").Output(
@@ -57,25 +62,27 @@ class TrainCycleGAN(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, folder_a: str, folder_b: str, run_name: str) -> bool | str:
+    def validate_inputs(
+        cls, folder_a: str | None, folder_b: str | None, run_name: str | None
+    ) -> bool | str:
         """Say what is wrong with folders and name before anything runs."""
+        if folder_a is None or folder_b is None or run_name is None:
+            return True  # linked: known, and checked, when it runs
         try:
-            host.input_folder(folder_a)
-            host.input_folder(folder_b)
-            host.run_folder(run_name)
+            _folders(folder_a, folder_b, run_name)
         except (ValueError, FileNotFoundError) as error:
             return str(error)
-        if folder_a == folder_b:
-            return "folder_a and folder_b are the same; choose one folder per domain."
         return True
 
     @classmethod
     def fingerprint_inputs(
-        cls, folder_a: str, folder_b: str, run_name: str, **_: object
-    ) -> tuple[str, ...]:
+        cls, folder_a: str | None, folder_b: str | None, run_name: str | None, **_: object
+    ) -> tuple[str, ...] | float:
         """Changed pictures mean more training, and so does a run that is not at its end."""
-        digest = folders_digest(host.input_folder(folder_a), host.input_folder(folder_b))
-        return digest, _unfinished(host.run_folder(run_name))
+        if folder_a is None or folder_b is None or run_name is None:
+            return math.nan  # linked, so unknown yet: like nothing before, not even itself
+        path, dir_a, dir_b = _folders(folder_a, folder_b, run_name)
+        return folders_digest(dir_a, dir_b), _unfinished(path)
 
     @classmethod
     def execute(
@@ -93,8 +100,8 @@ class TrainCycleGAN(io.ComfyNode):
         start_model: CycleGAN | None = None,
     ) -> io.NodeOutput:
         """Build the configs, train in the run folder, convert the results."""
-        path = host.run_folder(run_name)
-        if not resume and (path / STATE_NAME).exists():
+        path, dir_a, dir_b = _folders(folder_a, folder_b, run_name)
+        if not resume and ((path / STATE_NAME).exists() or (path / MODEL_NAME).exists()):
             raise FileExistsError(
                 f"The run '{run_name}' exists; turn resume on to go on with it, or choose another "
                 "run_name."
@@ -106,13 +113,27 @@ class TrainCycleGAN(io.ComfyNode):
             "seed": seed,
         }
         config, data_config = _configs(settings or {}, widgets, image_size)
-        data = UnpairedFolders(
-            host.input_folder(folder_a), host.input_folder(folder_b), data_config
-        )
+        if start_model is not None:
+            channels = start_model.config.channels("a_to_b")
+            data_config = replace(data_config, channels_a=channels[0], channels_b=channels[1])
+        data = UnpairedFolders(dir_a, dir_b, data_config)
         with host.training_device() as device:
-            result = _train(path, config, data, device, start_model)
-        model, losses, samples, summary = result
-        return io.NodeOutput(model, losses, host.to_bhwc(samples[None]), summary)
+            model, losses, grid, summary = _train(path, config, data, device, start_model)
+        samples = host.to_bhwc(grid[None])
+        return io.NodeOutput(model, losses, samples, summary, ui=ui.PreviewImage(samples))
+
+
+def _folders(folder_a: str, folder_b: str, run_name: str) -> tuple[Path, Path, Path]:
+    """The run's folder, and the folders of both domains.
+
+    Raises:
+        ValueError: a name leads elsewhere, or both domains are one folder.
+        FileNotFoundError: a domain's folder is not there.
+    """
+    dir_a, dir_b = host.input_folder(folder_a), host.input_folder(folder_b)
+    if dir_a.samefile(dir_b):
+        raise ValueError("folder_a and folder_b are the same; choose one folder per domain.")
+    return host.run_folder(run_name), dir_a, dir_b
 
 
 def _train(
@@ -127,7 +148,9 @@ def _train(
     trainer = Trainer(config, data, device=device, model=start)
     try:
         with RunFolder(path, trainer) as folder:
+            first_step = trainer.step
             progress = host.TrainProgress(trainer.config.max_steps)
+            progress.update(first_step, max((path / "samples").glob("*.jpg"), default=None))
 
             def on_step(report: StepReport) -> None:
                 folder.on_step(report)
@@ -140,7 +163,7 @@ def _train(
                 raise
             folder.save()
             samples = folder.samples()
-        summary = _summary(trainer, path, time.monotonic() - started)
+        summary = _summary(trainer, path, first_step, time.monotonic() - started)
         return model, _loss_map(trainer.history), samples, summary
     finally:
         trainer.release()
@@ -149,14 +172,17 @@ def _train(
 def _configs(
     settings: dict[str, dict[str, Any]], widgets: dict[str, Any], image_size: int
 ) -> tuple[TrainConfig, DataConfig]:
-    """The node's own widgets over the settings node's over the defaults."""
+    """The settings node's over the node's own widgets over the defaults.
+
+    The two nodes share no widget; only a preset says something about one of Train's.
+    """
     model: dict[str, Any] = {
         "num_blocks": 6 if image_size < 256 else 9,
         **settings.get("model", {}),
         "image_size": image_size,
     }
     precision = "bf16" if host.choose_dtype("auto") == torch.bfloat16 else "fp32"
-    train: dict[str, Any] = {"precision": precision, **settings.get("train", {}), **widgets}
+    train: dict[str, Any] = {"precision": precision, **widgets, **settings.get("train", {})}
     data: dict[str, Any] = {**settings.get("data", {}), "crop_size": image_size}
     data["load_size"] = round(image_size * _LOAD_RATIO)
     return TrainConfig(model=ModelConfig(**model), **train), DataConfig(**data)
@@ -167,116 +193,38 @@ def _unfinished(path: Path) -> str:
     try:
         run: dict[str, int] = json.loads((path / "run.json").read_text(encoding="utf-8"))
         return str(run["step"]) if run["step"] < run["max_steps"] else ""
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):  # nothing there, or nothing we wrote
         return ""
 
 
 def _loss_map(history: list[Tensor]) -> dict[str, list[float]]:
-    """Every term per step, and the generators' total, of which the built-in graph needs two."""
-    table = torch.stack(history) if history else torch.zeros(1, len(Losses._fields))
-    total = table[:, :6].sum(1).tolist()
+    """Every term per step, and the generators' total.
+
+    The built-in graph node divides by the total's range, so two values of it must differ.
+    """
+    table = torch.stack(history)
+    total = table[:, :_NUM_GENERATOR_TERMS].sum(1).tolist()
     if len(set(total)) < 2:
         total.append(total[-1] * 1.001 + 1e-6)
     terms = {name: table[:, number].tolist() for number, name in enumerate(Losses._fields)}
     return {TOTAL: total, **terms}
 
 
-def _summary(trainer: Trainer, path: Path, seconds: float) -> str:
-    config = trainer.config
-    end = "finished" if trainer.step >= config.max_steps else "stopped by max_minutes; queue again"
-    lines = [
-        f"{path.name}: step {trainer.step} of {config.max_steps} ({end}), "
-        f"{seconds / 60:.1f} minutes this time",
-        str(trainer.data.report()),
-        f"Load CycleGAN has it as {path.name}/{MODEL_NAME}.",
-    ]
-    if trainer.history:
-        terms = zip(Losses._fields, trainer.history[-1].tolist(), strict=True)
-        lines.insert(1, ", ".join(f"{name} {value:.3f}" for name, value in terms))
-    return "\n".join(lines)
-
-
-def _folder_inputs() -> list[io.Input]:
-    folders = host.input_folders()
-    return [
-        io.Combo.Input(
-            "folder_a",
-            options=folders,
-            tooltip="Folder under ComfyUI's input with pictures of domain A (press R after adding "
-            "one). Some hundred pictures are a good start.",
-        ),
-        io.Combo.Input(
-            "folder_b",
-            options=folders,
-            tooltip="Folder under ComfyUI's input with pictures of domain B. No pairs are needed.",
-        ),
-        io.String.Input(
-            "run_name",
-            default="my_style",
-            tooltip="Name of the run: everything goes to output/cyclegan/<run_name>.",
-        ),
-    ]
-
-
-def _length_inputs() -> list[io.Input]:
-    return [
-        io.Int.Input(
-            "steps",
-            default=20_000,
-            min=1,
-            max=10_000_000,
-            tooltip="Length of the whole training. A style shows after some thousand steps.",
-        ),
-        io.Float.Input(
-            "max_minutes",
-            default=60.0,
-            min=0.0,
-            max=100_000.0,
-            step=1.0,
-            tooltip="Stop for now after so many minutes, so that the queue stays usable; queue "
-            "again to go on. 0: no limit.",
-        ),
-        io.Int.Input(
-            "image_size",
-            default=256,
-            min=32,
-            max=1024,
-            step=4,
-            tooltip="Side in pixels of the training crops. The model later takes any size.",
-        ),
-        io.Float.Input(
-            "lambda_identity",
-            default=TrainConfig().lambda_identity,
-            min=0.0,
-            max=10.0,
-            step=0.1,
-            tooltip="Keeps colours as they are; 0 for domains that look nothing alike.",
-        ),
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=0,
-            max=0xFFFFFFFF,
-            tooltip="Decides the fresh weights and the order of pictures; fixed for a run.",
-        ),
-        io.Boolean.Input(
-            "resume",
-            default=True,
-            tooltip="Go on with the run of this name if there is one. Off: an existing run is an "
-            "error, nothing is ever overwritten.",
-        ),
-    ]
-
-
-def _optional_inputs() -> list[io.Input]:
-    return [
-        SettingsType.Input(
-            "settings", optional=True, tooltip="From CycleGAN Train Settings, for experts."
-        ),
-        host.CycleGANType.Input(
-            "start_model",
-            optional=True,
-            tooltip="A model to start from instead of fresh weights (fine-tuning). It stays as it "
-            "is; its network replaces the settings'.",
-        ),
-    ]
+def _summary(trainer: Trainer, path: Path, first_step: int, seconds: float) -> str:
+    last = trainer.config.max_steps
+    if trainer.step < last:
+        end = "stopped by max_minutes; queue again to go on"
+    elif trainer.step == first_step:
+        end = "it was finished before; raise steps to train on"
+    else:
+        end = "finished"
+    terms = zip(Losses._fields, trainer.history[-1].tolist(), strict=True)
+    return "\n".join(
+        [
+            f"{path.name}: step {trainer.step} of {last} ({end}), "
+            f"{seconds / 60:.1f} minutes this time",
+            ", ".join(f"{name} {value:.3f}" for name, value in terms),
+            str(trainer.data.report()),
+            f"Load CycleGAN has it as {path.name}/{MODEL_NAME}.",
+        ]
+    )

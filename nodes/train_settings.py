@@ -7,7 +7,7 @@ from typing import Any, get_args, get_type_hints
 from comfy_api.latest import io
 
 from ..cyclegan_core.config import ModelConfig, TrainConfig
-from ..cyclegan_core.presets import PRESETS
+from ..cyclegan_core.presets import PRESETS, Preset
 from ..cyclegan_core.transforms import DataConfig
 from . import host
 
@@ -16,16 +16,18 @@ SettingsType = io.Custom("CYCLEGAN_TRAIN_SETTINGS")
 
 _TRAIN = TrainConfig()
 _DATA = DataConfig()
+_PRESETS: dict[str, Preset | None] = {"none": None, **PRESETS}
 
 
 def _choices(config: type, name: str) -> list[str]:
     return list(get_args(get_type_hints(config)[name]))
 
 
-def _number(name: str, default: float, tooltip: str, *, most: float = 1000.0) -> io.Float.Input:
-    return io.Float.Input(
-        name, default=default, min=0.0, max=most, step=0.0001, round=False, tooltip=tooltip
-    )
+def _number(
+    name: str, default: float, tooltip: str, *, most: float = 1000.0, step: float = 0.1
+) -> io.Float.Input:
+    # The page rounds what is typed to the decimals of `step`.
+    return io.Float.Input(name, default=default, min=0.0, max=most, step=step, tooltip=tooltip)
 
 
 class CycleGANTrainSettings(io.ComfyNode):
@@ -54,7 +56,7 @@ class CycleGANTrainSettings(io.ComfyNode):
     def execute(cls, preset: str, **values: Any) -> io.NodeOutput:  # noqa: ANN401 - one per widget
         """Sort the widgets' values to the configs they belong to; a preset goes before them."""
         settings: dict[str, dict[str, Any]] = {"train": {}, "model": {}, "data": {}}
-        chosen = PRESETS.get(preset)
+        chosen = host.chosen(_PRESETS, "preset", preset)
         for kind, config in (("model", ModelConfig()), ("train", _TRAIN), ("data", _DATA)):
             for name, value in values.items():
                 if hasattr(config, name) and value is not None:
@@ -66,14 +68,22 @@ class CycleGANTrainSettings(io.ComfyNode):
         return io.NodeOutput(settings)
 
 
+def _what(preset: str) -> str:
+    """A preset's settings, for people."""
+    chosen = PRESETS[preset]
+    changes = {**chosen.model, **chosen.train, **chosen.data}
+    return ", ".join(f"{name} {value}" for name, value in changes.items())
+
+
 def _network_inputs() -> list[io.Input]:
     return [
         io.Combo.Input(
             "preset",
-            options=["none", *PRESETS],
+            options=list(_PRESETS),
             default="none",
-            tooltip="A starting point by kind of task; its settings go before the widgets below. "
-            "The node's description has the advice.",
+            tooltip="A starting point by kind of task. What it sets goes before the widgets: "
+            + "; ".join(f"{name} sets {_what(name)}" for name in PRESETS)
+            + ". The rest is as you set it.",
         ),
         io.Int.Input(
             "num_blocks",
@@ -137,8 +147,14 @@ def _loss_inputs() -> list[io.Input]:
 
 def _optimiser_inputs() -> list[io.Input]:
     return [
-        _number("lr", _TRAIN.lr, "Learning rate of the generators.", most=0.1),
-        _number("lr_discriminator", 0.0, "That of the discriminators; 0: the same.", most=0.1),
+        _number("lr", _TRAIN.lr, "Learning rate of the generators.", most=0.1, step=1e-5),
+        _number(
+            "lr_discriminator",
+            0.0,
+            "Learning rate of the discriminators; 0: the generators'.",
+            most=0.1,
+            step=1e-5,
+        ),
         io.Combo.Input(
             "schedule",
             options=_choices(TrainConfig, "schedule"),
@@ -157,6 +173,7 @@ def _optimiser_inputs() -> list[io.Input]:
             _TRAIN.ema_decay,
             "Averaging of the exported generators over the steps; 0: none.",
             most=0.9999,
+            step=1e-4,
         ),
     ]
 

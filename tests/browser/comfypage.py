@@ -200,6 +200,7 @@ class ComfyPage:
             "return shown.length === count && shown.every(image => image.complete); }",
             arg=[node_type, count],
         )
+        self.tab.evaluate("() => app.canvas.setDirty(true, true)")  # loaded is not yet drawn
         self.settle()
         return list(self.tab.evaluate(SHOWN, node_type))
 
@@ -210,10 +211,15 @@ class ComfyPage:
         return [int(found[1]) for title in titles if (found := pattern.search(title))]
 
     def dialog(self) -> Locator:
-        """The dialog in front, once it is there."""
+        """The dialog in front, once it is there and has faded in."""
         dialog = self.tab.get_by_role("dialog").last
         dialog.wait_for()
+        dialog.evaluate("e => Promise.all(e.getAnimations().map(each => each.finished))")
         return dialog
+
+    def complaints(self) -> list[str]:
+        """What dialogs and alerts say now, such as that a node is missing or a file is invalid."""
+        return self.tab.locator("[role=dialog], [role=alert]").all_inner_texts()
 
     def shoot(self, name: str) -> None:
         """Save a screenshot for a person to look at, if they gave a folder for it."""

@@ -108,6 +108,8 @@ BUILD = """([spec, id]) => {
     });
     for (const [source, output, target, input] of spec.links)
         nodes[source].connect(output, nodes[target], input);
+    app.canvas.ds.scale = 0.7;  // all of it is in sight, below the page's own bars
+    app.canvas.ds.offset = [140, 250];
 }"""
 
 
@@ -115,7 +117,7 @@ def make_example(page: ComfyPage, client: Client, name: str) -> None:
     """Build, export and run one example; write its two files."""
     page.new_workflow()
     page.tab.evaluate(BUILD, [EXAMPLES[name], str(uuid.uuid5(uuid.NAMESPACE_URL, name))])
-    page.fit_view()
+    page.settle()
     export(page.tab, EXAMPLES_DIR / f"{name}.json")
     if page.run() != "execution_success":
         raise RuntimeError(f"{name} failed: {page.dialog().inner_text()}")

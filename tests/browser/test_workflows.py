@@ -18,14 +18,15 @@ from .comfypage import ComfyPage, Workflow
 EXAMPLES_DIR = Path(__file__).resolve().parents[2] / "example_workflows"
 EXAMPLES = sorted(path.stem for path in EXAMPLES_DIR.glob("*.json"))
 THUMBNAIL_LIMIT = 150_000
-BATCH_SIZE = 6
+BATCH_SIZE = 16
 
 
 def example(name: str, **widgets: object) -> Workflow:
     """An example workflow with some widget values of its nodes replaced: type="…" → [values]."""
     workflow = json.loads((EXAMPLES_DIR / f"{name}.json").read_text(encoding="utf-8"))
     for node in workflow["nodes"]:
-        node["widgets_values"] = widgets.get(node["type"], node.get("widgets_values"))
+        if node["type"] in widgets:
+            node["widgets_values"] = widgets[node["type"]]
     return workflow
 
 
@@ -45,7 +46,7 @@ def test_example_opens_as_it_was_saved(page: ComfyPage, name: str) -> None:
     """No node is missing, and no widget is: saving it again gives the same file."""
     saved = example(name)
     page.load(saved, name)
-    assert page.tab.get_by_role("dialog").count() == 0
+    assert page.complaints() == []
     again = json.loads(page.tab.evaluate("() => JSON.stringify(app.graph.serialize())"))
     for ours, theirs in zip(saved["nodes"], again["nodes"], strict=True):
         assert ours["type"] == theirs["type"]
@@ -84,7 +85,8 @@ def test_progress_moves_in_the_title(page: ComfyPage) -> None:
     assert page.run() == "execution_success"
     percents = page.progress_of("CycleGAN_Translate")
     assert percents == sorted(percents)
-    assert {17, 33, 50, 67, 83} <= set(percents)
+    # The page draws the newest state only, so a busy machine skips some.
+    assert len(set(percents) - {0, 100}) >= 3
     page.shown_images("SaveImage", BATCH_SIZE)
     page.shoot("batch-done")
 

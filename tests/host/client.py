@@ -25,6 +25,8 @@ Graph = dict[str, dict[str, Any]]
 
 MESSAGE_TIMEOUT_S = 180.0
 HTTP_TIMEOUT_S = 60.0
+PREVIEW_HEADER_BYTES = 8
+"""Kind of event, kind of picture."""
 FINAL_MESSAGES = {"execution_success", "execution_error", "execution_interrupted"}
 
 
@@ -55,6 +57,8 @@ class Run:
     prompt_id: str
     messages: list[Message] = field(default_factory=list)
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    previews: list[bytes] = field(default_factory=list)
+    """Picture files that were sent while nodes ran."""
 
     def of_type(self, kind: str) -> list[dict[str, Any]]:
         """The data of all messages of one type."""
@@ -185,7 +189,8 @@ class Client:
             while True:
                 packet = await socket.receive(timeout=MESSAGE_TIMEOUT_S)
                 if packet.type is aiohttp.WSMsgType.BINARY:
-                    continue  # a preview picture
+                    run.previews.append(packet.data[PREVIEW_HEADER_BYTES:])
+                    continue
                 content = json.loads(packet.data)
                 message = Message(content["type"], content["data"])
                 if message.data.get("prompt_id") != run.prompt_id:

@@ -6,6 +6,7 @@ import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -15,7 +16,7 @@ import cyclegan_core
 from .client import Client, Graph
 from .comfyui import Host, ProvisionError, cache_dir, download_wheel, provision
 from .graphs import load_image, load_model, translate
-from .samples import save_random_model, write_models
+from .samples import save_random_model, write_models, write_pictures
 
 VINTAGIFY_WHEEL = (
     "vintagify==0.1.2",
@@ -110,3 +111,25 @@ def graph(client: Client, small: Image.Image) -> Graph:
     """The main job on a small picture with the model `both`; tests change what they are about."""
     name = client.upload_image(small, "small.png")
     return load_image(name) | load_model("both.safetensors") | translate()
+
+
+@pytest.fixture(scope="module")
+def info(client: Client) -> dict[str, Any]:
+    """Schemas of all nodes, as the page sees them."""
+    return client.object_info()
+
+
+@pytest.fixture(scope="session")
+def folders(host: Host) -> tuple[str, str]:
+    """Two folders of pictures to train on, by their names under the host's input folder."""
+    names = ("spots/warm", "spots/cold")
+    for seed, name in enumerate(names):
+        write_pictures(host.input_dir / name, count=4, seed=seed)
+    return names
+
+
+@pytest.fixture
+def run_dir(host: Host, request: pytest.FixtureRequest) -> Path:
+    """The folder of a training that belongs to this test alone; its name is the run's name."""
+    name = "".join(letter if letter.isalnum() else "_" for letter in request.node.name)
+    return host.runs_dir / name

@@ -48,3 +48,31 @@ def save_image(source: str, output: int = 0) -> dict[str, Any]:
 def show_text(source: str, output: int) -> dict[str, Any]:
     """A node whose result is the text of another node's output."""
     return node("PreviewAny", source=[source, output])
+
+
+def defaults(schema: dict[str, Any]) -> dict[str, Any]:
+    """What the page fills in for the required widgets of a node, from /object_info."""
+    widgets = schema["input"]["required"].items()
+    return {
+        name: options[0]["default"] for name, (_, *options) in widgets if "default" in options[0]
+    }
+
+
+def train(info: dict[str, Any], folders: tuple[str, str], run_name: str, **inputs: Any) -> Graph:
+    """The nodes `settings` (tiny networks) and `train` (32-pixel crops), with no time limit."""
+    tiny = {"base_channels": 4, "num_blocks": 1, "sample_every": 2}
+    own = {
+        "folder_a": folders[0],
+        "folder_b": folders[1],
+        "run_name": run_name,
+        "steps": 4,
+        "max_minutes": 0.0,
+        "image_size": 32,
+        "settings": ["settings", 0],
+    }
+    return {
+        "settings": node(
+            "CycleGAN_TrainSettings", **defaults(info["CycleGAN_TrainSettings"]) | tiny
+        ),
+        "train": node("CycleGAN_Train", **defaults(info["CycleGAN_Train"]) | own | inputs),
+    }

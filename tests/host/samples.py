@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 import cyclegan_core
 
@@ -64,3 +66,26 @@ def assert_one_sentence(message: str) -> None:
     assert text.endswith("."), text
     assert len(re.findall(r"[.!?](?=\s+[A-Z])", text)) == 0, f"more than one sentence: {text}"
     assert not re.search(r"Traceback|File \"|Error:|Exception|0x[0-9a-f]{6}", text), text
+
+
+def write_pictures(folder: Path, *, count: int, seed: int) -> None:
+    """Fill a folder with small PNGs, 44×40: soft spots of random colours."""
+    folder.mkdir(parents=True, exist_ok=True)
+    dice = np.random.default_rng(seed)
+    for number in range(count):
+        spots = Image.fromarray(dice.integers(0, 256, (5, 6, 3), dtype=np.uint8))
+        spots.resize((44, 40), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a .safetensors file."""
+    return load_file(path)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below a folder, by its path in it; without the lock, which is empty."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }

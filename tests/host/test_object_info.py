@@ -26,11 +26,6 @@ NODES = {
 """Node id → inputs in order of the page, types of the outputs."""
 
 
-@pytest.fixture(scope="module")
-def info(client: Client) -> dict[str, Any]:
-    return client.object_info()
-
-
 def inputs_of(schema: dict[str, Any]) -> dict[str, list[Any]]:
     """Input name → [type or choices, options], required ones first."""
     return {**schema["input"].get("required", {}), **schema["input"].get("optional", {})}

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-import cyclegan_core
 from cyclegan_core import CheckpointError
 from cyclegan_core.bundled import bundled_models, find_model
 from cyclegan_core.checkpoint import inspect_checkpoint
@@ -35,12 +34,15 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_both_places_are_looked_at(package: Path) -> None:
-    assert bundled_models() == {
-        "inside": package / "pkg" / "weights" / "inside.safetensors",
-        "beside": package / "weights" / "beside.safetensors",
-    }
-    assert find_model("inside") == package / "pkg" / "weights" / "inside.safetensors"
+def test_an_installed_package_looks_inside_itself_only(package: Path) -> None:
+    inside = package / "pkg" / "weights" / "inside.safetensors"
+    assert bundled_models() == {"inside": inside}
+    assert find_model("inside") == inside
+
+
+def test_a_clone_looks_beside_its_package(package: Path) -> None:
+    (package / "pyproject.toml").touch()
+    assert bundled_models() == {"beside": package / "weights" / "beside.safetensors"}
 
 
 def test_a_path_comes_before_a_name(package: Path) -> None:
@@ -55,7 +57,7 @@ def test_what_is_neither_names_what_there_is(package: Path) -> None:
             find_model(name)
         assert str(caught.value) == (
             f"There is no model '{name}': give a weight file, a folder, or one of the bundled "
-            "models (inside, beside)."
+            "models (inside)."
         )
     shutil.rmtree(package / "pkg")
     shutil.rmtree(package / "weights")
@@ -74,11 +76,3 @@ def test_paths_that_can_not_be_looked_at() -> None:
             pytest.raises(CheckpointError, match="can't be read: Permission denied"),
         ):
             find_model(f"{shut}/m.pth")
-
-
-def test_the_names_are_listed_where_the_package_lies() -> None:
-    root = Path(cyclegan_core.__file__).parents[1]
-    assert {path.parent for path in bundled_models().values()} <= {
-        root / "weights",
-        root / "cyclegan_core" / "weights",
-    }

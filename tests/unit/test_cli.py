@@ -83,7 +83,10 @@ def test_a_profile_stays_with_its_colours(run, tmp_path: Path) -> None:
     source = draw(tmp_path / "x.png", icc_profile=b"colours")
     for way, profile in (("a_to_b", None), ("b_to_a", b"colours")):
         out = tmp_path / way
-        assert run("translate", source, "-o", out, "-m", tmp_path / "m.safetensors", "-d", way).code == 0
+        assert (
+            run("translate", source, "-o", out, "-m", tmp_path / "m.safetensors", "-d", way).code
+            == 0
+        )
         assert read_picture(out / "x.png").icc_profile == profile
 
 
@@ -195,14 +198,22 @@ def test_json_is_all_that_is_printed(run, model: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "code", "sentence"),
     [
-        (("translate", "x.png", "-o", "out", "-m", "no.pth"), 1, "There is no model 'no.pth': give"),
+        (
+            ("translate", "x.png", "-o", "out", "-m", "no.pth"),
+            1,
+            "There is no model 'no.pth'",
+        ),
         (("translate", "x.png", "-o", "out", "-m", ""), 1, "There is no model ''"),
         (("translate", "x.png", "-o", "out", "-m", "x.png"), 1, "x.png is "),
         (("translate", "-o", "out", "-m", "M"), 2, "no pictures were named"),
         (("translate", "", "-o", "out", "-m", "M"), 2, "the name of a picture is empty"),
         (("translate", "x.png", "-o", "o.gif", "-m", "M"), 2, "o.gif can't be written; use .bmp,"),
         (("translate", "x.png", "x.png", "-o", "o.png", "-m", "M"), 2, "there are 2 pictures"),
-        (("translate", "x.png", "-o", "o", "-m", "M", "--device", "abacus"), 2, "'abacus' can't be"),
+        (
+            ("translate", "x.png", "-o", "o", "-m", "M", "--device", "abacus"),
+            2,
+            "'abacus' can't",
+        ),
         (("translate", "x.png", "-o", "o", "-m", "M", "--device", "meta"), 2, "'meta' can't be"),
         (("translate", "x.png", "-o", "o", "-m", "M", "--device", "hpu"), 2, "'hpu' can't be"),
         (("translate", "x.png", "-o", "o", "-m", "M", "--device", "cuda:99"), 2, "can't be used"),

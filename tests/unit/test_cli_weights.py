@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from cyclegan_core import CheckpointError, ModelConfig, inspect_checkpoint, load_model
+from cyclegan_core import CycleGAN, ModelConfig, inspect_checkpoint, load_model, save_model
 
 from . import foreign
 from .commands import SMALL, Shell, save
-from .test_pictures_bad import as_ordinary_user
 
 
 @pytest.fixture
@@ -75,7 +72,8 @@ def test_info_for_people(run, tmp_path: Path) -> None:
 
 def test_info_on_what_is_no_model(run, tmp_path: Path) -> None:
     (tmp_path / "x.pth").write_text("hello")
-    for path in (tmp_path / "x.pth", tmp_path / "no.pth", tmp_path):
+    (tmp_path / "empty").mkdir()
+    for path in (tmp_path / "x.pth", tmp_path / "no.pth", tmp_path / "empty"):
         result = run("info", path, "--json")
         assert (result.code, result.err) == (1, "")
         assert path.name in result.json["error"]
@@ -122,6 +120,18 @@ def test_convert_two_files_with_names(run, pth: Path, tmp_path: Path) -> None:
         value_range=(0.0, 1.0),
     )
     assert converted.config == expected
+
+
+@pytest.mark.parametrize("only", ["a_to_b", "b_to_a"])
+def test_convert_keeps_one_direction(run, tmp_path: Path, only: str) -> None:
+    model = CycleGAN(ModelConfig(base_channels=4, num_blocks=1))
+    save_model(model, tmp_path / "two.safetensors")
+    argv = ["convert", tmp_path / "two.safetensors", "-o", tmp_path / "one.safetensors"]
+    assert run(*argv, "--only", only).code == 0
+    one = load_model(tmp_path / "one.safetensors")
+    assert one.directions == (only,)
+    picture = torch.rand(1, 3, 8, 8)
+    assert torch.equal(one.translate(picture, only), model.translate(picture, only))
 
 
 def test_convert_to_half_precision(run, tmp_path: Path) -> None:
