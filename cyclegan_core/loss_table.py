@@ -76,7 +76,7 @@ def _row(step: int, lr: float, terms: Iterable[float]) -> str:
 
 def _line(cells: Iterable[str]) -> str:
     line = io.StringIO()
-    csv.writer(line).writerow(cells)
+    csv.writer(line, lineterminator="\n").writerow(cells)
     return line.getvalue()
 
 

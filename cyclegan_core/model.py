@@ -98,9 +98,10 @@ class CycleGAN(
         if network is None:
             (only,) = self.directions
             source, target = self.config.domains(only)
+            names = "" if {source, target} == {"A", "B"} else f" ({source} → {target})"
             raise MissingDirectionError(
-                f"This model only translates {_ARROWS[only]} ({source} → {target}), not "
-                f"{_ARROWS[direction]}; choose the other direction, or load a second file for it."
+                f"This model only translates {_ARROWS[only]}{names}, not {_ARROWS[direction]}; "
+                "choose the other direction, or load a second file for it."
             )
         return network
 

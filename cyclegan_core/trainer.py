@@ -205,7 +205,8 @@ class Trainer:
                     losses = self.train_step(batch.real_a, batch.real_b)
                 except TrainingDivergedError as error:
                     names = ", ".join(path.name for path in (*batch.paths_a, *batch.paths_b))
-                    raise TrainingDivergedError(f"{error} The batch was {names}.") from None
+                    what = str(error).rstrip(".")
+                    raise TrainingDivergedError(f"{what} (the batch was {names}).") from None
                 self.position = batches.position
                 lr = self.opt_gen.param_groups[0]["lr"]
                 on_step(StepReport(self.step, self.config.max_steps, losses, lr))

@@ -63,17 +63,13 @@ class LoadCycleGAN(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, model_name: str, model_name_b_to_a: str = NONE) -> bool | str:
+    def validate_inputs(cls, model_name: str) -> bool | str:
         """Say what to do about a missing file, before anything runs.
 
-        Naming an input here takes its validation from the host, so only these two are named.
+        The host repeats the message at every input that is named here, so one alone is; what is
+        wrong with the second file is said when it is loaded.
         """
-        missing = [
-            name
-            for name in (model_name, model_name_b_to_a)
-            if name != NONE and host.model_path(name) is None
-        ]
-        return _not_found(missing[0]) if missing else True
+        return True if host.model_path(model_name) else _not_found(model_name)
 
     @classmethod
     def fingerprint_inputs(

@@ -24,7 +24,7 @@ class SaveCycleGAN(io.ComfyNode):
             display_name="Save CycleGAN",
             category=host.CATEGORY,
             description=(
-                "Saves a CycleGAN as models/cyclegan/<name>.safetensors, one self-describing file "
+                "Saves a CycleGAN in models/cyclegan as a .safetensors file that describes itself, "
                 "with all its generators. Also converts foreign weight files: load, then save."
             ),
             inputs=[

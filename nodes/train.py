@@ -44,7 +44,7 @@ class TrainCycleGAN(io.ComfyNode):
             description=(
                 "Trains a CycleGAN on two folders of pictures under ComfyUI's input folder. The "
                 "preview shows, row by row: a, a→b, a→b→a, b, b→a, b→a→b. Cancel keeps everything "
-                "learned so far; queue again to go on. Everything lies in output/cyclegan/<run>, "
+                "learned so far; queue again to go on. Everything lies in output/cyclegan, "
                 "and the model appears in Load CycleGAN."
             ),
             inputs=train_inputs(),

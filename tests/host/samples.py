@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,6 +82,11 @@ def write_pictures(folder: Path, *, count: int, seed: int) -> None:
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     """All tensors of a .safetensors file."""
     return load_file(path)
+
+
+def read_run(run_dir: Path) -> dict[str, Any]:
+    """What a training says of itself."""
+    return json.loads((run_dir / "run.json").read_text(encoding="utf-8"))
 
 
 def contents(folder: Path) -> dict[str, str]:

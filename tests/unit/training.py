@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -107,3 +108,23 @@ def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
             assert torch.equal(value, theirs), name
         else:
             assert value == other[name], name
+
+
+def train(
+    config: TrainConfig, data: UnpairedFolders, *, until: int, state: Path | None = None
+) -> Trainer:
+    """A new trainer that goes on from `state`, stopped after `until` steps."""
+
+    class StopError(Exception):
+        pass
+
+    def stop(report):
+        if report.step == until:
+            raise StopError
+
+    trainer = Trainer(config, data)
+    if state is not None:
+        trainer.load_state(state)
+    with suppress(StopError):
+        trainer.run(on_step=stop)
+    return trainer

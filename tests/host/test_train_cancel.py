@@ -1,0 +1,85 @@
+"""Cancel in the middle of a training: all that was learned is kept, and queueing again goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+import cyclegan_core
+
+from .client import Client, Graph, Message, Run
+from .comfyui import Host
+from .graphs import load_model, train
+from .samples import ONE_LEVEL, contents, level_difference, read_run, read_tensors, to_tensor
+
+STEPS = 60
+"""So many that a cancel at the first ones comes before the end by far."""
+
+
+def progress_of(run: Run) -> list[int]:
+    return [data["value"] for data in run.of_type("progress") if data["node"] == "train"]
+
+
+def cancel_at(client: Client, graph: Graph, step: int) -> Run:
+    """Run a training and cancel it as soon as this step is reported."""
+
+    def cancel(message: Message) -> None:
+        if message.type == "progress" and message.data["value"] == step:
+            client.interrupt()
+
+    run = client.run_prompt(graph, on_message=cancel)
+    assert run.ending == "execution_interrupted", run.failure
+    assert run.error is None
+    assert [data["node_id"] for data in run.of_type("execution_interrupted")] == ["train"]
+    return run
+
+
+def test_cancelled_training_ends_as_one_that_never_stopped(
+    client: Client, host: Host, info: dict[str, Any], folders: tuple[str, str], run_dir: Path
+) -> None:
+    """Bit for bit: networks, averages, moments, pools, losses. `save_every` is far away."""
+    undisturbed = run_dir.with_name(f"{run_dir.name}_undisturbed")
+    whole = train(info, folders, undisturbed.name, steps=STEPS, seed=5)
+    whole["settings"]["inputs"]["sample_every"] = STEPS
+    run = client.run_prompt(whole)
+    assert run.ending == "execution_success", run.failure
+
+    graph = train(info, folders, run_dir.name, steps=STEPS, seed=5)
+    graph["settings"]["inputs"]["sample_every"] = STEPS
+    steps = progress_of(cancel_at(client, graph, 3))
+    stopped = read_run(run_dir)["step"]
+    # The host raises when the step after the last one reported is done.
+    assert stopped == steps[-1] + 1
+    assert 3 < stopped < STEPS
+    rows = (run_dir / "losses.csv").read_text(encoding="utf-8").splitlines()
+    assert len(rows) == 1 + stopped
+
+    run = client.run_prompt(graph)
+    assert run.ending == "execution_success", run.failure
+    assert progress_of(run) == list(range(stopped, STEPS + 1))
+    for name in ("model.safetensors", "state.safetensors"):
+        ours, theirs = read_tensors(run_dir / name), read_tensors(undisturbed / name)
+        assert ours.keys() == theirs.keys()
+        assert [key for key in ours if not torch.equal(ours[key], theirs[key])] == []
+    same = ("losses.csv", f"samples/step_{STEPS:07d}.jpg")
+    found, wanted = contents(run_dir), contents(undisturbed)
+    assert [found[name] for name in same] == [wanted[name] for name in same]
+
+
+def test_what_was_learned_until_the_cancel_is_a_model(
+    client: Client,
+    host: Host,
+    info: dict[str, Any],
+    folders: tuple[str, str],
+    run_dir: Path,
+    graph: Graph,
+    small: Image.Image,
+) -> None:
+    cancel_at(client, train(info, folders, run_dir.name, steps=STEPS), 2)
+    name = f"{run_dir.name}/model.safetensors"
+    (result,) = client.save_images(graph | load_model(name))
+    expected = cyclegan_core.load_model(run_dir / "model.safetensors").translate(to_tensor(small))
+    assert level_difference(result, expected) <= ONE_LEVEL

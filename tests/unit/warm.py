@@ -1,0 +1,151 @@
+"""The command in processes of their own that start warm: one that has imported everything forks.
+
+Run as a script it is that server: each line on its input is an order, for which it forks a child
+that does `cyclegan …`; what it prints is said at `Server`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+OPERATIONS = ("open", "os.rename", "os.remove", "os.chmod", "os.mkdir")
+"""Python's audit events that are counted in a child; `open` only for writing."""
+
+
+class Server:
+    """Starts children one at a time; a context manager."""
+
+    def __enter__(self) -> Server:
+        self.process = subprocess.Popen(
+            [sys.executable, __file__],
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout.readline() == "ready\n"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.stdin.close()
+        self.process.stdout.close()
+        assert self.process.wait() == 0
+
+    def start(self, argv: Sequence[object], folder: Path, **orders: Any) -> int:
+        """Begin `cyclegan argv`, its output going to `folder`; returns the child's pid.
+
+        Orders: `die_at` (number of the file operation before which it kills itself, from 1),
+        `freeze_at` (likewise, SIGSTOP), `tell_at` (likewise, it says so and goes on), `cpu`
+        (seconds of its CPU time after which it is ended without notice), `limit` (bytes that a
+        file may have).
+        """
+        folder.mkdir(exist_ok=True)
+        orders |= {"argv": [str(word) for word in argv], "folder": str(folder)}
+        self.process.stdin.write(json.dumps(orders) + "\n")
+        self.process.stdin.flush()
+        return self.line()["child"]
+
+    def line(self) -> dict[str, int]:
+        """The next thing it says: {"child": pid}, {"told": n}, {"frozen": n}, {"ended": code}."""
+        return json.loads(self.process.stdout.readline())
+
+    def end(self) -> int:
+        """Wait for the child's end: its exit code, or minus the signal."""
+        while "ended" not in (said := self.line()):
+            pass
+        return said["ended"]
+
+    def run(self, argv: Sequence[object], folder: Path, **orders: Any) -> int:
+        """Start and wait."""
+        self.start(argv, folder, **orders)
+        return self.end()
+
+
+def say(**words: int) -> None:
+    os.write(3, (json.dumps(words) + "\n").encode())
+
+
+def serve() -> None:
+    """The script; descriptor 3 is what was the output, so that no child writes there by accident."""
+    import torch
+
+    import cyclegan_core.cli_train as _  # noqa: F401
+
+    torch.set_num_threads(1)
+    torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])  # imports more
+    os.dup2(1, 3)
+    os.write(3, b"ready\n")
+    for line in sys.stdin:
+        order = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                code = child(order)
+            except SystemExit as error:
+                code = int(error.code or 0)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        say(child=pid)
+        say(ended=wait(pid))
+
+
+def wait(pid: int) -> int:
+    while True:
+        _, status = os.waitpid(pid, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
+            return os.waitstatus_to_exitcode(status)
+        say(frozen=0)
+
+
+def child(order: dict[str, Any]) -> int:
+    import logging
+    import resource
+
+    from cyclegan_core.cli import main
+
+    for number, name in ((0, os.devnull), (1, "out.txt"), (2, "err.txt")):
+        flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        os.dup2(os.open(Path(order["folder"]) / name, flags), number)
+    logging.getLogger().handlers.clear()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if "limit" in order:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (order["limit"], resource.RLIM_INFINITY))
+    if "cpu" in order:
+        signal.setitimer(signal.ITIMER_PROF, order["cpu"])  # whose signal ends a process
+    count = 0
+
+    def count_operations(event: str, args: tuple[Any, ...]) -> None:
+        nonlocal count
+        if event not in OPERATIONS or (event == "open" and not is_writing(args)):
+            return
+        count += 1
+        if count == order.get("die_at"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if count == order.get("freeze_at"):
+            os.kill(os.getpid(), signal.SIGSTOP)
+        if count == order.get("tell_at"):
+            say(told=count)
+
+    sys.addaudithook(count_operations)
+    return main(order["argv"])
+
+
+def is_writing(args: tuple[Any, ...]) -> bool:
+    mode, flags = args[1], args[2]
+    with suppress(TypeError):
+        return bool(flags & (os.O_WRONLY | os.O_RDWR))
+    return any(letter in (mode or "") for letter in "wax+")
+
+
+if __name__ == "__main__":
+    serve()
