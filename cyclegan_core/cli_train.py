@@ -39,7 +39,9 @@ _ADVICE = "\n\n".join(f"{name}: {preset.advice}" for name, preset in PRESETS.ite
 class Train:
     """Train a CycleGAN on two folders of pictures.
 
-    The same command goes on with a run that was stopped. Under `torchrun` it is data-parallel.
+    The same command goes on with a run that was stopped.
+
+    Data-parallel: torchrun --nproc-per-node 2 -m -- cyclegan_core.cli train ...
     """
 
     dir_a: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="DIR_A")]]
@@ -65,9 +67,8 @@ class Train:
     """The training."""
     data: Annotated[
         DataConfig,
-        tyro.conf.arg(name="picture"),
-        tyro.conf.OmitArgPrefixes,
-        tyro.conf.FlagConversionOff,
+        tyro.conf.arg(name=""),
+        tyro.conf.FlagConversionOff,  # --no-flip before "Mirror …" would read as its contrary
     ] = field(default_factory=DataConfig)
     """How pictures become training samples."""
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .dataset_report import DatasetReport, describe
 from .errors import DatasetError
-from .picture_folder import PictureFolder, digest, list_pictures
+from .picture_folder import OnFile, PictureFolder, digest, ignore, list_pictures
 from .transforms import DataConfig, Pixels, draw, prepared_size
 
 VERIFY_PIXELS = 2**27
@@ -52,6 +52,8 @@ class UnpairedFolders:
         dir_a: str | Path,
         dir_b: str | Path,
         config: DataConfig | None = None,
+        *,
+        on_file: OnFile = ignore,
         **settings: object,
     ) -> None:
         """Search both folders, below them too, and check their pictures.
@@ -60,6 +62,7 @@ class UnpairedFolders:
             dir_a: domain A's folder.
             dir_b: domain B's folder.
             config: how pictures become samples; the defaults of `DataConfig` if not given.
+            on_file: called after each file that is read now; what it raises comes out here.
             settings: fields of `DataConfig` by name, for example `crop_size=128`; they go
                 before `config`.
 
@@ -69,8 +72,8 @@ class UnpairedFolders:
                 pictures.
         """
         self.config = replace(config or DataConfig(), **settings)
-        self._a = PictureFolder(dir_a, "A", self.config)
-        self._b = PictureFolder(dir_b, "B", self.config)
+        self._a = PictureFolder(dir_a, "A", self.config, on_file=on_file)
+        self._b = PictureFolder(dir_b, "B", self.config, on_file=on_file)
         self.digest = digest(self._a.files, self._b.files)
         """A hash of both folders' names, sizes and times of change."""
         num_bytes = self._a.num_prepared_bytes + self._b.num_prepared_bytes

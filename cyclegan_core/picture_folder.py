@@ -19,6 +19,14 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+OnFile = Callable[[], None]
+"""Called after each file while a folder is opened; it ends that by raising."""
+
+
+def ignore() -> None:
+    """The callback of those who don't watch."""
+
+
 _SCAN_THREADS = 8
 
 
@@ -83,7 +91,9 @@ def digest(*sides: Iterable[PictureFile]) -> str:
 class PictureFolder:
     """The pictures of one domain, in an order that does not depend on the file system."""
 
-    def __init__(self, folder: str | Path, domain: str, config: DataConfig) -> None:
+    def __init__(
+        self, folder: str | Path, domain: str, config: DataConfig, *, on_file: OnFile = ignore
+    ) -> None:
         """List the files, up to `config.max_images`, and read every header.
 
         Raises:
@@ -96,6 +106,7 @@ class PictureFolder:
         self.keeps_pixels = False
         """Whether decoded pictures stay in memory."""
         self._config = config
+        self._on_file = on_file
         self._channels = config.channels_a if domain == "A" else config.channels_b
         self._cache: dict[Path, Pixels] = {}
         self._is_verified = False
@@ -199,7 +210,14 @@ class PictureFolder:
                 return None, _reason(file.path, error)
 
         with ThreadPoolExecutor(min(_SCAN_THREADS, os.cpu_count() or 1)) as pool:
-            results = list(pool.map(attempt, self.files))
+            results: list[tuple[T | None, str | None]] = []
+            try:
+                for result in pool.map(attempt, self.files):
+                    self._on_file()
+                    results.append(result)
+            except BaseException:  # whatever it is, the other files are not waited for
+                pool.shutdown(cancel_futures=True)
+                raise
         for file, (_, reason) in zip(self.files, results, strict=True):
             if reason is not None:
                 self.skip(file.path, reason)

@@ -52,7 +52,7 @@ class DataConfig:
     pairing: Pairing = "random"
     """A random partner from B for each picture of A, or the one with the same index."""
     max_images: int | None = None
-    """Use only the first so many pictures of each folder, in sorted order; None = all."""
+    """Use only the first so many pictures of each folder, in sorted order; all if not given."""
     channels_a: int = 3
     """Channels of domain A's pictures: 3 for RGB, 1 for grey."""
     channels_b: int = 3

@@ -232,6 +232,11 @@ def training_device() -> Generator[torch.device]:
         mm.soft_empty_cache()
 
 
+def stop_if_cancelled() -> None:
+    """Raise `Cancelled` if the user has cancelled."""
+    mm.throw_exception_if_processing_interrupted()
+
+
 class TrainProgress:
     """A training's bar and live preview; raises `Cancelled` when the user cancels."""
 
@@ -241,7 +246,7 @@ class TrainProgress:
 
     def update(self, step: int, samples: Path | None) -> None:
         """Move the bar to `step`; show the grid at `samples` if it is a new one."""
-        mm.throw_exception_if_processing_interrupted()
+        stop_if_cancelled()
         preview = None
         if samples is not None and samples != self._shown:
             self._shown = samples
@@ -255,7 +260,7 @@ def progress(total: int) -> Callable[[int, int], None]:
     bar = comfy.utils.ProgressBar(total)
 
     def on_progress(done: int, total: int) -> None:
-        mm.throw_exception_if_processing_interrupted()
+        stop_if_cancelled()
         bar.update_absolute(done, total)
 
     return on_progress

@@ -62,15 +62,17 @@ class TrainCycleGAN(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(
-        cls, folder_a: str | None, folder_b: str | None, run_name: str | None
-    ) -> bool | str:
-        """Say what is wrong with folders and name before anything runs."""
-        if folder_a is None or folder_b is None or run_name is None:
+    def validate_inputs(cls, run_name: str | None) -> bool | str:
+        """Say what is wrong with the name before anything runs.
+
+        The host repeats the message at every input that is named here, so one alone is; what is
+        wrong with the folders is said when they are read.
+        """
+        if run_name is None:
             return True  # linked: known, and checked, when it runs
         try:
-            _folders(folder_a, folder_b, run_name)
-        except (ValueError, FileNotFoundError) as error:
+            host.run_folder(run_name)
+        except ValueError as error:
             return str(error)
         return True
 
@@ -116,7 +118,7 @@ class TrainCycleGAN(io.ComfyNode):
         if start_model is not None:
             channels = start_model.config.channels("a_to_b")
             data_config = replace(data_config, channels_a=channels[0], channels_b=channels[1])
-        data = UnpairedFolders(dir_a, dir_b, data_config)
+        data = UnpairedFolders(dir_a, dir_b, data_config, on_file=host.stop_if_cancelled)
         with host.training_device() as device:
             model, losses, grid, summary = _train(path, config, data, device, start_model)
         samples = host.to_bhwc(grid[None])
@@ -219,12 +221,12 @@ def _summary(trainer: Trainer, path: Path, first_step: int, seconds: float) -> s
     else:
         end = "finished"
     terms = zip(Losses._fields, trainer.history[-1].tolist(), strict=True)
-    return "\n".join(
+    return "\n\n".join(  # Preview Any shows it as Markdown
         [
             f"{path.name}: step {trainer.step} of {last} ({end}), "
             f"{seconds / 60:.1f} minutes this time",
             ", ".join(f"{name} {value:.3f}" for name, value in terms),
-            str(trainer.data.report()),
+            *str(trainer.data.report()).splitlines(),
             f"Load CycleGAN has it as {path.name}/{MODEL_NAME}.",
         ]
     )

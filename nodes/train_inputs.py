@@ -34,7 +34,8 @@ def _folder_inputs() -> list[io.Input]:
         io.String.Input(
             "run_name",
             default="my_style",
-            tooltip="Name of the run: everything goes to output/cyclegan/<run_name>.",
+            tooltip="Name of the training; its files go to a folder of this name in "
+            "output/cyclegan.",
         ),
     ]
 

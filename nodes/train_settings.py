@@ -31,7 +31,7 @@ def _number(
 
 
 class CycleGANTrainSettings(io.ComfyNode):
-    """Every default is the paper's."""
+    """The defaults are the paper's, and an averaging that it did not have."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -41,7 +41,8 @@ class CycleGANTrainSettings(io.ComfyNode):
             display_name="CycleGAN Train Settings",
             category=host.CATEGORY,
             description=(
-                "Expert settings for Train CycleGAN on Folders. Every default is the paper's. "
+                "Expert settings for Train CycleGAN on Folders. The defaults are the paper's; the "
+                "averaging, ema_decay, is new. "
                 + " ".join(f"{name}: {preset.advice}" for name, preset in PRESETS.items())
             ),
             inputs=[*_network_inputs(), *_loss_inputs(), *_optimiser_inputs(), *_run_inputs()],

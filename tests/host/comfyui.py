@@ -163,7 +163,6 @@ class Host:
         self.extra_models_dir = base_dir / "extra_models"
         self.input_dir = base_dir / "input"
         self.output_dir = base_dir / "output"
-        self.runs_dir = self.output_dir / "cyclegan"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -132,4 +132,4 @@ def folders(host: Host) -> tuple[str, str]:
 def run_dir(host: Host, request: pytest.FixtureRequest) -> Path:
     """The folder of a training that belongs to this test alone; its name is the run's name."""
     name = "".join(letter if letter.isalnum() else "_" for letter in request.node.name)
-    return host.runs_dir / name
+    return host.output_dir / "cyclegan" / name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -22,6 +23,46 @@ NODES = {
         ["IMAGE", "IMAGE", "IMAGE", "FLOAT"],
     ),
     "CycleGAN_Save": (["model", "name", "precision", "overwrite"], ["STRING"]),
+    "CycleGAN_Train": (
+        [
+            "folder_a",
+            "folder_b",
+            "run_name",
+            "steps",
+            "max_minutes",
+            "image_size",
+            "lambda_identity",
+            "seed",
+            "resume",
+            "settings",
+            "start_model",
+        ],
+        ["CYCLEGAN", "LOSS_MAP", "IMAGE", "STRING"],
+    ),
+    "CycleGAN_TrainSettings": (
+        [
+            "preset",
+            "num_blocks",
+            "base_channels",
+            "upsample",
+            "disc_layers",
+            "preprocess",
+            "flip",
+            "gan_mode",
+            "lambda_a",
+            "lambda_b",
+            "pool_size",
+            "lr",
+            "lr_discriminator",
+            "schedule",
+            "batch_size",
+            "ema_decay",
+            "sample_every",
+            "save_every",
+        ],
+        ["CYCLEGAN_TRAIN_SETTINGS"],
+    ),
+    "CycleGAN_PlotLosses": (["losses", "smoothing"], ["IMAGE"]),
 }
 """Node id → inputs in order of the page, types of the outputs."""
 
@@ -67,8 +108,40 @@ def test_outputs_are_named_and_explained(info: dict[str, Any], node_id: str) -> 
     assert silent == [], "outputs without a tooltip"
 
 
-def test_only_save_is_an_output_node(info: dict[str, Any]) -> None:
-    assert [name for name in NODES if info[name]["output_node"]] == ["CycleGAN_Save"]
+def test_what_leaves_files_can_be_run_alone(info: dict[str, Any]) -> None:
+    alone = [name for name in NODES if info[name]["output_node"]]
+    assert alone == ["CycleGAN_Save", "CycleGAN_Train"]
+
+
+@pytest.mark.parametrize("node_id", NODES)
+def test_numbers_have_bounds_and_their_defaults_survive_the_page(
+    info: dict[str, Any], node_id: str
+) -> None:
+    """The page rounds a number to the decimals of its step whenever it is touched."""
+    for name, (kind, options) in inputs_of(info[node_id]).items():
+        if kind in ("INT", "FLOAT"):
+            assert options["min"] <= options["default"] <= options["max"], name
+        if kind == "FLOAT":
+            decimals = max(0, -math.floor(math.log10(options["step"])))
+            assert round(options["default"], decimals) == options["default"], name
+            assert round(options["max"], decimals) == options["max"], name
+
+
+def test_seed_stays_as_it_is(info: dict[str, Any]) -> None:
+    """Else the page draws a new one after each run, and no run could go on."""
+    assert inputs_of(info["CycleGAN_Train"])["seed"][1]["control_after_generate"] is False
+
+
+def test_folders_are_listed_below_input_and_appear_without_restart(
+    client: Client, host: Host, folders: tuple[str, str]
+) -> None:
+    new = ["new", "new/deeper ünd längër"]
+    (host.input_dir / new[1]).mkdir(parents=True)
+    (host.input_dir / "new" / ".hidden").mkdir()
+    for name in ("folder_a", "folder_b"):
+        choices = choices_of(client.object_info()["CycleGAN_Train"], name)
+        assert {*folders, *new} <= set(choices)
+        assert not any(".hidden" in choice or choice.startswith((".", "/")) for choice in choices)
 
 
 @pytest.mark.parametrize("node_id", ["CycleGAN_Load", "CycleGAN_Translate", "CycleGAN_Reconstruct"])

@@ -28,6 +28,8 @@ from .samples import (
 
 STEPS = 4
 RUN = "everything"
+RUN_DIR = f"cyclegan/{RUN}"
+"""Below the host's output folder."""
 GRID = (6 * 32, 4 * 32)
 """Six pictures side by side, four rows."""
 
@@ -76,11 +78,11 @@ def everything(
 @pytest.fixture
 def trained(everything: Run, host: Host) -> cyclegan_core.CycleGAN:
     """The model file of that training."""
-    return cyclegan_core.load_model(host.runs_dir / RUN / "model.safetensors")
+    return cyclegan_core.load_model(host.output_dir / RUN_DIR / "model.safetensors")
 
 
 def test_run_folder_holds_what_the_design_says(everything: Run, host: Host) -> None:
-    folder = host.runs_dir / RUN
+    folder = host.output_dir / RUN_DIR
     wanted = {f"samples/step_{step:07d}.jpg" for step in (1, 2, 4)}
     wanted |= {"run.json", "losses.csv", "state.safetensors", "model.safetensors"}
     assert set(contents(folder)) == wanted
@@ -97,7 +99,7 @@ def test_returned_model_is_the_file_and_translates_in_the_same_prompt(
     small: Image.Image,
 ) -> None:
     returned = read_tensors(host.models_dir / "kept.safetensors")
-    written = read_tensors(host.runs_dir / RUN / "model.safetensors")
+    written = read_tensors(host.output_dir / RUN_DIR / "model.safetensors")
     assert returned.keys() == written.keys()
     assert all(torch.equal(returned[name], written[name]) for name in written)
     (result,) = client.images(everything, "save")

@@ -13,10 +13,19 @@ import cyclegan_core
 from .client import Client, Graph, Message, Run
 from .comfyui import Host
 from .graphs import load_model, train
-from .samples import ONE_LEVEL, contents, level_difference, read_run, read_tensors, to_tensor
+from .samples import (
+    ONE_LEVEL,
+    contents,
+    level_difference,
+    read_run,
+    read_tensors,
+    to_tensor,
+    write_pictures,
+)
 
-STEPS = 60
+STEPS = 40
 """So many that a cancel at the first ones comes before the end by far."""
+CROWD = 4000
 
 
 def progress_of(run: Run) -> list[int]:
@@ -83,3 +92,21 @@ def test_what_was_learned_until_the_cancel_is_a_model(
     (result,) = client.save_images(graph | load_model(name))
     expected = cyclegan_core.load_model(run_dir / "model.safetensors").translate(to_tensor(small))
     assert level_difference(result, expected) <= ONE_LEVEL
+
+
+def test_cancel_while_the_folders_are_read(
+    client: Client, host: Host, info: dict[str, Any], folders: tuple[str, str], run_dir: Path
+) -> None:
+    """One picture under so many names that reading them takes far longer than a cancel."""
+    write_pictures(host.input_dir / "crowd", count=1, seed=0)
+    for number in range(1, CROWD):
+        (host.input_dir / "crowd" / f"{number}.png").hardlink_to(host.input_dir / "crowd" / "0.png")
+
+    def cancel(message: Message) -> None:
+        if message.type == "executing" and message.data["node"] == "train":
+            client.interrupt()
+
+    graph = train(info, ("crowd", folders[1]), run_dir.name)
+    run = client.run_prompt(graph, on_message=cancel)
+    assert run.ending == "execution_interrupted", run.failure
+    assert not run_dir.exists()  # it is made when the pictures are known

@@ -84,6 +84,28 @@ def test_circles_of_links_end_and_links_are_followed(tmp_path, dirs):
     assert {path.name for path, _ in folders.report().a.skipped} == {"self.png", "gone.png"}
 
 
+def test_the_caller_hears_of_each_file_and_can_end_the_reading(dirs):
+    class EnoughError(Exception):
+        pass
+
+    heard = []
+
+    def count():
+        heard.append(1)
+
+    def end_at_the_third():
+        heard.append(1)
+        if len(heard) == 3:
+            raise EnoughError
+
+    UnpairedFolders(*dirs, **SMALL, on_file=count)
+    assert len(heard) == 2 * (5 + 8)  # each header, then each picture
+    heard.clear()
+    with pytest.raises(EnoughError):
+        UnpairedFolders(*dirs, **SMALL, on_file=end_at_the_third)
+    assert len(heard) == 3
+
+
 def test_max_images_takes_the_first_of_each_folder(dirs):
     folders = UnpairedFolders(*dirs, **SMALL, max_images=3)
     assert [path.name for path in folders.paths_a] == ["000.png", "001.png", "002.png"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import sys
 
@@ -90,7 +91,7 @@ def test_the_lock_ends_with_its_holder(tmp_path, pictures, server):
     pid = server.start(command(pictures, path, 24), tmp_path / "out", freeze_at=20)
     assert server.line() == {"frozen": 0}
     trainer = Trainer(make_config(), open_folders(pictures))
-    with pytest.raises(CycleGANError, match="^Another training is using .*; wait for it"):
+    with pytest.raises(CycleGANError, match=r"^Another training is using .*; wait for it"):
         RunFolder(path, trainer).__enter__()
     os.kill(pid, signal.SIGKILL)
     assert server.end() == -signal.SIGKILL
@@ -110,18 +111,19 @@ def test_a_second_run_is_told_so(tmp_path, pictures, server):
 
 @pytest.mark.parametrize("what", ["state.safetensors", "losses.csv"])
 def test_a_full_disk_keeps_the_last_state(tmp_path, pictures, server, what):
+    """No file may become as long as this one is by now."""
     path, out = tmp_path / "run", tmp_path / "out"
     assert server.run(command(pictures, path, 3, "--lr-interval", 1), out) == 0
     before = files(path)
     limit = (path / what).stat().st_size - 1
-    argv = command(pictures, path, 6, "--lr-interval", 1)
+    argv = command(pictures, path, 6, "--lr-interval", 1, "--json")
     assert server.run(argv, out, limit=limit) == 1
-    said = (out / "err.txt").read_text().splitlines()
-    assert said[-1] == (
-        f"cyclegan: {what} can't be written to {path} (File too large); "
-        "check that the folder exists, may be written to, and has space."
+    assert re.fullmatch(
+        rf"{what} can't be written to {path} \(.*File too large.*\); "
+        r"check that the folder exists, may be written to, and has space\.",
+        json.loads((out / "out.txt").read_text())["error"],
     )
-    assert "Traceback" not in "".join(said)
+    assert "Traceback" not in (out / "err.txt").read_text()
     after = files(path)
     assert {name: after[name] for name in before} == before
     assert not list(path.rglob("*.partial"))

@@ -75,7 +75,7 @@ def say(**words: int) -> None:
 
 
 def serve() -> None:
-    """The script; descriptor 3 is what was the output, so that no child writes there by accident."""
+    """The script; descriptor 3 is what was the output, where no child writes by accident."""
     import torch
 
     import cyclegan_core.cli_train as _  # noqa: F401

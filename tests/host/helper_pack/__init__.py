@@ -42,6 +42,24 @@ class TrainSettings(io.ComfyNode):
         return io.NodeOutput(json.loads(text))
 
 
+class Losses(io.ComfyNode):
+    """Losses as another trainer may give them."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="HostTest_Losses",
+            display_name="Any losses",
+            category="host test",
+            inputs=[io.String.Input("text")],
+            outputs=[io.Custom("LOSS_MAP").Output()],
+        )
+
+    @classmethod
+    def execute(cls, text) -> io.NodeOutput:
+        return io.NodeOutput(json.loads(text))
+
+
 class CopyInInferenceMode(io.ComfyNode):
     """A model as a node makes it that does not leave the host's inference mode."""
 
@@ -64,7 +82,7 @@ class CopyInInferenceMode(io.ComfyNode):
 
 class HostTestExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [ToHalf, TrainSettings, CopyInInferenceMode]
+        return [ToHalf, TrainSettings, Losses, CopyInInferenceMode]
 
 
 async def comfy_entrypoint() -> HostTestExtension:

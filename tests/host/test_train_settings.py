@@ -1,0 +1,94 @@
+"""CycleGAN Train Settings: every widget arrives in the training, and what a preset does to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .client import Client, Graph
+from .graphs import train
+from .samples import read_run
+
+MODEL = {"num_blocks": 2, "base_channels": 5, "upsample": "resize"}
+TRAIN = {
+    "disc_layers": 2,
+    "gan_mode": "vanilla",
+    "lambda_a": 8.5,
+    "lambda_b": 7.5,
+    "pool_size": 3,
+    "lr": 0.00015,
+    "lr_discriminator": 0.00005,
+    "schedule": "cosine",
+    "batch_size": 2,
+    "ema_decay": 0.99,
+    "sample_every": 7,
+    "save_every": 9,
+}
+DATA = {"preprocess": "crop", "flip": False}
+
+
+@pytest.fixture
+def training(info: dict[str, Any], folders: tuple[str, str], run_dir: Path) -> Graph:
+    return train(info, folders, run_dir.name, steps=1)
+
+
+def config_of(client: Client, graph: Graph, run_dir: Path) -> dict[str, Any]:
+    """Run a training that must succeed; return the settings that it notes."""
+    run = client.run_prompt(graph)
+    assert run.ending == "execution_success", run.failure
+    return read_run(run_dir)["config"]
+
+
+def test_every_widget_is_covered(info: dict[str, Any]) -> None:
+    (widgets,) = info["CycleGAN_TrainSettings"]["input"].values()
+    assert set(widgets) == {"preset", *MODEL, *TRAIN, *DATA}
+    for name, value in (MODEL | TRAIN | DATA).items():
+        assert widgets[name][1]["default"] != value, f"{name} must differ from the default"
+
+
+def test_every_widget_arrives(client: Client, training: Graph, run_dir: Path) -> None:
+    training["settings"]["inputs"] |= MODEL | TRAIN | DATA
+    config = config_of(client, training, run_dir)
+    assert {name: config["model"][name] for name in MODEL} == MODEL
+    assert {name: config[name] for name in TRAIN} == TRAIN
+
+
+def test_defaults_are_the_papers_and_zero_means_the_same(
+    client: Client, training: Graph, run_dir: Path
+) -> None:
+    config = config_of(client, training, run_dir)
+    assert config["lr"] == 2e-4
+    assert config["lr_discriminator"] is None
+    assert config["lambda_a"] == config["lambda_b"] == 10
+    assert config["lambda_identity"] == 0.5
+    assert config["max_minutes"] is None
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes"),
+    [
+        ("style", {"lambda_identity": 0.5}),
+        ("object", {"lambda_a": 8, "lambda_b": 8}),
+        ("season", {"lambda_identity": 0.5}),
+        ("enhance", {"lambda_identity": 1.0}),
+        ("labels", {"lambda_identity": 0.0}),
+    ],
+)
+def test_preset_goes_before_the_widgets_and_leaves_the_rest(
+    client: Client, training: Graph, run_dir: Path, preset: str, changes: dict[str, float]
+) -> None:
+    training["settings"]["inputs"] |= {"preset": preset, "lambda_a": 3.0, "lambda_b": 3.0}
+    training["train"]["inputs"]["lambda_identity"] = 0.3
+    config = config_of(client, training, run_dir)
+    assert {name: config[name] for name in changes} == changes
+    if "lambda_a" not in changes:
+        assert config["lambda_a"] == 3
+    assert config["model"]["base_channels"] == 4
+
+
+def test_presets_of_the_widget_are_those_tested_here(info: dict[str, Any]) -> None:
+    _, options = info["CycleGAN_TrainSettings"]["input"]["required"]["preset"]
+    assert options["options"] == ["none", "style", "object", "season", "enhance", "labels"]
+    assert "labels sets lambda_identity 0.0" in options["tooltip"]
