@@ -12,9 +12,9 @@ def bundled_models() -> dict[str, Path]:
 
     The folder lies inside the installed package, or beside it in a clone.
     """
-    package = Path(__file__).parent
-    is_clone = (package.parent / "pyproject.toml").is_file()
-    folder = (package.parent if is_clone else package) / "weights"
+    folder = Path(__file__).parent / "weights"
+    if not folder.is_dir():
+        folder = Path(__file__).parent.parent / "weights"
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -25,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         sys.stderr.write(
             f"cyclegan: the command line needs {error.name}; "
-            "install it with: pip install 'cyclegan[cli]'\n"
+            "install it with: pip install tyro rich\n"
         )
         return 2
     del rich
@@ -52,6 +53,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error), code=2, as_json=command.json)
     except KeyboardInterrupt:
         return _fail("interrupted.", code=130, as_json=command.json)
+
+
+def run() -> int:
+    """`main`, for readers of its output who leave early: `cyclegan info FILE | head -1`."""
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would complain about it once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
 
 
 def _commands(argv: Sequence[str]) -> Any:  # noqa: ANN401 - a type made of types
@@ -104,4 +117,4 @@ def _fail(sentence: str, *, code: int, as_json: bool) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

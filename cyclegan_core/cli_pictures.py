@@ -20,7 +20,7 @@ from torch import Tensor
 from .bundled import find_model
 from .checkpoint import load_model
 from .cli_files import Job, identity, plan_outputs
-from .config import DIRECTIONS, Direction
+from .config import Direction
 from .errors import CycleGANError, PictureError
 from .model import CycleGAN, Memory
 from .pictures import Picture, read_picture, write_picture
@@ -97,8 +97,7 @@ class _PictureCommand:
         second = find_model(self.model_b_to_a) if self.model_b_to_a else None
         direction = "a_to_b" if second else self.direction
         model = load_model(find_model(self.model), direction=direction, path_b_to_a=second)
-        for needed in self._directions():
-            model.generator(needed)  # said once, instead of for every picture
+        self._check_model(model)  # said once, instead of for every picture
         return model
 
     def _do_one(
@@ -144,9 +143,9 @@ class _PictureCommand:
             if existing and not self.overwrite:
                 raise PictureError(f"{output} exists; add --overwrite to replace it.")
 
-    def _directions(self) -> tuple[Direction, ...]:
-        """What the model must be able to do."""
-        return (self.direction,)
+    def _check_model(self, model: CycleGAN) -> None:
+        """Make sure that the model can do what is asked."""
+        model.generator(self.direction)
 
     def _outputs(self, target: Path) -> list[Path]:
         raise NotImplementedError
@@ -187,8 +186,8 @@ class Reconstruct(_PictureCommand):
 
     _keeps_one_file = False
 
-    def _directions(self) -> tuple[Direction, ...]:
-        return DIRECTIONS
+    def _check_model(self, model: CycleGAN) -> None:
+        model.check_round_trip()
 
     def _outputs(self, target: Path) -> list[Path]:
         suffixes = ("translated", "reconstructed", "error")
@@ -233,11 +232,6 @@ def _device_of(model: CycleGAN) -> torch.device:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name; "auto" takes a GPU if there is one.
-
-    Raises:
-        ValueError: it does not exist here.
-    """
     """The device that a user means; "auto" is a GPU if there is one.
 
     Raises:

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -27,8 +27,9 @@ from .cli_pictures import choose_device
 from .config import TrainConfig
 from .data import UnpairedFolders
 from .presets import PRESETS
-from .ranks import any_rank
+from .ranks import any_rank, rank_and_world_size
 from .run_folder import MODEL_NAME, RunFolder
+from .tensorboard_log import TensorBoardLog
 from .trainer import StepReport, Trainer
 from .transforms import DataConfig
 
@@ -63,6 +64,8 @@ class Train:
     """A torch device such as cpu, cuda, mps; auto takes a GPU if there is one."""
     json: bool = False
     """Print a line of JSON every 10 steps and at the end instead of progress for people."""
+    tensorboard: bool = False
+    """Log to RUN/tensorboard as well (pip install tensorboard)."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
     """The training."""
     data: Annotated[
@@ -78,7 +81,8 @@ class Train:
             return self._train(device or choose_device(self.device))
 
     def _train(self, device: torch.device) -> int:
-        logging.getLogger("cyclegan_core").setLevel(logging.INFO)
+        level = logging.INFO if rank_and_world_size()[0] == 0 else logging.ERROR
+        logging.getLogger("cyclegan_core").setLevel(level)
         data = UnpairedFolders(self.dir_a, self.dir_b, self.data)
         start = load_model(find_model(self.start)) if self.start else None
         model = replace(self.config.model, image_size=self.data.crop_size)
@@ -86,8 +90,13 @@ class Train:
         console = Console(stderr=True, quiet=self.json or trainer.rank > 0)
         console.print(str(data.report()), markup=False, highlight=False, soft_wrap=True)
         with RunFolder(self.run_dir, trainer) as folder, _stop_between_steps(trainer) as stop:
-            with _progress(console) as progress, suppress(_StoppedError):
-                trainer.run(on_step=self._watch(trainer, folder, progress, stop))
+            with (
+                self._board(trainer) as board,
+                _progress(console) as progress,
+                suppress(_StoppedError),
+            ):
+                watch = self._watch(trainer, folder, progress, stop)
+                trainer.run(on_step=_both(watch, folder, board))
             folder.save()
         num_steps = trainer.config.max_steps
         if trainer.step < num_steps:
@@ -96,6 +105,10 @@ class Train:
             text = f"{self.run_dir / MODEL_NAME} is ready."
         console.print(text, markup=False, highlight=False, soft_wrap=True)
         return 130 if stop.is_done else 0
+
+    def _board(self, trainer: Trainer) -> AbstractContextManager[TensorBoardLog | None]:
+        wanted = self.tensorboard and trainer.rank == 0
+        return closing(TensorBoardLog(self.run_dir)) if wanted else nullcontext()
 
     def _watch(
         self, trainer: Trainer, folder: RunFolder, progress: Progress, stop: _Stop
@@ -114,6 +127,19 @@ class Train:
             stop.check()
 
         return on_step
+
+
+def _both(
+    watch: Callable[[StepReport], None], folder: RunFolder, board: TensorBoardLog | None
+) -> Callable[[StepReport], None]:
+    """The step goes to TensorBoard first, because `watch` may end the training."""
+
+    def on_step(report: StepReport) -> None:
+        if board is not None:
+            board.on_step(report, folder.newest_samples)
+        watch(report)
+
+    return on_step
 
 
 def defaults(argv: Sequence[str]) -> Train | None:

@@ -43,10 +43,20 @@ class Content:
     training: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def half(self, direction: Direction) -> Half:
-        """The half for this direction; if there is one only, that one."""
+        """The half for this direction, or the only one if it doesn't know its own.
+
+        Raises:
+            CheckpointError: there is one only, and it goes the other way.
+        """
         if direction in self.halves:
             return self.halves[direction]
-        (only,) = self.halves.values()
+        ((known, only),) = self.halves.items()
+        if known is not None:
+            arrows = {"a_to_b": "A→B", "b_to_a": "B→A"}
+            raise CheckpointError(
+                f"{self.path.name} translates {arrows[known]}, but is given as the file for "
+                f"{arrows[direction]}; exchange the two files, or choose another one."
+            )
         return only
 
 

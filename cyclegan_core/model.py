@@ -25,7 +25,7 @@ Memory = Literal["auto", "whole"]
 OnProgress = Callable[[int, int], None]
 """Called as (pictures done, pictures in all); it cancels the work by raising."""
 
-_CHUNK_PIXELS = 2**21
+CHUNK_PIXELS = 2**21
 """Pixels per pass on an accelerator: about 2 GB in float32 at 64 base channels."""
 
 
@@ -105,6 +105,19 @@ class CycleGAN(
             )
         return network
 
+    def check_round_trip(self) -> None:
+        """Make sure that `reconstruct` can work.
+
+        Raises:
+            MissingDirectionError: there is one generator only.
+        """
+        if len(self.directions) == 1:
+            (only,) = self.directions
+            raise MissingDirectionError(
+                f"A round trip needs both directions, and this model only translates "
+                f"{_ARROWS[only]}; load a second file for {_ARROWS[_opposite(only)]}."
+            )
+
     def translate(
         self,
         images: Tensor,
@@ -141,7 +154,7 @@ class CycleGAN(
         weights = next(network.parameters())
         result = images.new_empty(batch, result_channels, height, width)
         chunk = (
-            1 if weights.device.type == "cpu" else max(1, _CHUNK_PIXELS // max(1, height * width))
+            1 if weights.device.type == "cpu" else max(1, CHUNK_PIXELS // max(1, height * width))
         )
         with torch.no_grad(), eval_mode(network):
             for start in range(0, batch, chunk):
@@ -195,9 +208,7 @@ class CycleGAN(
         Raises:
             MissingDirectionError: a round trip needs both generators.
         """
-        back: Direction = "b_to_a" if direction == "a_to_b" else "a_to_b"
-        for needed in (direction, back):  # both must exist before work begins
-            self.generator(needed)
+        self.check_round_trip()
         _check_arguments(images, memory, dtype)
         total = 2 * len(images)
 
@@ -210,17 +221,21 @@ class CycleGAN(
         fake = self.translate(
             images, direction, memory=memory, dtype=dtype, on_progress=on_way_there
         )
-        rec = self.translate(fake, back, memory=memory, dtype=dtype, on_progress=on_way_back)
+        rec = self.translate(
+            fake, _opposite(direction), memory=memory, dtype=dtype, on_progress=on_way_back
+        )
         error = (rec - to_channels(images.detach(), rec.shape[1])).abs()
         return Reconstruction(fake, rec, error)
 
     def _save_pretrained(self, save_directory: Path) -> None:
         """Write `config.json` and `model.safetensors` (called by `save_pretrained`)."""
-        from .checkpoint import save_model
+        from .checkpoint import atomic_write, save_model
 
         settings = {"config": self.config.to_dict(), "training": self.training_info}
-        (save_directory / CONFIG_NAME).write_text(
-            json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+        text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
+        atomic_write(
+            save_directory / CONFIG_NAME,
+            lambda temporary: temporary.write_text(text, encoding="utf-8"),
         )
         save_model(self, save_directory / WEIGHTS_NAME)
 
@@ -254,6 +269,11 @@ class CycleGAN(
 
 
 _ARROWS: dict[Direction, str] = {"a_to_b": "A→B", "b_to_a": "B→A"}
+
+
+def _opposite(direction: Direction) -> Direction:
+    return "b_to_a" if direction == "a_to_b" else "a_to_b"
+
 
 _GENERATOR_NAMES: dict[Direction, str] = {"a_to_b": "gen_ab", "b_to_a": "gen_ba"}
 

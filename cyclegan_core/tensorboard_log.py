@@ -23,8 +23,7 @@ class TensorBoardLog:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise ValueError(
-                "TensorBoard is not installed; install it with: "
-                "pip install 'cyclegan[tensorboard]'."
+                "TensorBoard is not installed; install it with: pip install tensorboard."
             ) from None
         self._writer = SummaryWriter(run_dir / "tensorboard")
         self._shown: Path | None = None

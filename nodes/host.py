@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..cyclegan_core import CycleGAN, Direction
+from ..cyclegan_core.model import CHUNK_PIXELS
 from ..cyclegan_core.run_folder import STATE_NAME
 
 CycleGANType = io.Custom("CYCLEGAN")
@@ -60,7 +61,8 @@ def register_model_folder() -> None:
     folder without extensions, hence ours are set.
     """
     own = Path(folder_paths.models_dir) / MODEL_FOLDER
-    own.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):  # a read-only folder still holds models to load
+        own.mkdir(parents=True, exist_ok=True)
     for folder in (own, BUNDLED_DIR, runs_dir()):
         folder_paths.add_model_folder_path(MODEL_FOLDER, str(folder))
     paths, extensions = folder_paths.folder_names_and_paths[MODEL_FOLDER]
@@ -196,7 +198,8 @@ def lease(model: CycleGAN, image: Tensor) -> Generator[CycleGAN]:
     (some hosts do so with plain modules), they are moved for the loan and moved back at its end.
     """
     device = mm.get_torch_device()
-    pixels = image.shape[1] * image.shape[2]
+    per_picture = image.shape[1] * image.shape[2]
+    pixels = max(per_picture, min(len(image) * per_picture, CHUNK_PIXELS))
     working = pixels * _WORKING_BYTES_PER_PIXEL * model.config.base_channels // 64
     # Weights moved in inference mode could never be trained afterwards.
     with torch.inference_mode(mode=False):

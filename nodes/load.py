@@ -63,17 +63,19 @@ class LoadCycleGAN(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, model_name: str) -> bool | str:
+    def validate_inputs(cls, model_name: str | None) -> bool | str:
         """Say what to do about a missing file, before anything runs.
 
         The host repeats the message at every input that is named here, so one alone is; what is
         wrong with the second file is said when it is loaded.
         """
+        if model_name is None:  # comes from another node, and is known when that has run
+            return True
         return True if host.model_path(model_name) else _not_found(model_name)
 
     @classmethod
     def fingerprint_inputs(
-        cls, model_name: str, model_name_b_to_a: str = NONE, **_: object
+        cls, model_name: str | None, model_name_b_to_a: str | None = NONE, **_: object
     ) -> tuple[str, str]:
         """A replaced file is another model. Strings, because the host stores this as JSON."""
         return str(_stamp(model_name)), str(_stamp(model_name_b_to_a))
@@ -97,8 +99,8 @@ Stamp = tuple[Path, int, int]
 """A file as it is now: path, modification time in nanoseconds, size in bytes."""
 
 
-def _stamp(name: str) -> Stamp | None:
-    path = None if name == NONE else host.model_path(name)
+def _stamp(name: str | None) -> Stamp | None:
+    path = None if name in (None, NONE) else host.model_path(name)
     if path is None:
         return None
     stat = path.stat()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 
 import torch
 from comfy_api.latest import io, ui
 
-from ..cyclegan_core import CycleGAN, save_model
+from ..cyclegan_core import CheckpointError, CycleGAN, save_model
+from ..cyclegan_core.run_folder import STATE_NAME
 from . import host
 
 SUFFIX = ".safetensors"
@@ -64,12 +66,19 @@ class SaveCycleGAN(io.ComfyNode):
         """Check the name, write the file."""
         relative = _checked(name)
         path = host.save_dir() / relative
+        dtype = host.chosen({"fp32": None, "fp16": torch.float16}, "precision", precision)
         if path.exists() and not overwrite:
             raise FileExistsError(
                 f"models/cyclegan/{relative} exists; choose another name or turn overwrite on."
             )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_model(model, path, dtype=torch.float16 if precision == "fp16" else None)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(
+                f"The folder of models/cyclegan/{relative} can't be made ({error.strerror}); "
+                "choose another name."
+            ) from None
+        save_model(model, path, dtype=dtype)
         return io.NodeOutput(str(relative), ui=ui.PreviewText(f"Saved models/cyclegan/{relative}"))
 
 
@@ -77,8 +86,14 @@ def _checked(name: str) -> PurePosixPath:
     """The name as a relative path that stays inside the model folder."""
     relative = PurePosixPath(name.strip().replace("\\", "/"))
     parts = relative.parts
-    if not relative.name or relative.is_absolute() or ".." in parts or ":" in name or "\0" in name:
+    is_plain = all(re.fullmatch(r"[^\x00-\x1f<>:\"|?*]{1,200}", part) for part in parts)
+    hidden = any(part.startswith(".") for part in parts)  # and ".."
+    if not relative.name or relative.is_absolute() or hidden or not is_plain:
         raise ValueError(
-            f"'{name}' is not a file name inside models/cyclegan; use letters, digits, '-' and '_'."
+            f"{name!r} is not a file name inside models/cyclegan; use letters, digits, '-' and '_'."
         )
-    return relative if relative.suffix == SUFFIX else relative.with_name(relative.name + SUFFIX)
+    if relative.suffix != SUFFIX:
+        relative = relative.with_name(relative.name + SUFFIX)
+    if relative.name == STATE_NAME:
+        raise ValueError(f"{STATE_NAME} is the name of training states; choose another name.")
+    return relative

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.host.client import Client, png_bytes
 from tests.host.comfyui import REPO_DIR, Host, ProvisionError, provision
-from tests.host.samples import save_random_model, write_models
+from tests.host.samples import write_models
 
 from .comfypage import SCREENSHOTS_VARIABLE, SETTINGS, ComfyPage
 
@@ -31,7 +31,7 @@ CHROMIUM_OPTIONS = (
     "--no-first-run",
     "--disable-quic",
 )
-BUNDLED_MODEL = "photo2monet.safetensors"
+BUNDLED_MODEL, BUNDLED_MODEL_BACK = "photo2monet.safetensors", "monet2photo.safetensors"
 """The model named in the example workflows."""
 
 VIEWPORT = {"width": 1400, "height": 900}
@@ -109,7 +109,6 @@ def host(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     host = Host(app_dir, tmp_path_factory.mktemp("host").resolve())
     host.prepare()
     write_models(host.models_dir)
-    save_random_model(host.models_dir / BUNDLED_MODEL, seed=1)
     picture = Image.fromarray(data.astronaut()).resize((256, 192))
     (host.input_dir / "example.png").write_bytes(png_bytes(picture))
     with host:

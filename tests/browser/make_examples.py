@@ -1,6 +1,6 @@
 """Build the example workflows in the real page, run them, and save them with their thumbnails.
 
-``python -m tests.browser.make_examples weights/photo2monet.safetensors``
+``python -m tests.browser.make_examples``
 
 The page's own "Export" writes each file, so it opens again exactly as it was saved. The thumbnails
 show what the run made of scikit-image's `astronaut`, a picture by NASA in the public domain.
@@ -25,7 +25,7 @@ from tests.host.client import Client, png_bytes
 from tests.host.comfyui import REPO_DIR, Host, provision
 
 from .comfypage import SETTINGS, ComfyPage
-from .conftest import BUNDLED_MODEL, CHROMIUM_NAMES, CHROMIUM_OPTIONS, VIEWPORT
+from .conftest import BUNDLED_MODEL, BUNDLED_MODEL_BACK, CHROMIUM_NAMES, CHROMIUM_OPTIONS, VIEWPORT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -54,7 +54,7 @@ A CycleGAN learns two translations at once, and the way back must lead to the or
 - **error map**: what got lost; black is nothing.
 - **cycle error**: the same as one number; below 0.05 is good.
 
-It needs a model with both directions.
+It needs both directions: one file that has them, or a second file in *model_name_b_to_a*.
 """
 
 Spec = dict[str, Any]
@@ -79,7 +79,7 @@ RECONSTRUCT: Spec = {
     "nodes": [
         _node("MarkdownNote", (0, 0), (340, 220), NOTE_RECONSTRUCT, title="Read me"),
         _node("LoadImage", (380, 200), (340, 390), PICTURE),
-        _node("CycleGAN_Load", (380, 0), (340, 130), BUNDLED_MODEL),
+        _node("CycleGAN_Load", (380, 0), (340, 130), BUNDLED_MODEL, "A→B", BUNDLED_MODEL_BACK),
         _node("CycleGAN_Reconstruct", (760, 0), (300, 130)),
         _node("PreviewImage", (1100, 0), (300, 270), title="translated"),
         _node("PreviewImage", (1100, 310), (300, 270), title="reconstructed"),
@@ -174,13 +174,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from skimage import data
 
     parser = argparse.ArgumentParser(description="Make the example workflows and thumbnails.")
-    parser.add_argument("model", type=Path, help="weight file with both directions")
-    arguments = parser.parse_args(argv)
+    parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with tempfile.TemporaryDirectory(prefix="cyclegan-examples-") as temp:
         host = Host(provision(), Path(temp).resolve())
         host.prepare()
-        shutil.copy(arguments.model, host.models_dir / BUNDLED_MODEL)
         (host.input_dir / PICTURE).write_bytes(png_bytes(Image.fromarray(data.astronaut())))
         with host, sync_playwright() as playwright:
             client = Client(host.address)

@@ -1,14 +1,16 @@
 """Two ranks that train together, for `test_ranks.py`: a script, `rank_worker.py ORDERS.json`.
 
 An order is {"config", "data", "out"}, and perhaps "double" (train in double precision), "until" (a
-step), "load" and "save" (state files), "run" (a run folder), "poison" (a rank whose weights become
-NaN). Rank r writes what its training consists of, or {"error"}, to OUT.r.
+step), "load" and "save" (state files), "run" (a run folder), "ask" (a rank that gets a Ctrl-C),
+"poison" (a rank whose weights become NaN). Rank r writes what its training consists of, or
+{"error"}, to OUT.r.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from cyclegan_core.cli_train import _Stop, _StoppedError
 from cyclegan_core.config import ModelConfig, TrainConfig
 from cyclegan_core.errors import CycleGANError
 from cyclegan_core.run_folder import RunFolder
@@ -57,7 +60,8 @@ def do(order: dict[str, Any]) -> dict[str, Any]:
         if "run" in order:
             sys.addaudithook(lambda event, args: note_writing(event, args, order["run"], wrote))
             with RunFolder(order["run"], trainer) as folder:
-                trainer.run(on_step=folder.on_step)
+                with suppress(_StoppedError):
+                    trainer.run(on_step=lambda report: in_folder(report, folder, order.get("ask")))
                 folder.save()
         else:
             if "load" in order:
@@ -73,6 +77,15 @@ def do(order: dict[str, Any]) -> dict[str, Any]:
 
 class StopError(Exception):
     pass
+
+
+def in_folder(report: StepReport, folder: RunFolder, rank: int | None) -> None:
+    """What the command does after a step; `rank` is sent a Ctrl-C during the third."""
+    folder.on_step(report)
+    stop = _Stop(folder.trainer)
+    if report.step == 3 and folder.trainer.rank == rank:
+        stop(signal.SIGINT, None)
+    stop.check()
 
 
 def stop(report: StepReport, until: int | None) -> None:

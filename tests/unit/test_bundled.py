@@ -41,7 +41,7 @@ def test_an_installed_package_looks_inside_itself_only(package: Path) -> None:
 
 
 def test_a_clone_looks_beside_its_package(package: Path) -> None:
-    (package / "pyproject.toml").touch()
+    shutil.rmtree(package / "pkg" / "weights")
     assert bundled_models() == {"beside": package / "weights" / "beside.safetensors"}
 
 

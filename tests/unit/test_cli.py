@@ -159,7 +159,7 @@ def test_reconstruct_needs_both_generators_and_a_folder(run, model: Path, tmp_pa
     argv = ("reconstruct", source, "-m", tmp_path / "one.safetensors", "-o", tmp_path / "out")
     result = run(*argv)
     assert result.code == 1
-    assert "only translates A→B (horse → zebra), not B→A" in result.err
+    assert "only translates A→B; load a second file for B→A" in result.err
     result = run("reconstruct", source, "-o", tmp_path / "out.png", "-m", model)
     assert result.code == 2
     assert "there are several results; give a folder" in result.err
