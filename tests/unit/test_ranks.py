@@ -34,10 +34,10 @@ ENVIRONMENT = {
     "PYTHONWARNINGS": "ignore",
 }
 
-FULL = make_config(pool_size=0, max_steps=4)
+FULL = make_config(pool_size=0, max_steps=3)
 POOLS = make_config(pool_size=2, max_steps=6, gan_mode="wgangp")
 SAVING = make_config(max_steps=4, save_every=2, sample_every=2, keep_checkpoints=1)
-LONG = make_config(max_steps=10, save_every=100, sample_every=100, pool_size=2)
+LONG = make_config(max_steps=6, save_every=100, sample_every=100, pool_size=2)
 ORDERS = {
     "equal": (FULL, {"double": True}),
     "clipped": (replace(FULL, grad_clip=0.01), {"double": True}),
@@ -211,7 +211,7 @@ def test_ctrl_c_on_one_stops_both_after_the_same_step(done):
 
 def test_the_command_under_torchrun_goes_on_with_it(done, pictures):
     options = {
-        **{"max-steps": 10, "save-every": 100, "sample-every": 100, "pool-size": 2},
+        **{"max-steps": 6, "save-every": 100, "sample-every": 100, "pool-size": 2},
         **{"model.base-channels": 2, "model.num-blocks": 1, "disc-channels": 2, "disc-layers": 1},
         **{"load-size": 18, "crop-size": 16, "run": done / "stopped", "device": "cpu"},
     }
@@ -228,7 +228,7 @@ def test_the_command_under_torchrun_goes_on_with_it(done, pictures):
         timeout=120,
     )
     assert process.returncode == 0, process.stderr
-    assert [json.loads(line)["step"] for line in process.stdout.splitlines()] == [10]
+    assert [json.loads(line)["step"] for line in process.stdout.splitlines()] == [6]
     assert process.stderr.count("Going on from step 3.") == 1
     for name in ("state.safetensors", "losses.csv", "model.safetensors"):
         assert content(done / "stopped" / name) == content(done / "long" / name), name
