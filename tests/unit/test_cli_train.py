@@ -26,7 +26,6 @@ from cyclegan_core.transforms import DataConfig
 from .commands import Shell
 from .runs import files
 from .training import MODEL, assert_same, draw_folders, everything, make_config, open_folders
-from .warm import Server
 
 TINY = (
     *("--model.base-channels", 2, "--model.num-blocks", 1, "--disc-channels", 2),
@@ -82,43 +81,59 @@ def options(kind: type, prefix: str = "") -> dict[str, tuple[str, object]]:
     return found
 
 
-@pytest.mark.parametrize("name", options(TrainConfig))
-def test_every_setting_is_an_option(name):
-    option, value = options(TrainConfig)[name]
-    assert getattr(parse().config, name) == getattr(TrainConfig(), name)
-    parsed = getattr(parse(option, value).config, name)
-    assert parsed == value
-    assert type(parsed) is type(value)
+def test_every_setting_is_an_option():
+    wanted = options(TrainConfig)
+    command = parse(*(word for pair in wanted.values() for word in pair))
+    assert {name: getattr(command.config, name) for name in wanted} == {
+        name: value for name, (_, value) in wanted.items()
+    }
+    for name, (_, value) in wanted.items():
+        assert value != getattr(TrainConfig(), name)
+        assert type(getattr(command.config, name)) is type(value)
+    assert len(wanted) == len(dataclasses.fields(TrainConfig)) - 1  # all but the networks
 
 
-@pytest.mark.parametrize("name", options(ModelConfig))
-def test_every_setting_of_the_networks_is_an_option(name):
-    option, value = options(ModelConfig, "model.")[name]
-    words = (option,) if value is True else (option, value)
-    extra = ("--lambda-identity", 0) if name.startswith("channels") else ()
-    assert getattr(parse(*words, *extra).config.model, name) == value
+def test_every_setting_of_the_networks_is_an_option():
+    wanted = options(ModelConfig, "model.")
+    words = [(option,) if value is True else (option, value) for option, value in wanted.values()]
+    flat = [word for pair in words for word in pair]
+    model = parse(*flat, "--model.value-range", 0, 1).config.model
+    for name, (_, value) in wanted.items():
+        assert getattr(model, name) == value != getattr(ModelConfig(), name)
+    assert model.value_range == (0.0, 1.0)
+    assert len(wanted) == len(dataclasses.fields(ModelConfig)) - 1
 
 
-@pytest.mark.parametrize(
-    ("words", "name", "value"),
-    [
-        (("--load-size", 300), "load_size", 300),
-        (("--preprocess", "none"), "preprocess", "none"),
-        (("--flip", "False"), "flip", False),
-        (("--max-images", "none"), "max_images", None),
-        (("--max-images", 5), "max_images", 5),
-        (("--background", 1, 2, 3), "background", (1, 2, 3)),
-    ],
-)
-def test_settings_of_the_pictures_are_options(words, name, value):
-    assert getattr(parse(*words).data, name) == value
-    assert parse().data == DataConfig()
+def test_settings_of_the_pictures_are_options():
+    words = (
+        *("--load-size", 300, "--preprocess", "none", "--flip", "False", "--max-images", 5),
+        *("--background", 1, 2, 3, "--crop-size", 64, "--pairing", "paired", "--channels-a", 1),
+        *("--channels-b", 1, "--cache-bytes", 10),
+    )
+    data = parse(*words).data
+    assert data == DataConfig(
+        load_size=300,
+        preprocess="none",
+        flip=False,
+        max_images=5,
+        background=(1, 2, 3),
+        crop_size=64,
+        pairing="paired",
+        channels_a=1,
+        channels_b=1,
+        cache_bytes=10,
+    )
+    for field in dataclasses.fields(DataConfig):
+        assert getattr(data, field.name) != field.default
+    default = parse()
+    assert (default.data, default.config) == (DataConfig(), TrainConfig())
 
 
-@pytest.mark.parametrize("name", ["grad_clip", "lr_interval", "max_minutes", "lr_discriminator"])
-def test_none_can_be_said(name):
-    option = "--" + name.replace("_", "-")
-    assert getattr(parse(option, "none").config, name) is None
+def test_none_can_be_said():
+    names = ("grad_clip", "lr_interval", "max_minutes", "lr_discriminator")
+    words = [word for name in names for word in ("--" + name.replace("_", "-"), "none")]
+    command = parse(*words, "--max-images", "none")
+    assert {getattr(command.config, name) for name in names} == {command.data.max_images} == {None}
 
 
 @pytest.mark.parametrize("width", ["80", "120"])
@@ -286,24 +301,23 @@ def test_another_seed_is_refused(run, pictures, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork and POSIX signals")
-def test_ctrl_c_saves_and_the_same_command_goes_on(pictures, tmp_path):
+def test_ctrl_c_saves_and_the_same_command_goes_on(server, pictures, tmp_path):
     """Asked to stop while it writes the second sample grid, and again early the next time."""
     argv = ("train", pictures / "a", pictures / "b", *TINY, "--max-steps", 12)
     argv += ("--sample-every", 3, "--save-every", 100, "--pool-size", 2)
     path, out = tmp_path / "run", tmp_path / "out"
-    with Server() as server:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            pid = server.start((*argv, "--run", path), out, freeze_at=operations(path))
-            assert server.line() == {"frozen": 0}
-            os.kill(pid, number)
-            os.kill(pid, signal.SIGCONT)
-            assert server.end() == 130
-            err = (out / "err.txt").read_text()
-            (step,) = re.findall(r"Stopped after step (\d+) of 12; the same command goes on\.", err)
-            assert "Traceback" not in err
-            assert json.loads((path / "run.json").read_text())["step"] == int(step) < 12
-        assert server.run((*argv, "--run", path), out) == 0
-        assert server.run((*argv, "--run", tmp_path / "undisturbed"), out) == 0
+    for number in (signal.SIGINT, signal.SIGTERM):
+        pid = server.start((*argv, "--run", path), out, freeze_at=operations(path))
+        assert server.line() == {"frozen": 0}
+        os.kill(pid, number)
+        os.kill(pid, signal.SIGCONT)
+        assert server.end() == 130
+        err = (out / "err.txt").read_text()
+        (step,) = re.findall(r"Stopped after step (\d+) of 12; the same command goes on\.", err)
+        assert "Traceback" not in err
+        assert json.loads((path / "run.json").read_text())["step"] == int(step) < 12
+    assert server.run((*argv, "--run", path), out) == 0
+    assert server.run((*argv, "--run", tmp_path / "undisturbed"), out) == 0
     assert files(path) == files(tmp_path / "undisturbed")
 
 

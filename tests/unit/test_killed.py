@@ -17,7 +17,6 @@ from cyclegan_core.trainer import Trainer
 
 from .runs import files
 from .training import draw_folders, make_config, open_folders
-from .warm import Server
 
 if sys.platform == "win32":
     pytest.skip("needs fork and POSIX signals", allow_module_level=True)
@@ -28,12 +27,6 @@ OPTIONS = (
     *("--disc-layers", 1, "--load-size", 18, "--crop-size", 16, "--pool-size", 2),
     *("--save-every", 1, "--sample-every", 3, "--keep-checkpoints", 2, "--device", "cpu"),
 )
-
-
-@pytest.fixture(scope="module")
-def server():
-    with Server() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from cyclegan_core.trainer import Trainer
 
 from .training import (
     MODEL,
+    StopError,
     assert_same,
     draw_folders,
     everything,
@@ -58,17 +59,23 @@ def open_for(folder, config):
 @pytest.mark.parametrize("name", CASES)
 def test_resume_is_exact(tmp_path, folder, name):
     config = make_config(max_steps=8, **CASES[name])
-    state = tmp_path / "state.safetensors"
-    first = train(config, open_for(folder, config), until=3)
-    first.save_state(state)
-    at_save = everything(first)
+    state, at_save = tmp_path / "state.safetensors", {}
+    undisturbed = Trainer(config, open_for(folder, config))
+
+    def save_then_stop(report):
+        if report.step == 3:
+            undisturbed.save_state(state)
+            at_save.update(everything(undisturbed))
+        if report.step == 6:
+            raise StopError
+
+    with pytest.raises(StopError):
+        undisturbed.run(on_step=save_then_stop)
 
     loaded = Trainer(config, open_for(folder, config))
     loaded.load_state(state)
     assert_same(everything(loaded), at_save)
-
     resumed = train(config, open_for(folder, config), until=6, state=state)
-    undisturbed = train(config, open_for(folder, config), until=6)
     assert_same(everything(resumed), everything(undisturbed))
     assert_same(resumed.export().state_dict(), undisturbed.export().state_dict())
     assert resumed.export().training_info == undisturbed.export().training_info
@@ -114,21 +121,21 @@ def test_whole_pictures_in_the_pool(tmp_path):
     for path in (tmp_path / "more" / "a").iterdir():
         path.rename(tmp_path / "data" / "a" / f"more_{path.name}")
     data = open_folders(tmp_path / "data", preprocess="none")
-    config = make_config(max_steps=20, pool_size=4)
+    config = make_config(max_steps=20, pool_size=3)
     state = tmp_path / "state.safetensors"
-    train(config, data, until=8).save_state(state)
-    resumed = train(config, data, until=12, state=state)
+    train(config, data, until=4).save_state(state)
+    resumed = train(config, data, until=7, state=state)
     assert len({image.shape for image in resumed.pool_b.images}) > 1
-    assert_same(everything(resumed), everything(train(config, data, until=12)))
+    assert_same(everything(resumed), everything(train(config, data, until=7)))
 
 
 # --- what may change ---------------------------------------------------------------------------
 
 
-@pytest.fixture
-def state(tmp_path, folder):
+@pytest.fixture(scope="module")
+def state(tmp_path_factory, folder):
     trainer = train(make_config(pool_size=2), open_folders(folder), until=3)
-    path = tmp_path / "state.safetensors"
+    path = tmp_path_factory.mktemp("state") / "state.safetensors"
     trainer.save_state(path)
     return path
 
@@ -143,7 +150,7 @@ def load(state, folder, *, data=None, **settings):
     ("settings", "data", "line"),
     [
         ({"lr": 1e-3}, {}, "lr changes from 0.0002 to 0.001."),
-        ({"max_steps": 9}, {}, "max_steps changes from 6 to 9."),
+        ({"max_steps": 5}, {}, "max_steps changes from 6 to 5."),
         ({"save_every": 7}, {}, "save_every changes from 500 to 7."),
         ({"lambda_identity": 0.0}, {}, "lambda_identity changes from 0.5 to 0.0."),
         ({"batch_size": 2}, {}, "batch_size changes from 1 to 2."),
@@ -159,8 +166,9 @@ def test_a_change_that_is_logged(state, folder, caplog, settings, data, line):
     assert trainer.step == 3
     for name, value in settings.items():
         assert getattr(trainer.config, name) == value
-    trainer.run()
-    assert trainer.step == trainer.config.max_steps
+    if "batch_size" in settings or data:  # what the networks are given is another thing now
+        trainer.run()
+        assert trainer.step == trainer.config.max_steps
 
 
 def test_nothing_changed_nothing_logged(state, folder, caplog):

@@ -110,13 +110,14 @@ def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
             assert value == other[name], name
 
 
+class StopError(Exception):
+    """Raised by callbacks that end a training."""
+
+
 def train(
     config: TrainConfig, data: UnpairedFolders, *, until: int, state: Path | None = None
 ) -> Trainer:
     """A new trainer that goes on from `state`, stopped after `until` steps."""
-
-    class StopError(Exception):
-        pass
 
     def stop(report):
         if report.step == until:
