@@ -2,13 +2,16 @@
 
     python benchmarks/train_step.py [--cases resnet_9@256 resnet_6@128] [--steps 5] [--json FILE]
                                     [--device cuda] [--threads 2] [--clock processor]
-                                    [--norm written-out]
+                                    [--norm written-out] [--precision bf16]
+                                    [--set channels_last=on fused_adam=false ...]
 
-Batch of 1, precision fp32, pool of 50, least squares, identity: the paper's step; ours averages its
-generators too, as it does by default. The sides take turns, so what else the machine does hits
-both; told are the median step of each and the median of the ratios of neighbours. `--clock
-processor` adds up the time of all threads and is fair on a busy machine. Memory is measured in
-processes of their own: the peak beyond what the imports need.
+Batch of 1, pool of 50, least squares, identity: the paper's step, in float32 on the plain side;
+ours averages its generators too, as it does by default. `--precision` and `--set` are settings of
+ours; `--set batch_passes=false fused_adam=false` is the parity path. The sides take turns, so what
+else the machine does hits both; told are the median step of each and the median of the ratios of
+neighbours. `--clock processor` adds up the time of all threads and is fair on a busy machine.
+Memory is measured in processes of their own: the peak beyond what the imports need. Arithmetic is
+the convolutions' multiply-adds; the ceiling is a large matrix product in our side's precision.
 
 The plain side writes its instance norm out with means and variances, which autograd makes 12 to
 23 % slower than torch's. That would flatter us, so by default it is given torch's here.
@@ -34,6 +37,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 
 from cyclegan_core import DataConfig, ModelConfig, TrainConfig, Trainer
+from cyclegan_core.networks import PatchDiscriminator, build_generator
 
 ROOT = Path(__file__).parents[1]
 MEGABYTE = 2**20
@@ -49,15 +53,20 @@ def main() -> None:
         print(peak_bytes(options.memory_of, case, options))
         return
     rows = [measure(case, options) for case in options.cases]
-    print(f"{'':14}{'ours':>12}{'plain':>12}{'ratio':>8}{'ours':>12}{'plain':>12}{'ratio':>8}")
+    print(
+        f"{'':14}{'ours':>12}{'plain':>12}{'faster':>8}{'ours':>12}{'plain':>12}{'ratio':>8}"
+        f"{'GMAC':>8}{'of ceiling':>12}"
+    )
     for row in rows:
         (s, t), (m, n) = row["seconds"].values(), row["megabytes"].values()
         print(
-            f"{row['case']:14}{s:10.3f} s{t:10.3f} s{row['seconds_ratio']:8.2f}"
+            f"{row['case']:14}{s:10.3f} s{t:10.3f} s{row['speedup']:7.2f}×"
             f"{m:9.0f} MB{n:9.0f} MB{m / n:8.2f}"
+            f"{row['giga_multiply_adds']:8.0f}{row['share_of_ceiling']:12.0%}"
         )
     if options.json:
         report = {"machine": machine(options), "norm_of_plain": options.norm, "cases": rows}
+        report["settings"] = settings_of(options)
         options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
@@ -71,6 +80,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--clock", choices=["wall", "processor"], default="wall")
     parser.add_argument("--norm", choices=["torch", "written-out"], default="torch")
+    parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32")
+    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="of TrainConfig")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--memory-of", choices=["ours", "plain"], help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -95,8 +106,68 @@ def measure(case: str, options: argparse.Namespace) -> dict:
         "steps": options.steps,
         "seconds": {name: median(times) for name, times in seconds.items()},
         "seconds_ratio": median(ratios),
+        "speedup": 1 / median(ratios),
+        "giga_multiply_adds": multiply_adds(case, options.channels) / 1e9,
+        "share_of_ceiling": multiply_adds(case, options.channels)
+        / median(seconds["ours"])
+        / ceiling(options),
         "megabytes": {name: memory_of(name, case, options) / MEGABYTE for name in sides},
     }
+
+
+def settings_of(options: argparse.Namespace) -> dict[str, object]:
+    """Our side's settings: values are JSON where they can be (true, 2, null), else text."""
+    settings: dict[str, object] = {"precision": options.precision}
+    for pair in options.set:
+        name, _, value = pair.partition("=")
+        try:
+            settings[name] = json.loads(value)
+        except ValueError:
+            settings[name] = value
+    return settings
+
+
+def multiply_adds(case: str, channels: int) -> float:
+    """Of the convolutions of a plain step, counted by running a pass of each network.
+
+    A generator passes six times, each a convolution forwards and two gradients; discriminators two
+    times without the gradient of their weights, and four times with it.
+    """
+    blocks, side = sizes(case)
+    model = ModelConfig(num_blocks=blocks, base_channels=channels, image_size=side)
+    generator = count(build_generator(model, "a_to_b"), side)
+    judge = count(PatchDiscriminator(3, base_channels=channels), side)
+    return 6 * 3 * generator + (2 * 2 + 4 * 3) * judge
+
+
+def count(network: torch.nn.Module, side: int) -> float:
+    """Multiply-adds of a pass over one picture, from the shapes that meet in it."""
+    total = 0
+
+    def note(layer: torch.nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        nonlocal total
+        (x,) = inputs
+        pixels = x if isinstance(layer, torch.nn.ConvTranspose2d) else output
+        total += layer.weight.numel() * pixels[0, 0].numel()
+
+    for layer in network.to("meta").modules():
+        if isinstance(layer, (torch.nn.Conv2d, torch.nn.ConvTranspose2d)):
+            layer.register_forward_hook(note)
+    network(torch.empty(1, 3, side, side, device="meta"))
+    return float(total)
+
+
+def ceiling(options: argparse.Namespace) -> float:
+    """Multiply-adds per second of a large matrix product in our side's precision, by the clock."""
+    kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    a = torch.rand(2048, 2048, device=options.device).to(kind[options.precision])
+    clock = time.perf_counter if options.clock == "wall" else time.process_time
+    seconds: list[float] = []
+    for _ in range(5):
+        start = clock()
+        (a @ a).sum().item()
+        seconds.append(clock() - start)
+    return 2048**3 / min(seconds)
 
 
 def is_gpu(options: argparse.Namespace) -> bool:
@@ -121,7 +192,8 @@ def make_ours(case: str, options: argparse.Namespace) -> Step:
     """The trainer's step."""
     blocks, side = sizes(case)
     model = ModelConfig(num_blocks=blocks, base_channels=options.channels, image_size=side)
-    config = TrainConfig(model=model, disc_channels=options.channels)
+    settings = settings_of(options)
+    config = TrainConfig(model=model, disc_channels=options.channels, **settings)
     trainer = Trainer(config, ByHand(side), device=options.device)
     a, b = pictures(case)
     return lambda: trainer.train_step(a, b)
@@ -181,7 +253,8 @@ def memory_of(side: str, case: str, options: argparse.Namespace) -> int:
     """Peak bytes of a side, from a process of its own."""
     words = ["--memory-of", side, "--cases", case, "--channels", str(options.channels)]
     words += ["--device", options.device, "--threads", str(options.threads)]
-    words += ["--norm", options.norm]
+    words += ["--norm", options.norm, "--precision", options.precision]
+    words += ["--set", *options.set] if options.set else []
     command = [sys.executable, __file__, *words]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -88,6 +89,8 @@ class Batches(Iterator[Batch]):
         self._ahead: deque[list[Callable[[], Sample]]] = deque()
         self._pool: ThreadPoolExecutor | None = None
         self._is_closed = False
+        self.wait_seconds = 0.0
+        """How long callers waited for pictures, the first of all included."""
         self._step = self.config.batch_size * self.config.world_size
         if self.config.batch_size > 1:
             _check_one_size(data, self.config.batch_size)
@@ -105,6 +108,7 @@ class Batches(Iterator[Batch]):
         """
         if self._is_closed:
             raise ValueError("these batches are closed; make a new Batches.")
+        started = time.monotonic()
         while len(self._ahead) <= self.config.prefetch:
             self._ahead.append(self._begin(self.position + self._step * len(self._ahead)))
         try:
@@ -114,7 +118,9 @@ class Batches(Iterator[Batch]):
             raise
         self._ahead.popleft()
         self.position += self._step
-        return self._collate(samples)
+        batch = self._collate(samples)
+        self.wait_seconds += time.monotonic() - started
+        return batch
 
     def state_dict(self) -> dict[str, int]:
         """All that is needed to go on: the seed and the position."""

@@ -1,28 +1,55 @@
-"""Models that come with the package, found by name."""
+"""Models by name: those that come with the package, and those that were pulled from the Hub."""
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 from .errors import CheckpointError
 
 
-def bundled_models() -> dict[str, Path]:
-    """Names of the bundled models and their files.
-
-    The folder lies inside the installed package, or beside it in a clone.
-    """
+def weights_folder() -> Path:
+    """Where the package keeps its models: inside itself, or beside itself in a clone."""
     folder = Path(__file__).parent / "weights"
-    if not folder.is_dir():
-        folder = Path(__file__).parent.parent / "weights"
-    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+    return folder if folder.is_dir() else Path(__file__).parent.parent / "weights"
+
+
+def bundled_models() -> dict[str, Path]:
+    """Names of the bundled models and their files."""
+    return _models_in(weights_folder())
+
+
+def models_folder() -> Path:
+    """Where `cyclegan pull` installs: CYCLEGAN_MODELS, or a folder of this user."""
+    chosen = os.environ.get("CYCLEGAN_MODELS")
+    if chosen:
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        data = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        data = Path.home() / "Library" / "Application Support"
+    else:
+        data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return data / "cyclegan" / "models"
+
+
+def pulled_models() -> dict[str, Path]:
+    """Names of the models in `models_folder()` and their files."""
+    return _models_in(models_folder())
 
 
 def find_model(name: str) -> Path:
-    """The weight file or folder that a user means: a path, or the name of a bundled model.
+    """The weight file or folder that a user means.
+
+    Args:
+        name: a path; the name of a bundled, pulled or catalog model; or "hub:owner/repo", with
+            "@revision" or without, which alone may fetch something.
 
     Raises:
-        CheckpointError: it is neither.
+        CheckpointError: it is none of these, or is yet to be pulled.
+        DownloadError: it can't be had from the Hub.
+        ValueError: there can't be such a repository.
     """
     path = Path(name)
     try:
@@ -30,10 +57,40 @@ def find_model(name: str) -> Path:
             return path
     except OSError as error:
         raise CheckpointError(f"{name} can't be read: {error.strerror}; check the path.") from None
+    if name.startswith("hub:"):
+        from .hub import pull  # late, because it needs everything that finds models
+
+        return pull(name, folder=models_folder()).path
     bundled = bundled_models()
-    if name in bundled:
-        return bundled[name]
-    wanted = "a weight file or a folder"
+    known = {**pulled_models(), **bundled}
+    for key in (name, name.replace("/", "--")):
+        if key in known:
+            return known[key]
+    return _find_in_catalog(name) or _give_up(name, list(bundled))
+
+
+def _find_in_catalog(name: str) -> Path | None:
+    """The file that `cyclegan pull NAME` made."""
+    from .catalog import read_catalog  # late, because it looks for bundled models
+
+    entry = read_catalog().get(name)
+    if entry is None or entry.is_bundled:
+        return None
+    path = models_folder() / entry.local_name
+    if not path.exists():
+        raise CheckpointError(
+            f"{name} is not on this computer yet; fetch it with `cyclegan pull {name}`."
+        )
+    return path
+
+
+def _give_up(name: str, bundled: list[str]) -> Path:
+    wanted = "a weight file, a folder, or hub:owner/repo"
     if bundled:
-        wanted = f"a weight file, a folder, or one of the bundled models ({', '.join(bundled)})"
+        names = ", ".join(bundled)
+        wanted = f"a weight file, a folder, hub:owner/repo, or a bundled model ({names})"
     raise CheckpointError(f"There is no model '{name}': give {wanted}.")
+
+
+def _models_in(folder: Path) -> dict[str, Path]:
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from .config import DIRECTIONS, Direction, ModelConfig
 from .errors import CheckpointError
-from .halves import FORMAT, FORMAT_VERSION, PREFIXES, Half, merge, read_halves
+from .halves import FORMAT, FORMAT_VERSION, PREFIXES, Content, Half, merge, read_files, read_halves
 from .model import CycleGAN
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -45,6 +45,8 @@ class CheckpointInfo:
     """How the weights are stored, for example "float32"."""
     metadata: dict[str, Any] = field(default_factory=dict[str, Any])
     """What the training noted in the file; empty for foreign layouts."""
+    source: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Where `cyclegan pull` had the file from: repo, commit, files, license; else empty."""
 
 
 def load_model(
@@ -75,15 +77,43 @@ def load_model(
         if path_b_to_a is not None:
             back = read_halves(Path(path_b_to_a), headers_only=False)
             halves = {"a_to_b": content.half("a_to_b"), "b_to_a": back.half("b_to_a")}
-        model = _skeleton(content.path.name, halves)
-        state = {
-            PREFIXES[key] + name: _usable(content.path.name, name, tensor)
-            for key, half in halves.items()
-            for name, tensor in half.tensors.items()
-        }
-        model.load_state_dict(state, strict=True, assign=True)
-        model.training_info = content.training
-        return model.eval()
+        return _assemble(content, halves)
+
+
+def load_files(
+    path: Path,
+    files: Mapping[Direction | None, Path],
+    config: ModelConfig | None,
+    *,
+    direction: Direction,
+) -> CycleGAN:
+    """`load_model` for files that were chosen already; `path` is what they are called together.
+
+    Args:
+        path: the name for messages.
+        files: one weight file (under None), or one for each direction.
+        config: the settings that lie beside them, if any.
+        direction: which way a single nameless generator translates.
+
+    Raises:
+        CheckpointError: a file is damaged, unsafe, or no CycleGAN.
+    """
+    with torch.inference_mode(mode=False), torch.no_grad():
+        content = read_files(path, files, config, headers_only=False)
+        return _assemble(content, {key or direction: h for key, h in content.halves.items()})
+
+
+def _assemble(content: Content, halves: Mapping[Direction, Half]) -> CycleGAN:
+    """The model with the tensors of the halves."""
+    model = _skeleton(content.path.name, halves)
+    state = {
+        PREFIXES[key] + name: _usable(content.path.name, name, tensor)
+        for key, half in halves.items()
+        for name, tensor in half.tensors.items()
+    }
+    model.load_state_dict(state, strict=True, assign=True)
+    model.training_info = content.training
+    return model.eval()
 
 
 def inspect_checkpoint(path: str | Path) -> CheckpointInfo:
@@ -106,16 +136,24 @@ def inspect_checkpoint(path: str | Path) -> CheckpointInfo:
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
         dtype=str(stored).removeprefix("torch."),
         metadata=content.training,
+        source=content.source,
     )
 
 
-def save_model(model: CycleGAN, path: str | Path, *, dtype: torch.dtype | None = None) -> None:
+def save_model(
+    model: CycleGAN,
+    path: str | Path,
+    *,
+    dtype: torch.dtype | None = None,
+    source: Mapping[str, Any] | None = None,
+) -> None:
     """Write a model as one .safetensors file that describes itself; all of it or nothing.
 
     Args:
         model: on any device.
         path: ends in .safetensors; an existing file is replaced.
         dtype: how to store the weights, for example float16 for half the size; None keeps them.
+        source: where the weights come from, for the file's header.
 
     Raises:
         CheckpointError: the file can't be written, or the weights hold NaN or infinity.
@@ -142,6 +180,8 @@ def save_model(model: CycleGAN, path: str | Path, *, dtype: torch.dtype | None =
         "config": json.dumps(model.config.to_dict(), sort_keys=True),
         "training": json.dumps(model.training_info, sort_keys=True),
     }
+    if source:
+        metadata["source"] = json.dumps(source, sort_keys=True)
     content = save(tensors, metadata)
     atomic_write(path, lambda temporary: temporary.write_bytes(content))
 

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+from ._version import __version__
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; `argv` defaults to the process's arguments.
@@ -20,6 +22,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code (the process's own arguments that make no sense exit with 2 right away).
     """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        return _main(argv)
+    except KeyboardInterrupt:
+        return _fail("interrupted.", code=130, as_json="--json" in argv)
+
+
+def _main(argv: list[str]) -> int:
     try:
         import rich
         import tyro
@@ -32,7 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     del rich
     from .errors import CycleGANError
 
-    argv = sys.argv[1:] if argv is None else list(argv)
+    if argv[:1] == ["--version"]:
+        sys.stdout.write(f"cyclegan {__version__}\n")
+        return 0
     logging.basicConfig(level=logging.WARNING, format="cyclegan: %(message)s")
     try:
         command = tyro.cli(
@@ -51,8 +63,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error), code=1, as_json=command.json)
     except ValueError as error:
         return _fail(str(error), code=2, as_json=command.json)
-    except KeyboardInterrupt:
-        return _fail("interrupted.", code=130, as_json=command.json)
 
 
 def run() -> int:
@@ -71,6 +81,7 @@ def _commands(argv: Sequence[str]) -> Any:  # noqa: ANN401 - a type made of type
     """The union of all commands."""
     from tyro.conf import subcommand
 
+    from .cli_hub import List, Pull, Push
     from .cli_pictures import Reconstruct, Translate
     from .cli_train import Train, defaults
     from .cli_weights import Convert, Info
@@ -83,6 +94,9 @@ def _commands(argv: Sequence[str]) -> Any:  # noqa: ANN401 - a type made of type
         | Annotated[Train, train]
         | Annotated[Info, subcommand("info")]
         | Annotated[Convert, subcommand("convert")]
+        | Annotated[Pull, subcommand("pull")]
+        | Annotated[Push, subcommand("push")]
+        | Annotated[List, subcommand("list")]
     )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import glob
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from .errors import PictureError
-from .pictures import READABLE, WRITABLE
+from .picture_files import READABLE, WRITABLE
+from .picture_search import find_pictures, identity
 
 Job = tuple[Path, Path | PictureError]
 """A picture, and the file for its result, or why there can't be one."""
@@ -56,15 +56,6 @@ def is_folder(path: Path) -> bool:
         return False
 
 
-def identity(path: Path) -> tuple[int, int] | None:
-    """What two names of one file have in common; None if there is no file to be seen."""
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return None
-    return status.st_dev, status.st_ino
-
-
 def _check_file_name(out: Path, *, num_pictures: int, single_file: bool) -> None:
     if not single_file:
         raise ValueError(f"{out} names one file, but there are several results; give a folder.")
@@ -107,17 +98,8 @@ def _search(folder: Path, out: Path) -> list[Job]:
         jobs.append((place, PictureError(f"{place} can't be read: {error.strerror}.")))
 
     results = None if identity(out) == identity(folder) else identity(out)
-    entered: set[tuple[int, int] | None] = {results} - {None}
-    for parent, folders, names in os.walk(folder, followlinks=True, onerror=note):
-        here = Path(parent)
-        if identity(here) in entered:  # a circle of links, or where the results go
-            folders.clear()
-            continue
-        entered.add(identity(here))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files = [here / name for name in sorted(names) if not name.startswith(".")]
-        pictures = [file for file in files if file.suffix.lower() in READABLE]
-        jobs += [(file, file.relative_to(folder)) for file in pictures]
+    for file in find_pictures(folder, leave_out=results, on_error=note):
+        jobs.append((file, file.relative_to(folder)))
     if not jobs:
         return [(folder, PictureError(f"{folder} holds no pictures; choose another folder."))]
     return jobs

@@ -15,15 +15,21 @@ import torch
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
 
 from .bundled import find_model
 from .checkpoint import load_model
 from .cli_files import Job, identity, plan_outputs
 from .config import Direction
 from .errors import CycleGANError, PictureError
-from .model import CycleGAN, Memory
-from .pictures import Picture, read_picture, write_picture
+from .fitting import check_files_fit
+from .memory import Limits, is_out_of_memory
+from .model import CycleGAN
+from .picture_rows import MAX_PIXELS, OpenPicture, open_picture
+from .pictures import write_picture
+from .translation import Memory
+
+Settings = dict[str, Any]
+"""What `CycleGAN.translate_rows` and `reconstruct` are called with."""
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -54,7 +60,12 @@ class _PictureCommand:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Number format of the convolutions; auto is bf16 on GPUs that have it, else fp32."""
     memory: Memory = "auto"
-    """How a picture goes through the network; whole is in one piece, auto chooses."""
+    """How a picture goes through the network: whole in one pass; streamed in strips with the same
+    result; thumbnail in strips, approximately; auto is whole where it fits, else streamed."""
+    scratch: Annotated[
+        Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="(optional)")
+    ] = None
+    """A folder on a fast disk, for pictures whose feature maps don't fit into memory."""
     overwrite: bool = False
     """Replace results that exist already; a picture that is read is never replaced."""
     json: bool = False
@@ -63,12 +74,18 @@ class _PictureCommand:
     def run(self) -> int:
         """Do every picture; a failed one is named and the rest goes on. Returns the exit code."""
         device = choose_device(self.device)
-        dtype = _choose_dtype(self.precision, device)
+        if self.scratch is not None and not self.scratch.is_dir():
+            raise ValueError(f"--scratch {self.scratch} is no folder; name one that exists.")
+        settings: Settings = {
+            "memory": self.memory,
+            "dtype": _choose_dtype(self.precision, device),
+            "limits": Limits(scratch=self.scratch),
+        }
         jobs = plan_outputs(self.inputs, self.out, single_file=self._keeps_one_file)
         model = self._load().to(device)
         with warnings.catch_warnings():  # Pillow's, of odd metadata
             warnings.filterwarnings("ignore", module=r"PIL\.")
-            report = self._do_all(model, jobs, dtype)
+            report = self._do_all(model, jobs, settings)
         failed = sum("error" in entry for entry in report)
         if self.json:
             summary = {"model": self.model, "direction": self.direction, "device": str(device)}
@@ -77,7 +94,7 @@ class _PictureCommand:
 
     _keeps_one_file = True
 
-    def _do_all(self, model: CycleGAN, jobs: list[Job], dtype: torch.dtype) -> list[dict[str, Any]]:
+    def _do_all(self, model: CycleGAN, jobs: list[Job], settings: Settings) -> list[dict[str, Any]]:
         """The report, told as it grows."""
         report: list[dict[str, Any]] = []
         inputs = {identity(source) for source, _ in jobs}
@@ -86,18 +103,25 @@ class _PictureCommand:
         columns = name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task("translating", total=len(jobs))
-            for job in jobs:
+            for number, job in enumerate(jobs):
+
+                def on_progress(done: int, total: int, number: int = number) -> None:
+                    bar.update(task, completed=number + done / total)
+
                 bar.update(task, description=job[0].name)
-                report.append(self._do_one(model, job, inputs, dtype))
+                progress = {"on_progress": on_progress}
+                report.append(self._do_one(model, job, inputs, settings | progress))
                 _tell(report[-1], console)
-                bar.advance(task)
+                bar.update(task, completed=number + 1)
         return report
 
     def _load(self) -> CycleGAN:
         second = find_model(self.model_b_to_a) if self.model_b_to_a else None
         direction = "a_to_b" if second else self.direction
         model = load_model(find_model(self.model), direction=direction, path_b_to_a=second)
-        self._check_model(model)  # said once, instead of for every picture
+        # Said once, instead of for every picture.
+        self._check_model(model)
+        check_files_fit(self.model, model.config.channels(self.direction))
         return model
 
     def _do_one(
@@ -105,7 +129,7 @@ class _PictureCommand:
         model: CycleGAN,
         job: Job,
         inputs: Container[tuple[int, int] | None],
-        dtype: torch.dtype,
+        settings: Settings,
     ) -> dict[str, Any]:
         """One picture's line of the report."""
         source, target = job
@@ -116,15 +140,15 @@ class _PictureCommand:
                 raise target
             outputs = self._outputs(target)
             self._check_outputs(outputs, inputs)
-            picture = read_picture(source)
-            entry |= self._process(model, picture, outputs, dtype)
-            entry["size"] = [picture.pixels.shape[2], picture.pixels.shape[1]]
+            picture = open_picture(source, max_pixels=MAX_PIXELS)
+            entry |= self._process(model, picture, outputs, settings)
+            entry["size"] = list(picture.rows.size[:0:-1])
             entry["notes"] = list(picture.notes)
             entry["seconds"] = round(time.perf_counter() - started, 3)
         except CycleGANError as error:
             entry["error"] = str(error)
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             place = _device_of(model).type
             entry["error"] = f"{source} needs more memory than there is ({place}); make it smaller."
@@ -151,7 +175,7 @@ class _PictureCommand:
         raise NotImplementedError
 
     def _process(
-        self, model: CycleGAN, picture: Picture, outputs: list[Path], dtype: torch.dtype
+        self, model: CycleGAN, picture: OpenPicture, outputs: list[Path], settings: Settings
     ) -> dict[str, Any]:
         raise NotImplementedError
 
@@ -167,11 +191,11 @@ class Translate(_PictureCommand):
         return [target]
 
     def _process(
-        self, model: CycleGAN, picture: Picture, outputs: list[Path], dtype: torch.dtype
+        self, model: CycleGAN, picture: OpenPicture, outputs: list[Path], settings: Settings
     ) -> dict[str, Any]:
-        batch = picture.pixels[None].to(_device_of(model))
-        result = model.translate(batch, self.direction, memory=self.memory, dtype=dtype)
-        _write(outputs[0], result[0], picture)
+        result = picture.new_result(model.config.channels(self.direction)[1])
+        model.translate_rows(picture.rows, result, self.direction, **settings)
+        picture.write(outputs[0], result)
         return {"output": str(outputs[0])}
 
 
@@ -194,20 +218,16 @@ class Reconstruct(_PictureCommand):
         return [target.with_stem(f"{target.stem}_{suffix}") for suffix in suffixes]
 
     def _process(
-        self, model: CycleGAN, picture: Picture, outputs: list[Path], dtype: torch.dtype
+        self, model: CycleGAN, picture: OpenPicture, outputs: list[Path], settings: Settings
     ) -> dict[str, Any]:
-        batch = picture.pixels[None].to(_device_of(model))
-        result = model.reconstruct(batch, self.direction, memory=self.memory, dtype=dtype)
-        _write(outputs[0], result.fake[0], picture)
-        _write(outputs[1], result.rec[0], picture)
+        result = model.reconstruct(picture.pixels()[None], self.direction, **settings)
+        for path, pixels in zip(outputs, (result.fake[0], result.rec[0]), strict=False):
+            written = picture.new_result(len(pixels))
+            written.write(0, pixels)
+            picture.write(path, written)
         write_picture(outputs[2], result.error[0])
         error = round(float(result.error.mean()), 5)
         return {"outputs": [str(path) for path in outputs], "cycle_error": error}
-
-
-def _write(path: Path, pixels: Tensor, picture: Picture) -> None:
-    profile = picture.icc_profile if len(pixels) == len(picture.pixels) else None
-    write_picture(path, pixels, alpha=picture.alpha, icc_profile=profile)
 
 
 def _tell(entry: dict[str, Any], console: Console) -> None:
@@ -219,12 +239,6 @@ def _tell(entry: dict[str, Any], console: Console) -> None:
     notes = f" ({', '.join(entry['notes'])})" if entry["notes"] else ""
     line = f"{entry['input']}{notes} → {made}"
     console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether it is the memory of a GPU, of numpy, or of torch on the CPU that ran out."""
-    kinds = (MemoryError, torch.OutOfMemoryError)
-    return isinstance(error, kinds) or "DefaultCPUAllocator" in str(error)
 
 
 def _device_of(model: CycleGAN) -> torch.device:

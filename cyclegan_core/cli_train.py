@@ -95,8 +95,7 @@ class Train:
                 _progress(console) as progress,
                 suppress(_StoppedError),
             ):
-                watch = self._watch(trainer, folder, progress, stop)
-                trainer.run(on_step=_both(watch, folder, board))
+                trainer.run(on_step=self._watch(folder, board, progress, stop))
             folder.save()
         num_steps = trainer.config.max_steps
         if trainer.step < num_steps:
@@ -111,14 +110,17 @@ class Train:
         return closing(TensorBoardLog(self.run_dir)) if wanted else nullcontext()
 
     def _watch(
-        self, trainer: Trainer, folder: RunFolder, progress: Progress, stop: _Stop
+        self, folder: RunFolder, board: TensorBoardLog | None, progress: Progress, stop: _Stop
     ) -> Callable[[StepReport], None]:
         """What happens after each step."""
+        trainer = folder.trainer
         num_steps = trainer.config.max_steps
         task = progress.add_task("training", total=num_steps, completed=trainer.step)
 
         def on_step(report: StepReport) -> None:
             folder.on_step(report)
+            if board is not None:
+                board.on_step(report, folder.newest_samples)
             if trainer.rank == 0 and not self.json:
                 progress.update(task, completed=report.step, description=_line(report))
             elif trainer.rank == 0 and (report.step % 10 == 0 or report.step == num_steps):
@@ -127,19 +129,6 @@ class Train:
             stop.check()
 
         return on_step
-
-
-def _both(
-    watch: Callable[[StepReport], None], folder: RunFolder, board: TensorBoardLog | None
-) -> Callable[[StepReport], None]:
-    """The step goes to TensorBoard first, because `watch` may end the training."""
-
-    def on_step(report: StepReport) -> None:
-        if board is not None:
-            board.on_step(report, folder.newest_samples)
-        watch(report)
-
-    return on_step
 
 
 def defaults(argv: Sequence[str]) -> Train | None:

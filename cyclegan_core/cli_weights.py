@@ -60,6 +60,7 @@ def describe(info: CheckpointInfo) -> dict[str, Any]:
         "dtype": str(info.dtype).removeprefix("torch."),
         "config": info.config.to_dict(),
         "training": dict(info.metadata),
+        "source": dict(info.source),
     }
 
 

@@ -57,8 +57,7 @@ class ModelConfig:
         _check_int("num_blocks", self.num_blocks, least=0)
         _check_int("num_downs", self.num_downs, least=5)
         for name in ("norm_affine", "dropout"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} must be true or false; got {getattr(self, name)!r}.")
+            _check_bool(name, getattr(self, name))
         for name in ("domain_a", "domain_b"):
             if not isinstance(getattr(self, name), str):
                 raise ValueError(f"{name} must be a name; got {getattr(self, name)!r}.")
@@ -106,6 +105,11 @@ class ModelConfig:
 def _check_int(name: str, value: object, *, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}.")
+
+
+def _check_bool(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false; got {value!r}.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,8 +162,22 @@ class TrainConfig:
     """Decay per step of the averaged generators that are exported; 0 exports the last ones."""
     batch_size: int = 1
     """Pictures of each domain per step and process."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Number format of the convolutions; losses and statistics are float32 always."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Number format of the convolutions; losses and statistics are float32 always. fp16, for GPUs
+    without bf16, scales the losses and leaves out a step whose gradient overflows."""
+    batch_passes: bool = True
+    """Pass pictures that meet the same network together; not with batch norm, which would mix them.
+    The results are equal but for rounding and for dropout's dice."""
+    channels_last: Literal["auto", "on", "off"] = "auto"
+    """Keep a pixel's channels together in memory; auto does so with bf16 and fp16 on the CPU."""
+    fused_adam: bool = True
+    """Move the weights in one pass over them, where the device can."""
+    accumulate: int = 1
+    """Parts into which a step's batch is cut, one after the other: the same step in less memory."""
+    recompute: bool = False
+    """Keep less of the residual blocks and compute it twice: a third more work, less memory."""
+    compile: bool = False
+    """Compile the networks with torch.compile; it costs a minute at the start."""
     seed: int = 0
     """Decides the fresh weights, the order of the pictures, the crops and the pools."""
     max_steps: int = 100_000
@@ -182,6 +200,7 @@ class TrainConfig:
             _check_int(name, getattr(self, name), least=lowest)
         if self.lr_interval is not None:
             _check_int("lr_interval", self.lr_interval, least=1)
+        self._check_speed()
         for name in ("lambda_gan", "lambda_a", "lambda_b", "lambda_identity", "lambda_penalty"):
             _check_float(name, getattr(self, name), low=0.0)
         for name in ("beta1", "beta2", "ema_decay"):
@@ -202,6 +221,28 @@ class TrainConfig:
             raise ValueError(
                 "lambda_identity must be 0 when the domains have different channel counts; got "
                 f"{self.model.channels_a} and {self.model.channels_b} channels."
+            )
+
+    def _check_speed(self) -> None:
+        """The settings that change how a step is computed."""
+        _check_int("accumulate", self.accumulate, least=1)
+        for name in ("batch_passes", "fused_adam", "recompute", "compile"):
+            _check_bool(name, getattr(self, name))
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                "accumulate must divide batch_size into equal parts; got "
+                f"{self.accumulate} and {self.batch_size}."
+            )
+        if self.recompute and (self.model.generator != "resnet" or self.model.norm == "batch"):
+            raise ValueError(
+                "recompute must be off unless the generator is a resnet without batch norm, whose "
+                f"statistics would count twice; got {self.model.generator} with norm "
+                f"{self.model.norm}."
+            )
+        if self.compile and self.gan_mode == "wgangp":
+            raise ValueError(
+                "compile must be off with gan_mode wgangp, whose penalty needs second derivatives "
+                "that torch.compile can't make; got both."
             )
 
     def to_dict(self) -> dict[str, Any]:

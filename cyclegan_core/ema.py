@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import torch
+from torch import Tensor
 
 from .model import CycleGAN
 
@@ -19,13 +20,15 @@ def follow(average: CycleGAN, model: CycleGAN, decay: float, *, step: int) -> No
     weights would stay in the average for the whole of a short training.
     """
     decay = min(decay, (1 + step) / (10 + step))
-    for mean, weight in zip(
-        average.state_dict().values(), model.state_dict().values(), strict=True
-    ):
+    means: list[Tensor] = list(average.parameters())
+    weights: list[Tensor] = list(model.parameters())
+    for mean, weight in zip(average.buffers(), model.buffers(), strict=True):
         if mean.is_floating_point():
-            mean.lerp_(weight, 1 - decay)
+            means.append(mean)
+            weights.append(weight)
         else:
             mean.copy_(weight)
+    torch._foreach_lerp_(means, weights, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
 
 
 @torch.no_grad()

@@ -28,6 +28,9 @@ class DatasetError(CycleGANError):
 class DownloadError(CycleGANError):
     """A file could not be fetched from, or pushed to, the Hub."""
 
+    unreachable: str = ""
+    """Why the Hub did not answer, as a clause, if that is what is wrong; a copy may serve then."""
+
 
 class TrainingDivergedError(CycleGANError):
     """A loss is no longer finite; the weights were not changed by that step."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor
 
@@ -41,6 +41,8 @@ class Content:
     layout: str
     halves: dict[Direction | None, Half]
     training: dict[str, Any] = field(default_factory=dict[str, Any])
+    source: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Where the file was pulled from: repo, commit, files, license."""
 
     def half(self, direction: Direction) -> Half:
         """The half for this direction, or the only one if it doesn't know its own.
@@ -72,7 +74,27 @@ def read_halves(path: Path, *, headers_only: bool) -> Content:
         is_folder = False
     if not is_folder:
         return _read_file(path, None, headers_only=headers_only)
-    config, files = read_settings(path), choose_files(path)
+    return read_files(path, choose_files(path), read_settings(path), headers_only=headers_only)
+
+
+def read_files(
+    path: Path,
+    files: Mapping[Direction | None, Path],
+    config: ModelConfig | None,
+    *,
+    headers_only: bool,
+) -> Content:
+    """The model in one file (under None) or in a pair.
+
+    Args:
+        path: what the files are called together.
+        files: what `choose_files` chose.
+        config: the settings that lie beside them.
+        headers_only: leave safetensors data on the disk.
+
+    Raises:
+        CheckpointError: they are no CycleGAN.
+    """
     contents = {
         key: _read_file(file, config, headers_only=headers_only) for key, file in files.items()
     }
@@ -104,7 +126,9 @@ def _read_file(path: Path, config: ModelConfig | None, *, headers_only: bool) ->
 
 def _read_ours(path: Path, weights: Weights, config: ModelConfig | None) -> Content:
     """A file that `save_model` wrote, or one whose settings lie beside it."""
-    metadata, training = weights.metadata, cast("dict[str, Any]", {})
+    metadata = weights.metadata
+    training: dict[str, Any] = {}
+    source: dict[str, Any] = {}
     if metadata.get("format") == FORMAT:
         version = metadata.get("format_version", "")
         if version != str(FORMAT_VERSION):
@@ -121,6 +145,7 @@ def _read_ours(path: Path, weights: Weights, config: ModelConfig | None) -> Cont
             )
         config = settings
         training = parse_object(metadata.get("training", "{}"), header)
+        source = parse_object(metadata.get("source", "{}"), header)
     halves: dict[Direction | None, Half] = {}
     for key, tensor in weights.tensors.items():
         direction = _our_direction(key)
@@ -132,7 +157,7 @@ def _read_ours(path: Path, weights: Weights, config: ModelConfig | None) -> Cont
         half.tensors[key.removeprefix(PREFIXES[direction])] = tensor
     if not halves:
         raise CheckpointError(f"{path.name} holds no generator; save the model again.")
-    return Content(path, FORMAT, halves, training)
+    return Content(path, FORMAT, halves, training, source)
 
 
 def _our_direction(key: str) -> Direction | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 from .config import Direction, ModelConfig
@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
 
-_SUFFIXES = frozenset({".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar", ".pkl"})
+SUFFIXES = frozenset({".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar", ".pkl"})
+"""How weight files end that can hold a CycleGAN."""
 _STANDARD_NAMES = (WEIGHTS_NAME, "pytorch_model.bin")
 _DIRECTION = re.compile(
     r"(^|[_\-.])(net_?)?(g|gen|generator)_?((?P<forward>a2b|atob|ab|a)|b2a|btoa|ba|b)(?=[_\-.]|$)",
@@ -43,27 +44,63 @@ def choose_files(folder: Path) -> dict[Direction | None, Path]:
         CheckpointError: there is no weight file, or there are several to choose from.
     """
     try:
-        files = sorted(path for path in folder.iterdir() if _is_weight_file(path))
+        files = sorted(path.name for path in folder.iterdir() if path.is_file())
     except OSError as error:
         raise CheckpointError(f"{folder} can't be read ({error}); check its permissions.") from None
-    for name in _STANDARD_NAMES:
-        if folder / name in files:
-            return {None: folder / name}
-    files = [path for path in files if not _OTHER_PART.search(path.name)] or files
-    if len(files) == 1:
-        return {None: files[0]}
-    if not files:
+    chosen, candidates = choose_names(files)
+    if chosen:
+        return {direction: folder / name for direction, name in chosen.items()}
+    if not candidates:
         raise CheckpointError(
             f"{folder} holds no weight file (.safetensors, .pth, …); choose another folder."
         )
-    matches = [(_DIRECTION.search(path.name), path) for path in files]
-    pair: dict[Direction | None, Path] = {
-        "a_to_b" if match["forward"] else "b_to_a": path for match, path in matches if match
-    }
-    if len(files) == 2 and len(pair) == 2:
-        return pair
-    names = ", ".join(path.name for path in files[:8]) + (", …" if len(files) > 8 else "")
+    names = few(candidates)
     raise CheckpointError(f"{folder} holds several weight files ({names}); choose one of them.")
+
+
+def choose_names(names: Iterable[str]) -> tuple[dict[Direction | None, str], list[str]]:
+    """The weight file among the files of a folder or repository, by their names alone.
+
+    Returns:
+        The file (under None) or the pair whose names say their direction, and all candidates;
+        nothing is chosen when there is no candidate, or when several can't be told apart.
+    """
+    files = sorted(name for name in names if is_weight_name(name))
+    for name in _STANDARD_NAMES:
+        if name in files:
+            return {None: name}, files
+    top = [name for name in files if "/" not in name] or files
+    files = [name for name in top if not _OTHER_PART.search(_last(name))] or top
+    for group in (files, [name for name in files if "latest" in _last(name).lower()]):
+        pair: dict[Direction | None, str] = {name_direction(name): name for name in group}
+        if len(group) == 1:
+            return {None: group[0]}, files
+        if len(group) == 2 and set(pair) == {"a_to_b", "b_to_a"}:
+            return pair, files
+    return {}, files
+
+
+def name_direction(name: str) -> Direction | None:
+    """What a file's name says about the way it translates, for example G_A2B_epoch33.pth."""
+    match = _DIRECTION.search(_last(name))
+    if match is None:
+        return None
+    return "a_to_b" if match["forward"] else "b_to_a"
+
+
+def is_weight_name(name: str) -> bool:
+    """Whether a file of this name can hold weights; hidden ones are left alone."""
+    last = PurePosixPath(_last(name))
+    return not last.name.startswith(".") and last.suffix.lower() in SUFFIXES
+
+
+def few(names: Sequence[str]) -> str:
+    """Up to eight names, for a message."""
+    return ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def read_settings(folder: Path) -> ModelConfig | None:
@@ -111,8 +148,3 @@ def parse_config(settings: Mapping[str, Any], name: str) -> ModelConfig:
             f"{name} holds settings that can't be used ({reason}); "
             "update CycleGAN, or get the file again."
         ) from None
-
-
-def _is_weight_file(path: Path) -> bool:
-    is_hidden = path.name.startswith(".")
-    return not is_hidden and path.suffix.lower() in _SUFFIXES and path.is_file()

@@ -13,31 +13,13 @@ from typing import Literal, cast
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from .config import Direction, ModelConfig
+from .norms import BatchNorm, InstanceNorm, ReflectionPad
+from .norms import at_least_float32 as at_least_float32
 
 Norm = Literal["instance", "batch", "none"]
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """Half precision widened; float32 and float64 as they are."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-class InstanceNorm(nn.InstanceNorm2d):
-    """Instance norm (Ulyanov et al. 2016) whose statistics are float32 at any input dtype."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(B,C,H,W) -> same shape and dtype."""
-        return super().forward(at_least_float32(input)).to(input.dtype)
-
-
-class BatchNorm(nn.BatchNorm2d):
-    """Batch norm (Ioffe & Szegedy 2015) computed in float32 when its input is narrower."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(B,C,H,W) -> same shape and dtype."""
-        return super().forward(at_least_float32(input)).to(input.dtype)
 
 
 class ResizeConv2d(nn.Conv2d):
@@ -73,7 +55,7 @@ class ResnetBlock(nn.Module):
         layers: list[nn.Module] = []
         for is_first in (True, False):
             if config.padding == "reflect":
-                layers.append(nn.ReflectionPad2d(1))
+                layers.append(ReflectionPad(1))
             padding = 1 if config.padding == "zero" else 0
             layers += [
                 nn.Conv2d(channels, channels, 3, padding=padding, bias=_has_bias(config.norm)),
@@ -84,9 +66,13 @@ class ResnetBlock(nn.Module):
                 if config.dropout:
                     layers.append(nn.Dropout(0.5))
         self.conv_block = nn.Sequential(*layers)
+        self.recompute = False
+        """Whether training computes the inside anew for the backward pass instead of keeping it."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,C,H,W) -> same shape."""
+        if self.recompute and torch.is_grad_enabled():
+            return x + cast(Tensor, checkpoint(self.conv_block, x, use_reentrant=False))
         return x + self.conv_block(x)
 
 
@@ -116,7 +102,7 @@ class ResnetGenerator(nn.Module):
 
         self.model = nn.Sequential(
             # c7s1-F: (B,C,H,W) -> (B,F,H,W)
-            nn.ReflectionPad2d(3),
+            ReflectionPad(3),
             nn.Conv2d(in_channels, width, 7, bias=bias),
             *norm_relu(width),
             # d2F, d4F: -> (B,4F,H/4,W/4)
@@ -132,7 +118,7 @@ class ResnetGenerator(nn.Module):
             up(2 * width),
             *norm_relu(width),
             # c7s1-C', tanh: -> (B,C',H,W) in [-1,1]
-            nn.ReflectionPad2d(3),
+            ReflectionPad(3),
             nn.Conv2d(width, out_channels, 7),
             nn.Tanh(),
         )

@@ -59,21 +59,26 @@ def generator_terms(
     `real_a` and `real_b` are (B,C,H,W) in [-1,1].
     """
     terms: Terms = {}
+    lambda_idt_a = config.lambda_a * config.lambda_identity
+    lambda_idt_b = config.lambda_b * config.lambda_identity
+    together = can_batch(config, real_a, real_b)
     with autocast(config, real_a.device):
-        fake_b = players.generate("gen_ab", real_a)
-        fake_a = players.generate("gen_ba", real_b)
+        with_b = real_b if together and lambda_idt_b > 0 else None
+        with_a = real_a if together and lambda_idt_a > 0 else None
+        fake_b, idt_b = _fake_and_identity(players, "gen_ab", real_a, with_b)
+        fake_a, idt_a = _fake_and_identity(players, "gen_ba", real_b, with_a)
         if config.lambda_a > 0 and config.cycle in ("both", "forward"):  # eq. 2
             rec_a = players.generate("gen_ba", fake_b)
             terms["cycle_a"] = config.lambda_a * l1(rec_a, real_a)
         if config.lambda_b > 0 and config.cycle in ("both", "backward"):
             rec_b = players.generate("gen_ab", fake_a)
             terms["cycle_b"] = config.lambda_b * l1(rec_b, real_b)
-        if config.lambda_b * config.lambda_identity > 0:  # section 5.2
-            idt_b = players.generate("gen_ab", real_b)
-            terms["identity_b"] = config.lambda_b * config.lambda_identity * l1(idt_b, real_b)
-        if config.lambda_a * config.lambda_identity > 0:
-            idt_a = players.generate("gen_ba", real_a)
-            terms["identity_a"] = config.lambda_a * config.lambda_identity * l1(idt_a, real_a)
+        if lambda_idt_b > 0:  # section 5.2
+            idt_b = players.generate("gen_ab", real_b) if idt_b is None else idt_b
+            terms["identity_b"] = lambda_idt_b * l1(idt_b, real_b)
+        if lambda_idt_a > 0:
+            idt_a = players.generate("gen_ba", real_a) if idt_a is None else idt_a
+            terms["identity_a"] = lambda_idt_a * l1(idt_a, real_a)
         if config.lambda_gan > 0:  # eq. 1
             for name, disc, fake in (
                 ("gan_ab", players.disc_b, fake_b),
@@ -84,23 +89,43 @@ def generator_terms(
     return fake_a, fake_b, terms
 
 
+def _fake_and_identity(
+    players: Players, name: str, source: Tensor, target: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """`source` translated, and in the same pass `target`, if it is given."""
+    if target is None:
+        return players.generate(name, source), None
+    fake, identity = players.generate(name, torch.cat([source, target])).chunk(2)
+    return fake, identity
+
+
 def discriminator_term(
-    disc: nn.Module, config: TrainConfig, real: Tensor, fake: Tensor, rng: torch.Generator
+    disc: nn.Module, config: TrainConfig, real: Tensor, fake: Tensor, alpha: Tensor
 ) -> Tensor:
     """Half the sum of a discriminator's losses on real and generated pictures (eq. 1).
 
-    With wgangp the gradient penalty is inside the half, so that it keeps its proportion; `rng`
-    draws where between real and generated it is measured.
+    With wgangp the gradient penalty is inside the half, so that it keeps its proportion; `alpha`,
+    (B,1,1,1) in [0,1], says where between real and generated it is measured.
     """
     with autocast(config, real.device):
-        term = gan_loss(disc(real), is_real=True, mode=config.gan_mode)
-        term = term + gan_loss(disc(fake), is_real=False, mode=config.gan_mode)
+        if config.batch_passes and real.shape == fake.shape:  # its norm is always per picture
+            on_real, on_fake = disc(torch.cat([real, fake])).chunk(2)
+        else:
+            on_real, on_fake = disc(real), disc(fake)
+        term = gan_loss(on_real, is_real=True, mode=config.gan_mode)
+        term = term + gan_loss(on_fake, is_real=False, mode=config.gan_mode)
     if config.gan_mode == "wgangp":
-        alpha = torch.rand(len(real), 1, 1, 1, generator=rng).to(real)
+        alpha = alpha.to(real)
         term = term + config.lambda_penalty * gradient_penalty(disc, real, fake, alpha)
     return 0.5 * term
 
 
+def can_batch(config: TrainConfig, x: Tensor, y: Tensor) -> bool:
+    """Whether pictures can pass a generator together without knowing of each other."""
+    return config.batch_passes and config.model.norm != "batch" and x.shape == y.shape
+
+
 def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
     """The context in which convolutions run in `config.precision`."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
+    dtype = torch.float16 if config.precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype, enabled=config.precision != "fp32")

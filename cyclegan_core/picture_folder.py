@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from .errors import DatasetError, PictureError
-from .pictures import READABLE, read_flat, read_size
+from .picture_search import find_pictures
+from .pictures import read_flat, read_size
 from .transforms import DataConfig, Pixels, prepare, prepared_size
 
 log = logging.getLogger(__name__)
@@ -46,9 +47,7 @@ class PictureFile:
 
 
 def list_pictures(folder: Path, domain: str) -> list[PictureFile]:
-    """All pictures below `folder`, sorted by name; hidden files and folders don't count.
-
-    Links are followed, but no folder is entered twice, so a circle of links ends.
+    """All pictures that `find_pictures` finds, sorted by their path below `folder`.
 
     Raises:
         DatasetError: `folder` is missing, not a folder, unreadable, or holds no picture.
@@ -57,19 +56,10 @@ def list_pictures(folder: Path, domain: str) -> list[PictureFile]:
         raise DatasetError(f"{folder} does not exist; check the path of domain {domain}'s folder.")
     if not folder.is_dir():
         raise DatasetError(f"{folder} is a file; name the folder of domain {domain}'s pictures.")
-    files: list[PictureFile] = []
-    entered: set[tuple[int, int]] = set()
-    for parent, folders, names in os.walk(folder, followlinks=True, onerror=_stop):
-        folders[:] = [name for name in sorted(folders) if not name.startswith(".")]
-        identity = Path(parent).stat()
-        if (identity.st_dev, identity.st_ino) in entered:
-            folders.clear()
-            continue
-        entered.add((identity.st_dev, identity.st_ino))
-        for name in names:
-            path = Path(parent, name)
-            if path.suffix.lower() in READABLE and not name.startswith("."):
-                files.append(PictureFile(path, path.relative_to(folder).as_posix(), *_stat(path)))
+    files = [
+        PictureFile(path, path.relative_to(folder).as_posix(), *_stat(path))
+        for path in find_pictures(folder, on_error=_stop)
+    ]
     if not files:
         raise DatasetError(
             f"{folder} holds no pictures; put at least 2 files such as .png or .jpg there, "

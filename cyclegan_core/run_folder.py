@@ -205,6 +205,7 @@ class RunFolder:
             "step": trainer.step,
             "max_steps": trainer.config.max_steps,
             "seconds": round(self._seconds, 1),
+            "wait_share": round(trainer.wait_share, 4),
             "device": str(trainer.device),
             "config": trainer.config.to_dict(),
             "data": {

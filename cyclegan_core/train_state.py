@@ -53,6 +53,7 @@ def save(trainer: Trainer, path: Path) -> None:
         "config": trainer.config.to_dict(),
         "data_config": asdict(trainer.data.config),
         "pool_rngs": [rng for rng, _ in pools],
+        "loss_scale": trainer.loss_scale.state_dict(),
         "data": trainer.data.digest,
         "torch": torch.__version__,
     }
@@ -75,6 +76,8 @@ def load(trainer: Trainer, path: Path) -> None:
     for name in ("gen", "disc"):
         _put_back_moments(getattr(trainer, f"opt_{name}"), f"opt_{name}.", tensors)
     _put_back_pools(trainer, state["pool_rngs"], tensors)
+    if state["config"]["precision"] == "fp16":  # else there was none
+        trainer.loss_scale.load_state_dict(state["loss_scale"])
     trainer.history = list(tensors["history"]) if "history" in tensors else []
     trainer.step, trainer.position = state["step"], state["position"]
 
@@ -132,6 +135,11 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         for version, numbers, gauss in state["pool_rngs"]:
             random.Random().setstate((version, tuple(numbers), gauss))
         state |= {"step": int(state["step"]), "position": int(state["position"])}
+        scale = state.get("loss_scale", {"factor": 1.0, "sound_steps": 0})
+        state["loss_scale"] = {
+            "factor": float(scale["factor"]),
+            "sound_steps": int(scale["sound_steps"]),
+        }
         state |= {"data": str(state["data"]), "data_config": dict(state.get("data_config", {}))}
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         reason = str(error).rstrip(".")
@@ -215,13 +223,19 @@ def _put_back_pools(trainer: Trainer, rngs: list[Any], tensors: dict[str, Tensor
         pool.images = [tensors[name].to(trainer.device) for name in names if name in tensors]
 
 
+@torch.no_grad()
 def _put_back_moments(optimizer: torch.optim.Adam, prefix: str, tensors: dict[str, Tensor]) -> None:
     optimizer.state.clear()
+    is_fused = bool(optimizer.param_groups[0]["fused"])
     for number, parameter in enumerate(optimizer.param_groups[0]["params"]):
         names = {moment: f"{prefix}{number}.{moment}" for moment in _MOMENTS}
         if names["step"] not in tensors:
             continue  # nothing has moved this parameter yet
+        # In the parameter's own memory layout, which a fused step takes for granted.
         optimizer.state[parameter] = {
-            moment: tensors[name].to(parameter.device if moment != "step" else "cpu")
-            for moment, name in names.items()
+            "step": tensors[names["step"]].to(parameter.device if is_fused else "cpu"),
+            **{
+                name: torch.empty_like(parameter).copy_(tensors[names[name]])
+                for name in _MOMENTS[1:]
+            },
         }

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from . import train_state
+from . import schedules, train_state
 from .batches import BatchConfig, Batches
 from .config import TrainConfig
 from .data import UnpairedFolders
-from .ema import copy_weights, follow
+from .ema import copy_weights
 from .errors import TrainingDivergedError
 from .image_pool import ImagePool
 from .losses import Losses
 from .model import CycleGAN
-from .networks import at_least_float32
-from .objective import Players, Terms, discriminator_term, generator_terms, new_discriminator
-from .ranks import average_gradients, rank_0_says, rank_and_world_size
-from .schedules import lr_multiplier
-from .training_checks import check_data, check_terms, gradient_norm, statistics_kept
+from .objective import new_discriminator
+from .optimisers import LossScale, new_adam
+from .ranks import rank_0_says, rank_and_world_size
+from .step import move_weights, play, prepare
+from .training_checks import check_data, statistics_kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +103,12 @@ class Trainer:
             for network in (self.model, self.ema, self.disc_a, self.disc_b):
                 network.to(self.device)
             self.ema.eval().requires_grad_(requires_grad=False)
-            self.opt_gen = self._new_optimizer([self.model])
-            self.opt_disc = self._new_optimizer([self.disc_b, self.disc_a])
-
-    def _new_optimizer(self, networks: Iterable[nn.Module]) -> torch.optim.Adam:
-        """Its learning rate is set at every step."""
-        parameters = [p for network in networks for p in network.parameters()]
-        betas = (self.config.beta1, self.config.beta2)
-        return torch.optim.Adam(parameters, lr=self.config.lr, betas=betas)
+            prepare(self)
+            self.opt_gen = new_adam(config, [self.model], self.device)
+            self.opt_disc = new_adam(config, [self.disc_b, self.disc_a], self.device)
+        self.loss_scale = LossScale(active=config.precision == "fp16")
+        self.wait_share = 0.0
+        """Part of the time in `run` that was spent waiting for pictures, from 0 to 1."""
 
     def train_step(self, real_a: Tensor, real_b: Tensor) -> Losses:
         """One step on a batch, in the paper's order.
@@ -123,58 +121,17 @@ class Trainer:
             TrainingDivergedError: a term or its gradient is not finite; no weight was changed.
         """
         with torch.inference_mode(mode=False), torch.enable_grad(), statistics_kept(self.model):
-            terms = self._play(real_a.to(self.device, copy=True), real_b.to(self.device, copy=True))
-            self._move_weights()
+            terms = play(self, *(self._on_device(batch) for batch in (real_a, real_b)))
+            move_weights(self)
         zero = torch.zeros((), device=self.device)
-        losses = Losses(*(terms.get(name, zero).detach() for name in Losses._fields))
+        losses = Losses(*(terms.get(name, zero) for name in Losses._fields))
         self.history.append(torch.stack(losses).cpu())
         self.step += 1
         return losses
 
-    def _play(self, real_a: Tensor, real_b: Tensor) -> Terms:
-        """The terms of a step, in the paper's order; their gradients are left in the networks."""
-        self.model.train()
-        with self._step_rng() as rng:
-            real_a, real_b = real_a * 2 - 1, real_b * 2 - 1
-            players = Players(self.model, self.disc_a, self.disc_b)
-            players.freeze_discriminators(frozen=True)
-            fake_a, fake_b, terms = generator_terms(players, self.config, real_a, real_b)
-            check_terms(terms, self.step + 1)
-            self.opt_gen.zero_grad()
-            torch.stack(list(terms.values())).sum().backward()
-
-            # The discriminators see fakes made before the generators move.
-            players.freeze_discriminators(frozen=False)
-            self.opt_disc.zero_grad()
-            if self.config.lambda_gan > 0:
-                for name, disc, pool, real, fake in (
-                    ("disc_b", self.disc_b, self.pool_b, real_b, fake_b),
-                    ("disc_a", self.disc_a, self.pool_a, real_a, fake_a),
-                ):
-                    pooled = pool.query(at_least_float32(fake))
-                    terms[name] = discriminator_term(disc, self.config, real, pooled, rng)
-                    check_terms({name: terms[name]}, self.step + 1)
-                    terms[name].backward()
-        return terms
-
-    def _move_weights(self) -> None:
-        """Average the gradients over the ranks, clip, step both optimisers, follow with the EMA."""
-        lr, lr_disc = self.config.lr, self.config.lr_discriminator
-        learning = (
-            ("generators", self.opt_gen, lr),
-            ("discriminators", self.opt_disc, lr if lr_disc is None else lr_disc),
-        )
-        for who, optimizer, rate in learning:
-            group = optimizer.param_groups[0]
-            group["lr"] = rate * self._multiplier(self.step)
-            average_gradients(group["params"])
-            norm = gradient_norm(group["params"], who, self.step + 1)
-            if self.config.grad_clip is not None:
-                nn.utils.clip_grads_with_norm_(group["params"], self.config.grad_clip, norm)
-        for _, optimizer, _ in learning:  # only now that both are known to be finite
-            optimizer.step()
-        if self.config.ema_decay > 0:
-            follow(self.ema, self.model, self.config.ema_decay, step=self.step)
+    def _on_device(self, batch: Tensor) -> Tensor:
+        """[0,1] -> [-1,1]; page-locked memory is copied while the host goes on."""
+        return batch.to(self.device, non_blocking=True) * 2 - 1
 
     def run(self, *, on_step: OnStep = ignore) -> CycleGAN:
         """Train until `max_steps`, or until this run (of a step at least) took `max_minutes`.
@@ -208,6 +165,7 @@ class Trainer:
                     what = str(error).rstrip(".")
                     raise TrainingDivergedError(f"{what} (the batch was {names}).") from None
                 self.position = batches.position
+                self.wait_share = batches.wait_seconds / (time.monotonic() - started)
                 lr = self.opt_gen.param_groups[0]["lr"]
                 on_step(StepReport(self.step, self.config.max_steps, losses, lr))
                 if self._is_time_over(started):
@@ -257,7 +215,7 @@ class Trainer:
         self.pool_a.images, self.pool_b.images = [], []
 
     @contextmanager
-    def _step_rng(self) -> Generator[torch.Generator]:
+    def step_rng(self) -> Generator[torch.Generator]:
         """Random numbers that depend on seed, step and rank alone, so they need not be saved."""
         seed = random.Random(f"{self.config.seed} step {self.step} {self.rank}").getrandbits(63)
         rng = torch.Generator().manual_seed(seed)
@@ -269,11 +227,12 @@ class Trainer:
 
     def learning_rate(self, step: int) -> float:
         """The generators' learning rate in step number `step`, from 1."""
-        return self.config.lr * self._multiplier(step - 1)
+        return self.config.lr * self.lr_multiplier(step - 1)
 
-    def _multiplier(self, step: int) -> float:
+    def lr_multiplier(self, step: int) -> float:
+        """The factor of both learning rates in the step that follows `step` finished ones."""
         steps_per_epoch = max(1, len(self.data) // (self.config.batch_size * self.world_size))
-        return lr_multiplier(self.config, step, steps_per_epoch)
+        return schedules.lr_multiplier(self.config, step, steps_per_epoch)
 
     def _is_time_over(self, started: float) -> bool:
         """All ranks must agree, so rank 0's clock decides."""

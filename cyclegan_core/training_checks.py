@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -86,19 +86,16 @@ def statistics_kept(network: nn.Module) -> Generator[None]:
         raise
 
 
-def gradient_norm(parameters: Iterable[nn.Parameter], who: str, step: int) -> Tensor:
-    """The 2-norm of all gradients together.
+def check_gradient(norm: Tensor, who: str, step: int) -> None:
+    """The norm of all gradients together must be finite.
 
     A finite loss can have a gradient that is not: of a flat picture behind instance norm, say.
 
     Raises:
-        TrainingDivergedError: it is not finite; names the step.
+        TrainingDivergedError: it is not; names the step.
     """
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = nn.utils.get_total_norm(gradients)
     if not torch.isfinite(norm):
         raise TrainingDivergedError(
             f"Step {step}: the gradient of the {who} is {float(norm)}, so the weights were left "
             f"as they were; {_ADVICE}."
         )
-    return norm

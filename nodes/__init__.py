@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from . import host
+from .download import DownloadCycleGAN
 from .load import LoadCycleGAN
 from .plot import PlotCycleGANLosses
 from .reconstruct import ReconstructCycleGAN
@@ -21,6 +22,7 @@ class CycleGANExtension(ComfyExtension):
         """All nodes of this pack."""
         return [
             LoadCycleGAN,
+            DownloadCycleGAN,
             TranslateCycleGAN,
             ReconstructCycleGAN,
             TrainCycleGAN,

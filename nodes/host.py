@@ -18,8 +18,10 @@ from PIL import Image
 from torch import Tensor
 
 from ..cyclegan_core import CycleGAN, Direction
-from ..cyclegan_core.model import CHUNK_PIXELS
+from ..cyclegan_core.memory import Limits, whole_pass_bytes
+from ..cyclegan_core.picture_search import find_pictures
 from ..cyclegan_core.run_folder import STATE_NAME
+from ..cyclegan_core.translation import CHUNK_PIXELS
 
 CycleGANType = io.Custom("CYCLEGAN")
 """The socket; on its wire travels a `CycleGAN`, shared and cached: no node may change it."""
@@ -49,9 +51,6 @@ Cancelled = mm.InterruptProcessingException
 
 _MAX_NAME = 100
 """Characters of a run's name; file systems allow some more."""
-
-_WORKING_BYTES_PER_PIXEL = 900
-"""What a whole pass keeps alive at 64 base channels in float32, measured."""
 
 
 def register_model_folder() -> None:
@@ -110,14 +109,20 @@ def run_folder(name: str) -> Path:
 
 
 def input_folders() -> list[str]:
-    """Folders under the host's input folder, as relative paths with forward slashes."""
+    """Folders under the host's input folder with pictures in or below them.
+
+    As relative paths with forward slashes.
+    """
     root = Path(folder_paths.get_input_directory())
-    found = [
-        Path(folder, name).relative_to(root).as_posix()
-        for folder, names, _ in os.walk(root, followlinks=False)
-        for name in names
-    ]
-    return sorted(name for name in found if not any(p.startswith(".") for p in name.split("/")))
+    found: list[str] = []
+    for parent, folders, _ in os.walk(root, followlinks=False):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        # A link is offered like a folder, but what lies below it is not listed.
+        with_pictures = (Path(parent, name) for name in folders)
+        found += [
+            path.relative_to(root).as_posix() for path in with_pictures if any(find_pictures(path))
+        ]
+    return sorted(found)
 
 
 def input_folder(name: str) -> Path:
@@ -147,8 +152,14 @@ def chosen(table: Mapping[str, T], widget: str, label: str) -> T:
 
 
 def to_bchw(image: Tensor) -> tuple[Tensor, Tensor | None]:
-    """IMAGE (B,H,W,C) of any float type -> (B,C,H,W) float32 in [0,1], alpha (B,1,H,W) or None."""
-    pixels = image.movedim(-1, 1).float().clamp(0, 1)
+    """IMAGE (B,H,W,C) of any float type -> (B,C,H,W) float32 in [0,1], alpha (B,1,H,W) or None.
+
+    They are views where nothing has to be changed: a video is not copied.
+    """
+    pixels = image.movedim(-1, 1).float()
+    low, high = torch.aminmax(pixels) if pixels.numel() else (pixels.new_zeros(()),) * 2
+    if low < 0 or high > 1:
+        pixels = pixels.clamp(0, 1)
     if pixels.shape[1] in (2, 4):
         return pixels[:, :-1], pixels[:, -1:]
     return pixels, None
@@ -198,9 +209,9 @@ def lease(model: CycleGAN, image: Tensor) -> Generator[CycleGAN]:
     (some hosts do so with plain modules), they are moved for the loan and moved back at its end.
     """
     device = mm.get_torch_device()
-    per_picture = image.shape[1] * image.shape[2]
-    pixels = max(per_picture, min(len(image) * per_picture, CHUNK_PIXELS))
-    working = pixels * _WORKING_BYTES_PER_PIXEL * model.config.base_channels // 64
+    _, height, width, _ = image.shape
+    chunk = max(1, min(len(image), CHUNK_PIXELS // max(1, height * width)))
+    working = chunk * whole_pass_bytes(model.config, height, width)
     # Weights moved in inference mode could never be trained afterwards.
     with torch.inference_mode(mode=False):
         mm.load_models_gpu([_patcher(model)], memory_required=working)
@@ -211,6 +222,11 @@ def lease(model: CycleGAN, image: Tensor) -> Generator[CycleGAN]:
         finally:
             if found_on != next(model.parameters()).device:
                 model.to(found_on)
+
+
+def limits() -> Limits:
+    """What the host says is free on its device, inside a `lease`."""
+    return Limits(free_bytes=int(mm.get_free_memory(mm.get_torch_device())))
 
 
 def _patcher(model: CycleGAN) -> comfy.model_patcher.ModelPatcher:
@@ -256,6 +272,19 @@ class TrainProgress:
             with Image.open(samples) as grid:
                 preview = ("JPEG", grid.convert("RGB"), PREVIEW_PIXELS)
         self._bar.update_absolute(step, preview=preview)
+
+
+def bytes_progress() -> Callable[[int, int], None]:
+    """A callback for downloads: bytes on the node's bar, and a raise when the user cancels."""
+    bars: list[comfy.utils.ProgressBar] = []
+
+    def on_bytes(done: int, total: int) -> None:
+        stop_if_cancelled()
+        if not bars:
+            bars.append(comfy.utils.ProgressBar(total))
+        bars[0].update_absolute(done, total)
+
+    return on_bytes
 
 
 def progress(total: int) -> Callable[[int, int], None]:

@@ -99,12 +99,20 @@ Stamp = tuple[Path, int, int]
 """A file as it is now: path, modification time in nanoseconds, size in bytes."""
 
 
-def _stamp(name: str | None) -> Stamp | None:
-    path = None if name in (None, NONE) else host.model_path(name)
-    if path is None:
-        return None
+def stamp_of(path: Path) -> Stamp:
+    """The file's stamp now."""
     stat = path.stat()
     return path, stat.st_mtime_ns, stat.st_size
+
+
+def load_file(path: Path) -> CycleGAN:
+    """A file of ours, or the model that was loaded from it before."""
+    return _load(stamp_of(path), "a_to_b", None)
+
+
+def _stamp(name: str | None) -> Stamp | None:
+    path = None if name in (None, NONE) else host.model_path(name)
+    return None if path is None else stamp_of(path)
 
 
 @lru_cache(maxsize=4)

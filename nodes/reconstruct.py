@@ -61,6 +61,7 @@ class ReconstructCycleGAN(io.ComfyNode):
                 host.chosen(host.DIRECTIONS, "direction", direction),
                 dtype=host.choose_dtype("auto"),
                 on_progress=host.progress(2 * len(pixels)),
+                limits=host.limits(),
             )
         return io.NodeOutput(
             host.to_bhwc(result.fake, alpha),

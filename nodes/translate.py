@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import cast, get_args
 
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..cyclegan_core import CycleGAN
-from ..cyclegan_core.model import Memory
+from ..cyclegan_core.translation import Memory
 from . import host
 
 
@@ -75,6 +75,7 @@ class TranslateCycleGAN(io.ComfyNode):
                 memory=cast(Memory, memory),
                 dtype=host.choose_dtype(precision),
                 on_progress=host.progress(len(pixels)),
+                limits=host.limits(),
             )
         amount = strength if mask is None else strength * host.mask_to_b1hw(mask, pixels)
         if mask is not None or strength < 1:
@@ -97,10 +98,12 @@ def memory_input() -> io.Combo.Input:
     """The widget for the memory strategy."""
     return io.Combo.Input(
         "memory",
-        options=["auto", "whole"],
+        options=list(get_args(Memory)),
         default="auto",
-        tooltip="How a picture goes through the network. auto: chosen for you. whole: in one "
-        "pass (about 900 bytes of memory per pixel).",
+        tooltip="How a picture goes through the network. auto: whole where it fits, else "
+        "streamed. whole: in one pass (about 900 bytes of memory per pixel). streamed: in strips, "
+        "with the same result (about 130 bytes per pixel). thumbnail: a fast, small preview "
+        "whose tones differ a little.",
     )
 
 

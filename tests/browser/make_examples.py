@@ -3,7 +3,9 @@
 ``python -m tests.browser.make_examples``
 
 The page's own "Export" writes each file, so it opens again exactly as it was saved. The thumbnails
-show what the run made of scikit-image's `astronaut`, a picture by NASA in the public domain.
+show what the run made of scikit-image's `astronaut`, a picture by NASA in the public domain; the
+training learns from cut-outs of it, and from what the bundled model makes of them, and goes on
+from the bundled models, so that its thumbnail shows what a long training comes to.
 Written anew are the files of example_workflows/; look at them before you commit them.
 """
 
@@ -19,8 +21,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
 from PIL import Image
 
+import cyclegan_core
 from tests.host.client import Client, png_bytes
 from tests.host.comfyui import REPO_DIR, Host, provision
 
@@ -55,6 +60,17 @@ A CycleGAN learns two translations at once, and the way back must lead to the or
 - **cycle error**: the same as one number; below 0.05 is good.
 
 It needs both directions: one file that has them, or a second file in *model_name_b_to_a*.
+"""
+NOTE_TRAIN = """### Train a style of your own
+
+1. Make two folders in ComfyUI's `input` folder: `photos` and `paintings`, say, with a few hundred \
+pictures each. No pairs are needed.
+2. Press **R**, and choose them as *folder_a* and *folder_b*.
+3. Give the training a name and press **Run**.
+
+The node shows what it has learned so far. **Cancel** whenever you like, and run again to go on.
+Afterwards, **Load CycleGAN** has the model: under the training's name, and as **Save CycleGAN** \
+called it. A graphics card is needed in practice.
 """
 
 Spec = dict[str, Any]
@@ -92,7 +108,23 @@ RECONSTRUCT: Spec = {
         *((3, output, 4 + output, 0) for output in range(4)),
     ],
 }
-EXAMPLES = {"load_translate": TRANSLATE, "cycle_reconstruct": RECONSTRUCT}
+TRAIN: Spec = {
+    "nodes": [
+        _node("MarkdownNote", (0, 0), (340, 260), NOTE_TRAIN, title="Read me"),
+        _node("CycleGAN_Train", (380, 0), (360, 640), "photos", "paintings"),
+        _node("CycleGAN_Save", (380, 690), (360, 140), "my_style", "fp32", True),
+        _node("PreviewImage", (780, 0), (520, 390), title="samples"),
+        _node("PreviewAny", (780, 440), (520, 390), title="summary"),
+        _node("CycleGAN_PlotLosses", (1340, 0), (480, 90)),
+        _node("PreviewImage", (1340, 140), (480, 320), title="losses"),
+    ],
+    "links": [(1, 0, 2, 0), (1, 2, 3, 0), (1, 3, 4, 0), (1, 1, 5, 0), (5, 0, 6, 0)],
+}
+EXAMPLES = {"load_translate": TRANSLATE, "cycle_reconstruct": RECONSTRUCT, "train": TRAIN}
+
+SHORT = {"steps": 24, "image_size": 128}
+"""For the thumbnail; the file keeps the node's defaults."""
+TRAINING_TIMEOUT_MS = 600_000.0
 
 BUILD = """([spec, id]) => {
     const graph = app.graph;
@@ -112,6 +144,18 @@ BUILD = """([spec, id]) => {
     app.canvas.ds.offset = [140, 250];
 }"""
 
+SHORTEN = """([values, models]) => {
+    const train = app.graph.nodes.find(node => node.type === 'CycleGAN_Train');
+    if (!train) return;
+    for (const widget of train.widgets)
+        if (widget.name in values) widget.value = values[widget.name];
+    const load = LiteGraph.createNode('CycleGAN_Load');
+    load.pos = [0, 310];
+    app.graph.add(load);
+    models.forEach((value, index) => { load.widgets[index].value = value; });
+    load.connect(0, train, 'start_model');
+}"""
+
 
 def make_example(page: ComfyPage, client: Client, name: str) -> None:
     """Build, export and run one example; write its two files."""
@@ -119,9 +163,9 @@ def make_example(page: ComfyPage, client: Client, name: str) -> None:
     page.tab.evaluate(BUILD, [EXAMPLES[name], str(uuid.uuid5(uuid.NAMESPACE_URL, name))])
     page.settle()
     export(page.tab, EXAMPLES_DIR / f"{name}.json")
+    page.tab.evaluate(SHORTEN, [SHORT, [BUNDLED_MODEL, "A→B", BUNDLED_MODEL_BACK]])
     if page.run() != "execution_success":
         raise RuntimeError(f"{name} failed: {page.dialog().inner_text()}")
-    page.shoot(f"example-{name}")
     kinds = [node["type"] for node in EXAMPLES[name]["nodes"]]
     shown = [
         image
@@ -129,9 +173,9 @@ def make_example(page: ComfyPage, client: Client, name: str) -> None:
         if kind in kinds
         for image in page.shown_images(kind, kinds.count(kind))
     ]
+    page.shoot(f"example-{name}")
     pictures = [_fetch(client, image["url"]) for image in shown]
-    tile = halves if len(pictures) == 2 else quarters
-    tile(pictures).save(EXAMPLES_DIR / f"{name}.jpg", quality=88, optimize=True)
+    TILES[name](pictures).save(EXAMPLES_DIR / f"{name}.jpg", quality=88, optimize=True)
 
 
 def export(tab: Page, path: Path) -> None:
@@ -145,18 +189,17 @@ def export(tab: Page, path: Path) -> None:
 def _fetch(client: Client, url: str) -> Image.Image:
     answer = client.request("GET", url.removeprefix(client.address))
     answer.raise_for_status()
-    size = (THUMBNAIL_SIZE, THUMBNAIL_SIZE)
-    return Image.open(io.BytesIO(answer.content)).convert("RGB").resize(size, Image.Resampling.BOX)
+    return Image.open(io.BytesIO(answer.content)).convert("RGB")
 
 
 def halves(pictures: Sequence[Image.Image]) -> Image.Image:
     """One square: its left half from the first picture, its right half from the second."""
-    left, right = pictures
+    size = (THUMBNAIL_SIZE, THUMBNAIL_SIZE)
+    left, right = (picture.resize(size, Image.Resampling.BOX) for picture in pictures)
     half = THUMBNAIL_SIZE // 2
-    result = left.copy()
-    result.paste(right.crop((half, 0, THUMBNAIL_SIZE, THUMBNAIL_SIZE)), (half, 0))
-    result.paste((255, 255, 255), (half - 1, 0, half + 1, THUMBNAIL_SIZE))
-    return result
+    left.paste(right.crop((half, 0, *size)), (half, 0))
+    left.paste((255, 255, 255), (half - 1, 0, half + 1, THUMBNAIL_SIZE))
+    return left
 
 
 def quarters(pictures: Sequence[Image.Image]) -> Image.Image:
@@ -164,22 +207,63 @@ def quarters(pictures: Sequence[Image.Image]) -> Image.Image:
     half = THUMBNAIL_SIZE // 2
     result = Image.new("RGB", (THUMBNAIL_SIZE, THUMBNAIL_SIZE))
     for index, picture in enumerate(pictures):
-        result.paste(picture.resize((half, half)), (index % 2 * half, index // 2 * half))
+        small = picture.resize((half, half), Image.Resampling.BOX)
+        result.paste(small, (index % 2 * half, index // 2 * half))
     return result
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Make all examples with the given model."""
-    from playwright.sync_api import sync_playwright
+def stacked(pictures: Sequence[Image.Image]) -> Image.Image:
+    """One square as wide as each of two pictures: all of the second, above it what fits."""
+    top, bottom = (
+        picture.resize(
+            (THUMBNAIL_SIZE, THUMBNAIL_SIZE * picture.height // picture.width),
+            Image.Resampling.BOX,
+        )
+        for picture in pictures
+    )
+    result = Image.new("RGB", (THUMBNAIL_SIZE, THUMBNAIL_SIZE))
+    result.paste(top, (0, 0))
+    result.paste(bottom, (0, THUMBNAIL_SIZE - bottom.height))
+    return result
+
+
+TILES = {"load_translate": halves, "cycle_reconstruct": quarters, "train": stacked}
+
+
+def write_inputs(input_dir: Path) -> None:
+    """What the examples read: a picture, and two folders of cut-outs."""
     from skimage import data
 
+    photo = Image.fromarray(data.astronaut())
+    (input_dir / PICTURE).write_bytes(png_bytes(photo))
+    painting = Image.fromarray(_painted(np.array(photo)))
+    for name, picture in (("photos", photo), ("paintings", painting)):
+        (input_dir / name).mkdir()
+        for number in range(9):
+            left, top = number % 3 * 128, number // 3 * 128
+            cut_out = picture.crop((left, top, left + 256, top + 256))
+            (input_dir / name / f"{number}.png").write_bytes(png_bytes(cut_out))
+
+
+def _painted(pixels: np.ndarray) -> np.ndarray:
+    """(H,W,3) bytes through the bundled model."""
+    model = cyclegan_core.load_model(REPO_DIR / "weights" / BUNDLED_MODEL)
+    batch = torch.from_numpy(pixels).movedim(-1, 0)[None] / 255
+    return model.translate(batch)[0].movedim(0, -1).mul(255).round().byte().numpy()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Make the examples."""
+    from playwright.sync_api import sync_playwright
+
     parser = argparse.ArgumentParser(description="Make the example workflows and thumbnails.")
-    parser.parse_args(argv)
+    parser.add_argument("names", nargs="*", default=[*EXAMPLES], help="which ones; all by default")
+    names = parser.parse_args(argv).names
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with tempfile.TemporaryDirectory(prefix="cyclegan-examples-") as temp:
         host = Host(provision(), Path(temp).resolve())
         host.prepare()
-        (host.input_dir / PICTURE).write_bytes(png_bytes(Image.fromarray(data.astronaut())))
+        write_inputs(host.input_dir)
         with host, sync_playwright() as playwright:
             client = Client(host.address)
             client.request("POST", "/settings", json=SETTINGS).raise_for_status()
@@ -188,8 +272,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 args=[*CHROMIUM_OPTIONS],
             )
             page = ComfyPage(browser.new_page(viewport=VIEWPORT), host.address)
+            page.tab.set_default_timeout(TRAINING_TIMEOUT_MS)
             page.open()
-            for name in EXAMPLES:
+            for name in names:
                 make_example(page, client, name)
                 log.info("made %s", EXAMPLES_DIR / name)
             browser.close()

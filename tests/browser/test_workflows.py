@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from tests.host.client import Client
-from tests.host.comfyui import PACK_NAME
-from tests.host.samples import assert_one_sentence
+from tests.host.comfyui import PACK_NAME, Host
+from tests.host.samples import assert_one_sentence, write_pictures
 
 from .comfypage import ComfyPage, Workflow
 
@@ -38,7 +38,7 @@ def read_picture(client: Client, url: str) -> Image.Image:
 
 
 def test_there_are_examples() -> None:
-    assert {"load_translate", "cycle_reconstruct"} <= set(EXAMPLES)
+    assert {"load_translate", "cycle_reconstruct", "train"} <= set(EXAMPLES)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -76,6 +76,35 @@ def test_cycle_reconstruct_shows_all_results(page: ComfyPage) -> None:
     )
     page.shoot("cycle_reconstruct-done")
     assert 0 < float(text) < 1
+
+
+def test_train_shows_samples_and_losses_and_saves_the_model(page: ComfyPage, host: Host) -> None:
+    """Three steps on small pictures; all else is as in the file."""
+    folders = ("cats", "dogs")
+    for seed, name in enumerate(folders):
+        write_pictures(host.input_dir / name, count=2, seed=seed)
+    widgets = [*folders, "pets", 3, 0, 32, 0.5, 0, True]
+    page.load(example("train", CycleGAN_Train=widgets))
+    assert page.run() == "execution_success"
+    (preview,) = page.shown_images("CycleGAN_Train")
+    samples, losses = page.shown_images("PreviewImage", 2)
+    page.shoot("train-done")
+    assert samples["size"] == [6 * 32, 4 * 32]
+    assert preview["size"] == [1024, 683]  # the live one stays; the host enlarges it
+    assert losses["size"] == [960, 540]
+    assert (host.models_dir / "my_style.safetensors").exists()
+
+
+def test_train_without_its_folders_is_one_readable_sentence(page: ComfyPage, host: Host) -> None:
+    """As the example opens for everybody at first."""
+    assert not (host.input_dir / "photos").exists()
+    page.load_file(EXAMPLES_DIR / "train.json")
+    assert page.run() == "execution_error"
+    lines = page.dialog().inner_text().splitlines()
+    page.shoot("error-train-folders")
+    (message,) = [line for line in lines if "photos" in line]
+    assert_one_sentence(message)
+    assert message.startswith("There is no folder 'photos' under ComfyUI's input; ")
 
 
 def test_progress_moves_in_the_title(page: ComfyPage) -> None:

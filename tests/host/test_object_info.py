@@ -11,6 +11,7 @@ import pytest
 from .client import Client
 from .comfyui import PACK_NAME, Host
 from .graphs import A_TO_B, B_TO_A
+from .samples import write_pictures
 
 NODES = {
     "CycleGAN_Load": (["model_name", "direction", "model_name_b_to_a"], ["CYCLEGAN", "STRING"]),
@@ -98,6 +99,8 @@ def test_node_explains_itself(info: dict[str, Any], node_id: str) -> None:
     assert schema["category"] == "CycleGAN"
     silent = [name for name, (_, *opts) in inputs_of(schema).items() if not opts[0].get("tooltip")]
     assert silent == [], "inputs without a tooltip"
+    # The page shows Markdown, in which <name> is an unknown tag: nothing.
+    assert not re.search(r"<\w+>", str(schema))
 
 
 @pytest.mark.parametrize("node_id", NODES)
@@ -132,16 +135,28 @@ def test_seed_stays_as_it_is(info: dict[str, Any]) -> None:
     assert inputs_of(info["CycleGAN_Train"])["seed"][1]["control_after_generate"] is False
 
 
-def test_folders_are_listed_below_input_and_appear_without_restart(
+def test_folders_with_pictures_are_listed_and_appear_without_restart(
     client: Client, host: Host, folders: tuple[str, str]
 ) -> None:
-    new = ["new", "new/deeper ünd längër"]
-    (host.input_dir / new[1]).mkdir(parents=True)
-    (host.input_dir / "new" / ".hidden").mkdir()
+    """ComfyUI makes folders of its own there, such as the empty `3d`."""
+    new = {"new", "new/deeper ünd längër", "new/a link"}
+    write_pictures(host.input_dir / "new" / "deeper ünd längër", count=1, seed=0)
+    (host.input_dir / "new" / "a link").symlink_to(host.input_dir / folders[0])
+    (host.input_dir / "new" / "circle").symlink_to(host.input_dir / "new" / "circle")
+    write_pictures(host.input_dir / "new" / ".hidden", count=1, seed=0)
+    for empty in ("3d", "void/below", "of others"):
+        (host.input_dir / empty).mkdir(parents=True, exist_ok=True)
+    (host.input_dir / "of others" / "model.glb").write_bytes(b"no picture")
+    (host.input_dir / "void" / "link").symlink_to(host.input_dir / "void" / "below")
     for name in ("folder_a", "folder_b"):
         choices = choices_of(client.object_info()["CycleGAN_Train"], name)
-        assert {*folders, *new} <= set(choices)
-        assert not any(".hidden" in choice or choice.startswith((".", "/")) for choice in choices)
+        found = {
+            choice for choice in choices if choice.split("/")[0] in {"3d", "void", "of others"}
+        }
+        assert found == set()
+        assert {choice for choice in choices if choice.startswith("new")} == new
+        assert {*folders, "spots"} <= set(choices)
+        assert choices == sorted(choices)
 
 
 @pytest.mark.parametrize("node_id", ["CycleGAN_Load", "CycleGAN_Translate", "CycleGAN_Reconstruct"])

@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
+from cyclegan_core import UnpairedFolders
+from cyclegan_core.run_folder import _SAMPLE_SEED
+
 from .client import Client, Graph
-from .graphs import train
-from .samples import read_run
+from .comfyui import Host
+from .graphs import save_image, train
+from .samples import ONE_LEVEL, level_difference, read_run
 
 MODEL = {"num_blocks": 2, "base_channels": 5, "upsample": "resize"}
 TRAIN = {
@@ -53,6 +57,30 @@ def test_every_widget_arrives(client: Client, training: Graph, run_dir: Path) ->
     config = config_of(client, training, run_dir)
     assert {name: config["model"][name] for name in MODEL} == MODEL
     assert {name: config[name] for name in TRAIN} == TRAIN
+
+
+@pytest.mark.parametrize("data", [DATA, {"preprocess": "square_and_crop", "flip": True}])
+def test_pictures_are_prepared_as_the_widgets_say(
+    client: Client,
+    host: Host,
+    training: Graph,
+    folders: tuple[str, str],
+    run_dir: Path,
+    data: dict[str, Any],
+) -> None:
+    """The grid's first and fourth column are the training's pictures: crops of 32 from 36 pixels,
+    which is 286 / 256 of it."""
+    training["settings"]["inputs"] |= data
+    training["save"] = save_image("train", 2)
+    (grid,) = client.save_images(training)
+    dirs = (host.input_dir / name for name in folders)
+    pictures = UnpairedFolders(*dirs, load_size=36, crop_size=32, **data)
+    for row in range(4):
+        sample = pictures.sample(row, seed=_SAMPLE_SEED)
+        for column, expected in ((0, sample.a), (3, sample.b)):
+            left, top = 32 * column, 32 * row
+            found = grid.crop((left, top, left + 32, top + 32))
+            assert level_difference(found, expected[None]) <= ONE_LEVEL
 
 
 def test_defaults_are_the_papers_and_zero_means_the_same(

@@ -281,15 +281,6 @@ def unet(
     return Named("model", Skip(layers, outermost=True))
 
 
-def patch_discriminator(width: int = WIDTH) -> nn.Module:
-    layers: list[nn.Module] = [nn.Conv2d(3, width, 4, 2, 1), nn.LeakyReLU(0.2)]
-    for scale, stride in ((1, 2), (2, 2), (4, 1)):
-        inner, outer = scale * width, 2 * scale * width
-        layers += [nn.Conv2d(inner, outer, 4, stride, 1), nn.InstanceNorm2d(outer)]
-        layers.append(nn.LeakyReLU(0.2))
-    return Named("model", nn.Sequential(*layers, nn.Conv2d(8 * width, 1, 4, 1, 1)))
-
-
 @torch.no_grad()
 def scramble(network: nn.Module, seed: int = 0) -> nn.Module:
     """Fill every parameter and statistic with its own numbers, and switch to eval mode."""

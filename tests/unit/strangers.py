@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from . import foreign
 
@@ -11,6 +11,15 @@ from . import foreign
 def keys(**shapes: tuple[int, ...]) -> dict[str, Tensor]:
     """A state dict by names and shapes; "__" stands for a dot."""
     return {name.replace("__", "."): torch.ones(shape) for name, shape in shapes.items()}
+
+
+def patch_discriminator(width: int = foreign.WIDTH) -> nn.Module:
+    layers: list[nn.Module] = [nn.Conv2d(3, width, 4, 2, 1), nn.LeakyReLU(0.2)]
+    for scale, stride in ((1, 2), (2, 2), (4, 1)):
+        inner, outer = scale * width, 2 * scale * width
+        layers += [nn.Conv2d(inner, outer, 4, stride, 1), nn.InstanceNorm2d(outer)]
+        layers.append(nn.LeakyReLU(0.2))
+    return foreign.Named("model", nn.Sequential(*layers, nn.Conv2d(8 * width, 1, 4, 1, 1)))
 
 
 _CONV = (4, 4, 3, 3)

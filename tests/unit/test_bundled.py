@@ -56,12 +56,12 @@ def test_what_is_neither_names_what_there_is(package: Path) -> None:
         with pytest.raises(CheckpointError) as caught:
             find_model(name)
         assert str(caught.value) == (
-            f"There is no model '{name}': give a weight file, a folder, or one of the bundled "
-            "models (inside)."
+            f"There is no model '{name}': give a weight file, a folder, hub:owner/repo, or a "
+            "bundled model (inside)."
         )
     shutil.rmtree(package / "pkg")
     shutil.rmtree(package / "weights")
-    with pytest.raises(CheckpointError, match=r"a weight file or a folder\.$"):
+    with pytest.raises(CheckpointError, match=r"a folder, or hub:owner/repo\.$"):
         find_model("nothing")
 
 

@@ -270,7 +270,7 @@ def test_a_picture_too_large_for_the_memory_is_named(tmp_path: Path) -> None:
     for error in (torch.OutOfMemoryError("CUDA out of memory"), MemoryError()):
         model = CycleGAN(SMALL)
         model.gen_ab.register_forward_pre_hook(lambda *_, error=error: _raise(error))
-        entry = command._do_one(model, (source, tmp_path / "y.png"), (), torch.float32)
+        entry = command._do_one(model, (source, tmp_path / "y.png"), (), {"memory": "whole"})
         assert entry["error"].startswith(f"{source} needs more memory than there is (cpu)")
         assert list(tmp_path.iterdir()) == [source]
 
@@ -280,7 +280,7 @@ def test_other_errors_of_the_network_are_not_hidden(tmp_path: Path) -> None:
     model.gen_ab.register_forward_pre_hook(lambda *_: _raise(RuntimeError("a bug")))
     job = (draw(tmp_path / "x.png"), tmp_path / "y.png")
     with pytest.raises(RuntimeError, match="a bug"):
-        Translate(inputs=(), out=tmp_path, model="m")._do_one(model, job, (), torch.float32)
+        Translate(inputs=(), out=tmp_path, model="m")._do_one(model, job, (), {})
 
 
 def _raise(error: BaseException) -> None:

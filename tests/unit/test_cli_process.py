@@ -61,19 +61,22 @@ def test_ctrl_c_stops_and_leaves_nothing_half_done(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
 
 
-def test_ctrl_c_is_said_in_json_too(tmp_path: Path, capsys, monkeypatch) -> None:
-    save(tmp_path / "m.safetensors")
-    draw(tmp_path / "a.png")
-    monkeypatch.setattr(
-        "cyclegan_core.cli_pictures.read_picture", lambda _: signal.raise_signal(signal.SIGINT)
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), ("", "cyclegan: interrupted.\n")),
+        (("--json",), ('{"error": "interrupted."}\n', "")),
+    ],
+)
+def test_ctrl_c_during_the_imports(words, said, tmp_path: Path) -> None:
+    """This tyro goes before the installed one, and presses Ctrl-C when it is imported."""
+    (tmp_path / "tyro.py").write_text(
+        "import signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "signal.raise_signal(signal.SIGINT)\n"
     )
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        argv = ("translate", tmp_path / "a.png", "-o", tmp_path / "out", "--json")
-        result = Shell(capsys)(*argv, "-m", tmp_path / "m.safetensors")
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert (result.code, result.err, result.json) == (130, "", {"error": "interrupted."})
+    process = start(("translate", "a.png", "-o", "out", "-m", "m", *words), cwd=tmp_path)
+    assert (process.communicate(), process.returncode) == (said, 130)
 
 
 @pytest.mark.parametrize("missing", ["tyro", "rich"])

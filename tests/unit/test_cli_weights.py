@@ -45,6 +45,7 @@ def test_info_on_our_file(run, tmp_path: Path) -> None:
             "dtype": "float32",
             "config": SMALL.to_dict(),
             "training": {"steps": 7},
+            "source": {},
         }
 
 

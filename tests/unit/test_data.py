@@ -1,58 +1,26 @@
 """`UnpairedFolders`: which pictures are used, how they are read, and which sample is which."""
 
-import logging
+from __future__ import annotations
+
 import os
 import random
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from cyclegan_core import DatasetError, data
 from cyclegan_core.data import UnpairedFolders, folders_digest
 from cyclegan_core.transforms import DataConfig
 
-REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "horse2zebra"
-SMALL = {"load_size": 20, "crop_size": 16}
-WHOLE = {"preprocess": "none", "flip": False}
-
-
-def noise(seed, size=(24, 20)):
-    generator = np.random.default_rng(seed)
-    return Image.fromarray(generator.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
-
-
-def fill(folder, count, seed=0, size=(24, 20)):
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in range(count):
-        noise(1000 * seed + number, size).save(folder / f"{number:03}.png")
-    return folder
-
-
-def truncate(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+from .folders import SMALL, WHOLE, fill, names, noise, same, truncate
 
 
 @pytest.fixture
 def dirs(tmp_path):
     """5 pictures of A, 8 of B."""
     return fill(tmp_path / "a", 5, seed=1), fill(tmp_path / "b", 8, seed=2)
-
-
-def names(samples):
-    return [(sample.path_a.name, sample.path_b.name) for sample in samples]
-
-
-def same(one, other):
-    return (
-        names([one]) == names([other])
-        and torch.equal(one.a, other.a)
-        and torch.equal(one.b, other.b)
-    )
 
 
 # --- Which pictures
@@ -163,113 +131,6 @@ def test_config_and_settings_say_the_same(dirs):
     assert UnpairedFolders(*dirs, config, flip=False).config == replace(config, flip=False)
 
 
-# --- How pictures are read
-
-
-def read_as(tmp_path, image, **settings):
-    """Save with the keywords in `save_`; the pixels of the sample in bytes, (H,W,C)."""
-    save = {key[5:]: settings.pop(key) for key in list(settings) if key.startswith("save_")}
-    a = tmp_path / "a"
-    a.mkdir()
-    for number in range(2):
-        image.save(a / f"{number}{save.get('suffix', '.png')}", **save.get("options", {}))
-    folders = UnpairedFolders(a, fill(tmp_path / "b", 2), **WHOLE, **settings)
-    sample = folders.sample(0).a
-    assert sample.dtype == torch.float32
-    return sample.mul(255).round().byte().movedim(0, -1).numpy()
-
-
-def test_transparency_shows_the_background(tmp_path):
-    image = noise(3).convert("RGBA")
-    alpha = Image.new("L", image.size, 0)
-    alpha.paste(255, (0, 0, 12, 20))
-    image.putalpha(alpha)
-    pixels = read_as(tmp_path, image, background=(10, 20, 30))
-    assert np.array_equal(pixels[:, :12], np.asarray(image)[:, :12, :3])
-    assert (pixels[:, 12:] == (10, 20, 30)).all()
-
-
-def test_half_transparent_grey_is_mixed_with_white(tmp_path):
-    pixels = read_as(tmp_path, Image.new("LA", (8, 8), (100, 51)))
-    assert np.abs(pixels.astype(int) - (0.2 * 100 + 0.8 * 255)).max() <= 1
-    assert pixels.shape == (8, 8, 3)
-
-
-def test_palette_with_a_transparent_colour(tmp_path):
-    image = Image.new("P", (8, 8), 1)
-    image.putpalette([0, 0, 0, 200, 100, 50])
-    image.putpixel((0, 0), 0)
-    options = {"save_options": {"transparency": 0}}
-    pixels = read_as(tmp_path, image, background=(1, 2, 3), **options)
-    assert tuple(pixels[0, 0]) == (1, 2, 3)
-    assert tuple(pixels[1, 1]) == (200, 100, 50)
-
-
-@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
-def test_cmyk_is_pillows_rgb(tmp_path, suffix):
-    pixels = read_as(tmp_path, noise(4).convert("CMYK"), save_suffix=suffix)
-    with Image.open(tmp_path / "a" / f"0{suffix}") as stored:
-        assert np.array_equal(pixels, np.asarray(stored.convert("RGB")))
-
-
-def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
-    ramp = np.linspace(0, 65535, 64, dtype=np.uint16).reshape(8, 8)
-    pixels = read_as(tmp_path, Image.fromarray(ramp), channels_a=1)
-    assert np.array_equal(pixels[..., 0], np.round(ramp / 65535 * 255).astype(np.uint8))
-
-
-def test_exif_orientation_is_honoured(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    image = noise(5, (24, 16))
-    pixels = read_as(tmp_path, image, save_options={"exif": exif})
-    assert np.array_equal(pixels, np.asarray(image.transpose(Image.Transpose.ROTATE_270)))
-
-
-def test_header_size_is_upright_without_decoding(tmp_path, dirs):
-    exif = Image.Exif()
-    exif[0x0112] = 8
-    for suffix in (".png", ".jpg", ".webp", ".tif"):
-        noise(5, (24, 16)).save(dirs[0] / f"turned{suffix}", exif=exif)
-    folders = UnpairedFolders(*dirs, **WHOLE)
-    assert folders.sample_sizes == ({(20, 24), (24, 16)}, {(20, 24)})
-    for number in range(20):
-        sample = folders.sample(number)
-        assert tuple(sample.a.shape[1:]) in folders.sample_sizes[0]
-
-
-def test_grey_files_become_rgb_and_rgb_becomes_grey(tmp_path):
-    image = noise(6).convert("L")
-    pixels = read_as(tmp_path, image)
-    assert np.array_equal(pixels, np.asarray(image.convert("RGB")))
-    folders = UnpairedFolders(tmp_path / "a", tmp_path / "b", **WHOLE, channels_a=1, channels_b=1)
-    sample = folders.sample(0)
-    assert sample.a.shape == sample.b.shape == (1, 20, 24)
-    with Image.open(sample.path_b) as image_b:
-        expected = torch.from_numpy(np.array(image_b.convert("L"))).float() / 255
-    assert torch.equal(sample.b[0], expected)
-
-
-def test_a_sample_is_a_crop_of_pillows_picture_bit_for_bit(tmp_path):
-    """From the file on, in the original's mode, with nothing of ours in between."""
-    for domain in "ab":
-        (tmp_path / domain).mkdir()
-        for number in range(2):
-            noise(ord(domain) + number, (31, 26)).save(tmp_path / domain / f"{number}.jpg")
-    folders = UnpairedFolders(tmp_path / "a", tmp_path / "b", **SMALL, preprocess="square_and_crop")
-    for k in range(20):
-        sample = folders.sample(k)
-        for path, pixels in ((sample.path_a, sample.a), (sample.path_b, sample.b)):
-            with Image.open(path) as stored:
-                square = stored.convert("RGB").resize((20, 20), Image.Resampling.BICUBIC)
-            crops = [
-                torch.from_numpy(np.array(square.crop((x, y, x + 16, y + 16)))).movedim(-1, 0) / 255
-                for x in range(5)
-                for y in range(5)
-            ]
-            assert any(torch.equal(pixels, c) or torch.equal(pixels.flip(-1), c) for c in crops)
-
-
 # --- Which sample is which
 
 
@@ -339,87 +200,6 @@ def test_cache_is_all_or_nothing(dirs):
     assert not UnpairedFolders(*dirs, **WHOLE, cache_bytes=needed - 1)._b._cache
 
 
-# --- Damage
-
-
-def test_damaged_files_are_skipped_and_named(dirs, caplog):
-    a, b = dirs
-    truncate(a / "001.png")
-    (b / "003.png").write_bytes(b"")
-    with caplog.at_level(logging.WARNING):
-        folders = UnpairedFolders(a, b, **SMALL)
-    assert len(folders.paths_a) == 4
-    assert len(folders) == len(folders.paths_b) == 7
-    report = folders.report()
-    assert [path.name for path, _ in report.a.skipped] == ["001.png"]
-    assert "skipped: 001.png is damaged or incomplete" in str(report)
-    assert "skipped: 003.png is not a picture that Pillow can read" in str(report)
-    assert [record.args[0].name for record in caplog.records] == ["003.png", "001.png"]
-
-
-def test_damage_in_a_large_folder_is_found_later_and_the_next_one_steps_in(
-    dirs, caplog, monkeypatch
-):
-    a, b = dirs
-    truncate(b / "003.png")
-    monkeypatch.setattr(data, "VERIFY_PIXELS", 0)
-    folders = UnpairedFolders(a, b, **SMALL)
-    assert folders.report().b.num_images == 8
-    with caplog.at_level(logging.WARNING):
-        samples = [folders.sample(k) for k in range(60)]
-    assert "003.png" not in {sample.path_b.name for sample in samples}
-    assert [record.args[0].name for record in caplog.records] == ["003.png"]
-    assert folders.report().b.num_images == 7
-    assert "skipped: 003.png is damaged or incomplete" in str(folders.report())
-    uncached = UnpairedFolders(a, b, **SMALL, cache_bytes=0)
-    assert all(same(uncached.sample(k), sample) for k, sample in reversed([*enumerate(samples)]))
-
-
-@pytest.mark.parametrize("verify_pixels", [0, data.VERIFY_PIXELS])
-def test_pairs_stay_together_around_damage(dirs, monkeypatch, verify_pixels):
-    a, b = dirs
-    truncate(a / "001.png")
-    truncate(b / "003.png")
-    (b / "002.png").write_bytes(b"")
-    monkeypatch.setattr(data, "VERIFY_PIXELS", verify_pixels)
-    folders = UnpairedFolders(a, b, **SMALL, pairing="paired", max_images=5)
-    pairs = set(names(folders.sample(k) for k in range(20)))
-    assert pairs == {("000.png", "000.png"), ("004.png", "004.png")}
-
-
-@pytest.mark.parametrize("verify_pixels", [0, data.VERIFY_PIXELS])
-@pytest.mark.parametrize("fault", ["vanishes", "is overwritten"])
-def test_a_file_lost_during_the_training_is_an_error_that_names_it(
-    dirs, monkeypatch, verify_pixels, fault
-):
-    monkeypatch.setattr(data, "VERIFY_PIXELS", verify_pixels)
-    folders = UnpairedFolders(*dirs, **SMALL, cache_bytes=0)
-    lost = dirs[0] / "002.png"
-    if fault == "vanishes":
-        lost.unlink()
-    else:
-        lost.write_text("something else")
-    k = next(k for k in range(8) if data._shuffled(0, 0, 8)[k] == 2)
-    with pytest.raises(DatasetError) as caught:
-        folders.sample(k)
-    assert str(caught.value).startswith(
-        f"A picture of domain A was changed or lost during the training: {lost} "
-    )
-    assert str(caught.value).endswith("; restore it and resume, or train on a copy.")
-
-
-@pytest.mark.parametrize("pairing", ["random", "paired"])
-def test_nothing_left_is_an_error(tmp_path, dirs, monkeypatch, pairing):
-    monkeypatch.setattr(data, "VERIFY_PIXELS", 0)
-    folder = fill(tmp_path / "c", 3)
-    for path in folder.iterdir():
-        truncate(path)
-    folders = UnpairedFolders(folder, dirs[1], **SMALL, pairing=pairing)
-    with pytest.raises(DatasetError, match=r"No picture in .*c can be decoded"):
-        folders.sample(0)
-    assert folders.report().a.num_images == 0
-
-
 # --- Report and digest
 
 
@@ -468,17 +248,3 @@ def test_digest_changes_with_names_sizes_and_times_only(tmp_path, dirs):
     a.rename(tmp_path / "moved")
     (tmp_path / "moved" / "0.png").rename(tmp_path / "moved" / "000.png")
     assert folders_digest(tmp_path / "moved", b) == touched
-
-
-@pytest.mark.skipif(not REAL.is_dir(), reason="the shared pictures are not there")
-def test_real_pictures():
-    folders = UnpairedFolders(REAL / "trainA", REAL / "trainB", preprocess="crop")
-    report = folders.report()
-    assert (report.a.num_images, report.b.num_images, len(folders)) == (300, 300, 300)
-    assert report.a.smallest == report.b.largest == (256, 256)
-    assert not report.a.skipped
-    assert not report.b.skipped
-    number = next(k for k in range(9999) if folders.sample(k).path_b.name == "n02391049_7503.jpg")
-    zebra = folders.sample(number).b
-    assert zebra.shape == (3, 256, 256)
-    assert torch.equal(zebra[0], zebra[2])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cyclegan_core import CheckpointError, inspect_checkpoint, load_model
 from cyclegan_core.layouts import find_generators
 
-from . import foreign
+from . import foreign, strangers
 from .weights import difference, prefixed, save
 
 TWO = [foreign.scramble(foreign.upstream(blocks=1), seed) for seed in (1, 2)]
@@ -64,7 +64,7 @@ def test_layouts_whose_names_mean_the_target(make, names: tuple[str, str], tmp_p
     back, there = (foreign.scramble(make(), seed) for seed in (1, 2))
     state = prefixed(back.state_dict(), f"{names[0]}.")
     state |= prefixed(there.state_dict(), f"{names[1]}.module.")
-    state |= prefixed(foreign.patch_discriminator().model.state_dict(), "D_A.")
+    state |= prefixed(strangers.patch_discriminator().model.state_dict(), "D_A.")
     model = load_model(save({"model": state, "opt": [1, 2]}, tmp_path / "model.pth"))
     assert difference(model, "a_to_b", there) == 0
     assert difference(model, "b_to_a", back) == 0

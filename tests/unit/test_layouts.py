@@ -15,7 +15,7 @@ from torch import nn
 from cyclegan_core import CheckpointError, inspect_checkpoint, load_model
 from cyclegan_core.config import ModelConfig
 
-from . import foreign
+from . import foreign, strangers
 from .weights import PICTURE, difference, save
 
 # id -> (network, layout, settings that differ from the defaults, bound)
@@ -114,7 +114,7 @@ def test_mmgen_takes_rgb_and_names_its_domains(norm: str, dropout: bool, tmp_pat
     state |= {f"generators.zebra.{k}": v for k, v in zebra.state_dict().items()}
     state |= {
         f"discriminators.zebra.{k}": v
-        for k, v in foreign.patch_discriminator().state_dict().items()
+        for k, v in strangers.patch_discriminator().state_dict().items()
     }
     path = save({"meta": {"epoch": 3}, "state_dict": state, "optimizer": {}}, tmp_path / "x.pth")
     model = load_model(path)

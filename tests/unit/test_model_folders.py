@@ -19,7 +19,7 @@ from cyclegan_core import (
 )
 from cyclegan_core.config import DIRECTIONS
 
-from . import foreign
+from . import foreign, strangers
 from .weights import NAMED, SMALL, make_model, same
 
 
@@ -150,7 +150,7 @@ def test_a_pair_of_files_in_a_folder(names: tuple[str, str], tmp_path: Path) -> 
     for name, network in zip(names, networks, strict=True):
         torch.save(network.state_dict(), tmp_path / name)
         other = name.replace("G_", "D_").replace("g_", "d_").replace("gen_", "disc_")
-        torch.save(foreign.patch_discriminator().state_dict(), tmp_path / other)
+        torch.save(strangers.patch_discriminator().state_dict(), tmp_path / other)
     (tmp_path / "README.md").write_text("hello")
     (tmp_path / ".hidden.pth").write_bytes(b"")
     model = load_model(tmp_path)

@@ -59,7 +59,7 @@ def test_an_overflow_falls_back_to_float32_and_is_logged(caplog) -> None:
         result = model.translate(images, dtype=torch.float16)
     assert torch.equal(result, exact)
     (record,) = caplog.records
-    assert record.name == "cyclegan_core.model"
+    assert record.name == "cyclegan_core.translation"
     assert record.getMessage().startswith("A result in torch.float16 is not finite")
 
 

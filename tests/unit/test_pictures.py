@@ -13,7 +13,8 @@ from PIL import Image, ImageCms, ImageOps
 from torch import Tensor
 
 from cyclegan_core import read_picture
-from cyclegan_core.pictures import READABLE, WRITABLE, read_flat, read_size
+from cyclegan_core.picture_files import READABLE, WRITABLE
+from cyclegan_core.pictures import read_flat, read_size
 
 HEIGHT, WIDTH = 12, 18
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 import torch
 
 from cyclegan_core.model import CycleGAN
+from cyclegan_core.run_folder import RunFolder
 from cyclegan_core.trainer import Trainer
 
 from .training import (
@@ -164,3 +167,26 @@ def test_max_minutes_makes_a_step_at_least(tmp_path):
     assert trainer.step == 1
     trainer.run()
     assert trainer.step == 2
+
+
+def test_the_share_of_waiting_is_noted(tmp_path):
+    """Of a slow disk it is nearly all: the steps here take milliseconds, a picture 0.1 s."""
+    data = open_folders(tmp_path / "data")
+    shares = []
+    for delay in (0.0, 0.1):
+        trainer = Trainer(make_config(max_steps=3), data)
+        sample = data.sample
+
+        def slow(number, *, seed, sample=sample, delay=delay):
+            threading.Event().wait(delay)
+            return sample(number, seed=seed)
+
+        trainer.data.sample = slow
+        with RunFolder(tmp_path / f"run {delay}", trainer) as folder:
+            trainer.run(on_step=folder.on_step)
+            folder.save()
+        trainer.data.sample = sample
+        run = json.loads((tmp_path / f"run {delay}" / "run.json").read_text(encoding="utf-8"))
+        shares.append(run["wait_share"])
+    assert 0 <= shares[0] < 1
+    assert 0.01 < shares[1] <= 1

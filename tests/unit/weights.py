@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,6 +53,14 @@ def same(one: CycleGAN, other: CycleGAN) -> bool:
     return first.keys() == second.keys() and all(
         torch.equal(first[key], second[key]) for key in first
     )
+
+
+def zip_bytes(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
 
 
 def torch_bytes(content: object, *, is_zip: bool = True) -> bytes:

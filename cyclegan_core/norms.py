@@ -1,0 +1,122 @@
+"""Norms and padding that stay in half precision, with float32 statistics, in any memory layout."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody uses
+from torch import Tensor, nn
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Half precision widened; float32 and float64 as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+class InstanceNorm(nn.InstanceNorm2d):
+    """Instance norm (Ulyanov et al. 2016) whose statistics are float32 at any input dtype."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B,C,H,W) -> same shape and dtype."""
+        if _is_channels_last(input):
+            return cast(Tensor, _ChannelsLastNorm.apply(input, *self._scale(input), self.eps))
+        if input.dtype in (torch.bfloat16, torch.float16) and input.device.type == "cpu":
+            # Torch reads half precision and computes in float32, at a third of the cost of a
+            # widened copy; only without float32 weights would it round the statistics too.
+            weight, bias = self._scale(input)
+            return F.instance_norm(input, weight=weight, bias=bias, eps=self.eps)
+        return super().forward(at_least_float32(input)).to(input.dtype)
+
+    def _scale(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight and bias, (C,) of at least float32; without any, those that change nothing."""
+        if self.affine:
+            return self.weight, self.bias
+        ones = torch.ones(x.shape[1], dtype=at_least_float32(x[:0]).dtype, device=x.device)
+        return ones, torch.zeros_like(ones)
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm (Ioffe & Szegedy 2015) computed in float32 when its input is narrower."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B,C,H,W) -> same shape and dtype."""
+        return super().forward(at_least_float32(input)).to(input.dtype)
+
+
+class ReflectionPad(nn.ReflectionPad2d):
+    """Reflection padding in the input's own dtype: autocast on the CPU would widen it."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B,C,H,W) -> (B,C,H+2p,W+2p)."""
+        if input.device.type != "cpu":
+            return super().forward(input)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(input)
+
+
+class _ChannelsLastNorm(torch.autograd.Function):
+    """Instance norm of channels-last pictures as a batch norm of each: nothing is transposed.
+
+    Torch's own transposes twice, and on the CPU its gradient is wrong (as of 2.15) for a batch of
+    one when the gradient that comes in is channels-last and the input is not.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401 - torch has no type for it
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        eps: float,
+    ) -> Tensor:
+        """(B,C,H,W) channels-last, (C,) and (C,) of at least float32 -> like x."""
+        y = torch.empty_like(x)
+        statistics: list[Tensor] = []
+        for picture, result in zip(x.split(1), y.split(1), strict=True):
+            normed, *moments = torch.native_batch_norm(
+                picture, weight, bias, None, None, training=True, momentum=0.0, eps=eps
+            )
+            result.copy_(normed)
+            statistics += moments
+        ctx.save_for_backward(x, weight, *statistics)
+        ctx.eps = eps
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:  # noqa: ANN401
+        """The gradients of x, weight and bias; themselves differentiable if that is asked for."""
+        x, weight, *statistics = cast(tuple[Tensor, ...], ctx.saved_tensors)
+        if torch.is_grad_enabled():
+            return *_written_out_gradients(x, weight, gradients[0], ctx.eps), None
+        gradient = gradients[0].contiguous(memory_format=torch.channels_last)
+        results = torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(weight)
+        for i in range(len(x)):
+            mean, inverse_std = statistics[2 * i : 2 * i + 2]
+            moved, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+                *(gradient[i : i + 1], x[i : i + 1], weight, None, None),
+                *(mean, inverse_std, True, ctx.eps, [True, True, True]),
+            )
+            results[0][i : i + 1] = moved
+            results[1].add_(of_weight)
+            results[2].add_(of_bias)
+        return *results, None
+
+
+def _written_out_gradients(
+    x: Tensor, weight: Tensor, gradient: Tensor, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same in operations that can be differentiated again, as the gradient penalty does."""
+    axes = (2, 3)
+    variance, mean = torch.var_mean(at_least_float32(x), axes, correction=0, keepdim=True)
+    inverse_std = (variance + eps).rsqrt()
+    normed = (x - mean) * inverse_std
+    scaled = gradient * weight[:, None, None]
+    pulled = scaled - scaled.mean(axes, keepdim=True)
+    pulled = pulled - normed * (scaled * normed).mean(axes, keepdim=True)
+    of_x = (pulled * inverse_std).to(x.dtype)
+    return of_x, (gradient * normed).sum((0, 2, 3)), gradient.sum((0, 2, 3)).to(weight.dtype)
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)

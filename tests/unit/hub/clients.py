@@ -1,0 +1,253 @@
+"""Users of the Hub, each in a process of its own with its own environment and its own cache.
+
+Run as a script it is a server that has imported everything: each line on its input is an order,
+for which it forks a child that runs the `cyclegan` command or a piece of Python. The Hub's address
+is read when `huggingface_hub` is imported, so the server is started for one address.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PULL = """
+from pathlib import Path
+from cyclegan_core import hub
+result = vars_of(hub.pull(*arguments, folder=Path(folder), **options))
+"""
+PUBLIC = ("cyclegan_core.errors", "builtins")
+"""Where the errors are defined that people catch."""
+NUMBERS = itertools.count(1)
+"""Of all processes that were started."""
+ROOT = Path(__file__).parents[3]
+
+
+def environment(url: str, **more: str) -> dict[str, str]:
+    """Of a user who knows the Hub at `url`; nothing of the tester's own login and settings."""
+    own = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "SSL_"))}
+    ours = {
+        "HF_ENDPOINT": url,
+        "HF_HUB_DISABLE_XET": "1",  # which that Hub does not offer
+        "HF_HUB_DISABLE_TELEMETRY": "1",  # would ask for one more page once a day
+        "SSL_CERT_DIR": str(ROOT),  # no certificates: to read them takes longer than a test
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+        "NO_COLOR": "1",
+        "COLUMNS": "200",
+    }
+    return own | ours | more
+
+
+@dataclass
+class Answer:
+    """How a command, or a piece of Python, ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Clients:
+    """Starts children; a context manager."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def __enter__(self) -> Clients:
+        self.process = subprocess.Popen(
+            [sys.executable, __file__],
+            env=environment(self.url),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        if self.process.stdout.readline() != '"ready"\n':
+            self.process.communicate()
+            raise RuntimeError("the package can't be imported; stderr says why")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.stdin.close()
+        self.process.stdout.close()
+        assert self.process.wait() == 0
+
+    def order(self, **order: Any) -> int:
+        self.process.stdin.write(json.dumps(order, default=str) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+
+class User:
+    """One person at one computer: a home folder, which holds the cache and the models."""
+
+    def __init__(self, clients: Clients, home: Path, **env: str) -> None:
+        self.clients = clients
+        self.home = home
+        self.env = {"HF_HOME": str(home / "hf"), "CYCLEGAN_MODELS": str(home / "models"), **env}
+
+    @property
+    def cache(self) -> Path:
+        return self.home / "hf" / "hub"
+
+    @property
+    def models(self) -> Path:
+        return self.home / "models"
+
+    def start(self, **order: Any) -> Running:
+        """Begin; its output goes to files in the home folder.
+
+        Orders: `argv` or `code` with `values`; `limit`, bytes that a file may have.
+        """
+        folder = self.home / "said" / f"{next(NUMBERS)}"
+        folder.mkdir(parents=True)
+        order |= {"env": self.env, "home": self.home, "folder": folder}
+        return Running(self.clients, self.clients.order(**order), folder)
+
+    def start_cyclegan(self, *argv: object) -> Running:
+        return self.start(argv=[str(word) for word in argv])
+
+    def cyclegan(self, *argv: object) -> Answer:
+        """The command, to its end."""
+        return self.start_cyclegan(*argv).end()
+
+    def python(self, code: str, **values: Any) -> Answer:
+        """A piece of Python that knows `values`, to its end; JSON of `result` is its output.
+
+        An error on purpose is {"error": class, "message": text}, and exit code 1.
+        """
+        return self.start(code=code, values=values).end()
+
+    def pull(self, *arguments: Any, **options: Any) -> Answer:
+        """`hub.pull` into the folder of models, to its end: JSON of what it returns."""
+        return self.start_pull(*arguments, **options).end()
+
+    def start_pull(self, *arguments: Any, limit: int | None = None, **options: Any) -> Running:
+        order = {} if limit is None else {"limit": limit}
+        values = {"arguments": arguments, "options": options, "folder": self.models}
+        return self.start(code=PULL, values=values, **order)
+
+    def said(self) -> str:
+        """Everything that any process of this user ever printed."""
+        return "".join(path.read_text() for path in sorted(self.home.glob("said/*/*.txt")))
+
+
+@dataclass
+class Running:
+    """A child that may still run."""
+
+    clients: Clients
+    pid: int
+    folder: Path
+
+    def interrupt(self, number: int = signal.SIGINT) -> None:
+        """Ctrl-C, or another signal."""
+        os.kill(self.pid, number)
+
+    def end(self) -> Answer:
+        """Wait for it."""
+        code = self.clients.order(wait=self.pid)
+        out, err = ((self.folder / name).read_text() for name in ("out.txt", "err.txt"))
+        return Answer(code, out, err)
+
+
+def serve() -> None:
+    """The script; descriptor 3 is what was the output, where no child writes by accident."""
+    import gc
+
+    import torch
+
+    from cyclegan_core import cli_hub, cli_train, hub
+
+    del cli_hub, cli_train, hub  # for the children
+    torch.set_num_threads(1)
+    gc.freeze()  # spares each child a copy of what its collector would touch
+    os.dup2(1, 3)
+    say("ready")
+    for line in sys.stdin:
+        order = json.loads(line)
+        if "wait" in order:
+            _, status = os.waitpid(order["wait"], 0)
+            say(os.waitstatus_to_exitcode(status))
+            continue
+        pid = os.fork()
+        if pid == 0:
+            try:
+                code = child(order)
+            except SystemExit as error:
+                code = int(error.code or 0)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        say(pid)
+
+
+def say(word: object) -> None:
+    os.write(3, (json.dumps(word) + "\n").encode())
+
+
+def child(order: Mapping[str, Any]) -> int:
+    """Become that user."""
+    import logging
+    import resource
+
+    from huggingface_hub import constants
+
+    for number, name in ((0, os.devnull), (1, "out.txt"), (2, "err.txt")):
+        flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        os.dup2(os.open(Path(order["folder"]) / name, flags), number)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.update(order["env"])
+    home = Path(order["env"]["HF_HOME"])
+    # What the library would have read at its import, which lies behind us.
+    constants.ENDPOINT = order["env"].get("HF_ENDPOINT", constants.ENDPOINT)
+    constants.HUGGINGFACE_CO_URL_TEMPLATE = (
+        constants.ENDPOINT + "/{repo_id}/resolve/{revision}/{filename}"
+    )
+    constants.HF_HOME = str(home)
+    constants.HF_HUB_CACHE = str(home / "hub")
+    constants.HF_TOKEN_PATH = str(home / "token")
+    constants.HF_HUB_OFFLINE = order["env"].get("HF_HUB_OFFLINE") == "1"
+    logging.getLogger().handlers.clear()
+    if "limit" in order:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (order["limit"], resource.RLIM_INFINITY))
+    if "argv" in order:
+        from cyclegan_core.cli import main
+
+        return main(order["argv"])
+    return run_python(order["code"], order["values"])
+
+
+def run_python(code: str, values: dict[str, Any]) -> int:
+    from cyclegan_core.errors import CycleGANError
+
+    names = {"vars_of": vars_of, **values}
+    try:
+        exec(code, names)
+    except (CycleGANError, ValueError) as error:
+        public = next(c for c in type(error).__mro__ if c.__module__ in PUBLIC)
+        print(json.dumps({"error": public.__name__, "message": str(error)}))  # noqa: T201
+        return 1
+    print(json.dumps(names.get("result"), default=str))  # noqa: T201
+    return 0
+
+
+def vars_of(thing: object) -> dict[str, Any]:
+    import dataclasses
+
+    return dataclasses.asdict(thing)
+
+
+if __name__ == "__main__":
+    serve()

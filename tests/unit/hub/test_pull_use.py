@@ -1,0 +1,176 @@
+"""Pulling models without a network, with a login, two at a time, and into the model class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cyclegan_core import CycleGAN, load_model
+
+from ..weights import difference, same
+from .clients import User
+from .expect import CDN, pulled, refused
+from .samples import OURS, holds_nothing, network, one_half, only_model, our_files
+from .server import Hub
+
+# --- without a network ---------------------------------------------------------------------------
+
+
+def test_offline_uses_what_was_fetched_and_says_so(hub: Hub, stranger: User) -> None:
+    commit = hub.add("you/model", {"gen_AB.pth": one_half(1), "gen_BA.pth": one_half(2)}).head
+    pulled(stranger, "you/model")
+    hub.requests.clear()
+    installed = stranger.pull("you/model", local_files_only=True)
+    only_model(stranger.models).unlink()
+    cached = stranger.pull("you/model", local_files_only=True)
+    assert hub.seen() == []
+    for answer in (installed, cached):
+        assert answer.json["commit"] == commit
+        assert answer.json["from_cache"]
+        assert "offline" in answer.json["note"]
+    assert difference(load_model(cached.json["path"]), "b_to_a", network(2)) == 0
+
+
+def test_offline_by_the_librarys_own_switch(hub: Hub, stranger: User) -> None:
+    hub.add("you/model", {"G.pth": one_half(1)})
+    pulled(stranger, "you/model")
+    hub.requests.clear()
+    stranger.env["HF_HUB_OFFLINE"] = "1"
+    answer = stranger.pull("you/model")
+    assert answer.code == 0, answer.out
+    assert "HF_HUB_OFFLINE" in answer.json["note"]
+    assert hub.seen() == []
+    newcomer = User(stranger.clients, stranger.home / "new", HF_HUB_OFFLINE="1")
+    assert "HF_HUB_OFFLINE" in refused(newcomer, "you/model")
+
+
+def test_offline_without_a_copy(hub: Hub, stranger: User) -> None:
+    hub.add("you/model", {"G.pth": one_half(1)})
+    message = refused(stranger, "you/model", local_files_only=True)
+    assert "you/model" in message
+    assert "network" in message
+    assert hub.seen() == []
+
+
+# --- who may ------------------------------------------------------------------------------------
+
+
+def test_a_private_repository(hub: Hub, me: User, stranger: User) -> None:
+    hub.add("me/secret", {"G.pth": one_half(1)}, private=True)
+    message = refused(stranger, "me/secret")
+    assert "private" in message
+    assert "hf auth login" in message
+    assert difference(pulled(me, "me/secret"), "a_to_b", network(1)) == 0
+    assert not any(request.has_token for request in hub.requests if request.is_cdn)
+
+
+def test_a_stored_login(hub: Hub, me: User) -> None:
+    """As `hf auth login` leaves it."""
+    hub.add("me/secret", {"G.pth": one_half(1)}, private=True)
+    (me.home / "hf").mkdir(parents=True)
+    (me.home / "hf" / "token").write_text(me.env.pop("HF_TOKEN"))
+    assert difference(pulled(me, "me/secret"), "a_to_b", network(1)) == 0
+
+
+# --- two at once, progress, cancel ---------------------------------------------------------------
+
+
+def test_two_processes_pull_the_same_model(hub: Hub, stranger: User) -> None:
+    hub.add("you/model", {"G.pth": one_half(1)})
+    pause = hub.fail(CDN, hold=1000)
+    first = stranger.start_pull("you/model")
+    assert pause.held.wait(60)
+    second = stranger.start_pull("you/model")
+    hub.wait_for("HEAD", 2)  # the second one waits for the first one's lock, or is about to
+    pause.go.set()
+    one, other = first.end(), second.end()
+    assert (one.code, other.code) == (0, 0), one.out + other.out
+    assert one.json["path"] == other.json["path"]
+    assert hub.cdn_bytes() == len(one_half(1)), "it was sent once"
+    assert difference(load_model(only_model(stranger.models)), "a_to_b", network(1)) == 0
+
+
+PROGRESS = """
+from pathlib import Path
+from cyclegan_core import hub
+result = []
+hub.pull("you/model", folder=Path(folder), on_bytes=lambda *numbers: result.append(numbers))
+"""
+
+
+def test_progress_in_bytes(hub: Hub, stranger: User) -> None:
+    files = {"gen_AB.pth": one_half(1), "gen_BA.pth": one_half(2)}
+    hub.add("you/model", files)
+    calls = stranger.python(PROGRESS, folder=stranger.models).json
+    total = sum(map(len, files.values()))
+    assert {of for _, of in calls} == {total}
+    done = [bytes_done for bytes_done, _ in calls]
+    assert done == sorted(done)
+    assert done[-1] == total
+
+
+@pytest.mark.parametrize("kind", ["RuntimeError", "OSError", "KeyboardInterrupt"])
+def test_a_callback_cancels_by_raising(hub: Hub, stranger: User, kind: str) -> None:
+    """Whatever it raises comes out as it is."""
+    hub.add("you/model", {"G.pth": one_half(1)})
+    code = f"""
+from pathlib import Path
+from cyclegan_core import hub
+class Enough({kind}):
+    pass
+def stop(done, total):
+    if done:
+        raise Enough
+try:
+    hub.pull("you/model", folder=Path(folder), on_bytes=stop)
+except Enough:
+    result = "came through"
+"""
+    answer = stranger.python(code, folder=stranger.models)
+    assert answer.code == 0, answer.out + answer.err
+    assert answer.json == "came through"
+    assert holds_nothing(stranger.models)
+    assert difference(pulled(stranger, "you/model"), "a_to_b", network(1)) == 0
+
+
+# --- the model class -----------------------------------------------------------------------------
+
+LOAD = """
+from cyclegan_core import CycleGAN, load_model, save_model
+model = CycleGAN.from_pretrained(repo, **options)
+save_model(model, path)
+result = [list(model.directions), model.training]
+"""
+
+
+def from_pretrained(user: User, repo: str, **options) -> CycleGAN:
+    path = user.home / "loaded.safetensors"
+    answer = user.python(LOAD, repo=repo, options=options, path=path)
+    assert answer.code == 0, answer.out + answer.err
+    assert answer.json[1] is False, "ready for use"
+    return load_model(path)
+
+
+def test_from_pretrained(hub: Hub, stranger: User, tmp_path: Path) -> None:
+    repository = hub.add("you/model", our_files(tmp_path / "files"))
+    assert same(from_pretrained(stranger, "you/model"), OURS)
+    hub.requests.clear()
+    assert same(from_pretrained(stranger, "you/model", revision=repository.head), OURS)
+    assert same(from_pretrained(stranger, "you/model", local_files_only=True), OURS)
+    assert hub.cdn_bytes() == 0
+
+
+def test_from_pretrained_of_others(hub: Hub, stranger: User) -> None:
+    hub.add("you/pair", {"gen_AB.pth": one_half(1), "gen_BA.pth": one_half(2)})
+    model = from_pretrained(stranger, "you/pair")
+    assert difference(model, "a_to_b", network(1)) == 0
+    assert difference(model, "b_to_a", network(2)) == 0
+
+
+@pytest.mark.parametrize("name", ["you/nothing", "no folder", "a/b/c"])
+def test_from_pretrained_of_nothing(hub: Hub, stranger: User, name: str) -> None:
+    answer = stranger.python(LOAD, repo=name, options={}, path="x")
+    assert answer.json["error"] in ("DownloadError", "CheckpointError")
+    assert name in answer.json["message"]
+    assert answer.err == ""

@@ -1,0 +1,94 @@
+"""fp16's loss scale: it finds the largest that works, is saved, and gives up in a sentence."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from cyclegan_core import TrainingDivergedError
+from cyclegan_core.optimisers import LossScale
+from cyclegan_core.trainer import Trainer
+
+from .training import ByHand, assert_same, everything, make_batch, make_config, networks, weights
+
+
+def make_trainer(**settings) -> Trainer:
+    return Trainer(make_config(precision="fp16", pool_size=2, **settings), ByHand())
+
+
+def test_doubles_after_patience_and_halves_at_once():
+    scale = LossScale(active=True, patience=3)
+    factors = []
+    for step, overflow in enumerate([False, False, False, True, False, True]):
+        scale.note(overflow=overflow, step=step)
+        factors.append(scale.factor / 2**16)
+    assert factors == [1, 1, 2, 1, 1, 0.5]
+
+
+def test_inactive_it_does_nothing():
+    scale, weight = LossScale(active=False), torch.nn.Parameter(torch.ones(2))
+    weight.grad = torch.full((2,), 3.0)
+    for step in range(5000):
+        scale.note(overflow=False, step=step)
+    scale.unscale([weight])
+    assert (scale.factor, weight.grad.tolist()) == (1.0, [3.0, 3.0])
+
+
+def test_any_power_of_two_is_the_same_step():
+    """Where nothing over- or underflows it only moves exponents."""
+    results = []
+    for factor in (2.0**4, 2.0**8):
+        trainer = make_trainer()
+        trainer.loss_scale.factor = factor
+        trainer.train_step(*make_batch(1))
+        results.append(weights(trainer))
+    for name, tensor in results[0].items():
+        torch.testing.assert_close(tensor, results[1][name], rtol=1e-2, atol=1e-3, msg=name)
+
+
+def overflow(trainer: Trainer, name: str) -> None:
+    weight = next(networks(trainer)[name].parameters())
+    weight.register_hook(lambda gradient: gradient * float("inf"))
+
+
+@pytest.mark.parametrize("name", ["gen_ab", "disc_a"])
+def test_an_overflow_leaves_the_step_out(name):
+    trainer = make_trainer()
+    trainer.train_step(*make_batch(1))
+    before, factor = weights(trainer), trainer.loss_scale.factor
+    overflow(trainer, name)
+    trainer.train_step(*make_batch(2))
+    assert_same(weights(trainer), before)
+    assert (trainer.step, trainer.loss_scale.factor) == (2, factor / 2)
+
+
+def test_an_overflow_at_any_scale_is_a_divergence():
+    trainer = make_trainer()
+    before = weights(trainer)
+    overflow(trainer, "gen_ba")
+    for _ in range(16):  # from 2**16 down to 1
+        trainer.train_step(*make_batch(1))
+    with pytest.raises(TrainingDivergedError, match=r"^Step 17: .* overflows fp16 whatever its"):
+        trainer.train_step(*make_batch(1))
+    assert trainer.loss_scale.factor == 1.0
+    assert_same(weights(trainer), before)
+
+
+def test_the_scale_is_saved(tmp_path):
+    trainer = make_trainer()
+    trainer.loss_scale.factor, trainer.loss_scale.sound_steps = 128.0, 7
+    trainer.train_step(*make_batch(1))
+    trainer.save_state(tmp_path / "state.safetensors")
+    other = make_trainer()
+    other.load_state(tmp_path / "state.safetensors")
+    assert other.loss_scale.state_dict() == {"factor": 128.0, "sound_steps": 8}
+    assert_same(everything(other), everything(trainer))
+
+
+def test_the_state_of_a_training_in_float32_starts_the_scale_anew(tmp_path):
+    plain = Trainer(make_config(pool_size=2), ByHand())
+    plain.train_step(*make_batch(1))
+    plain.save_state(tmp_path / "state.safetensors")
+    trainer = make_trainer()
+    trainer.load_state(tmp_path / "state.safetensors")
+    assert trainer.loss_scale.factor == 2.0**16

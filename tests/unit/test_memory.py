@@ -1,0 +1,253 @@
+"""Which way a picture goes, by the memory there is; and what is done when it runs out."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from cyclegan_core import CycleGAN, CycleGANError, ModelConfig
+from cyclegan_core.memory import Limits, free_bytes, is_out_of_memory, whole_pass_bytes
+from cyclegan_core.streaming import stored_bytes
+from cyclegan_core.translation import CHUNK_PIXELS, Translation
+
+from .test_model import RESNET, UNET, make, photo
+
+ROOT = Path(__file__).parents[2]
+MB = 2**20
+PAPER = ModelConfig()
+SIZE = (2048, 3072)
+
+
+def ways(free: float, *, memory="auto", config=PAPER, dtype=None, scratch=None, count=1):
+    """What would be tried for a picture of SIZE, in words; on the CPU 60 % of what is free."""
+    free_figure = None if free == math.inf else int(free / 0.6)
+    limits = Limits(free_bytes=free_figure, scratch=scratch)
+    work = Translation(torch.nn.Linear(1, 1), config, (3, 3), memory, dtype, limits)
+    return [str(way) for way in work._ways(*SIZE, count)]
+
+
+WHOLE = whole_pass_bytes(PAPER, *SIZE)
+MAPS = stored_bytes(PAPER, *SIZE, torch.float32)
+
+
+def test_the_figures_are_those_of_the_design() -> None:
+    pixels = SIZE[0] * SIZE[1]
+    assert WHOLE / pixels == pytest.approx(900, rel=0.05)
+    assert MAPS / pixels == 128
+    assert stored_bytes(PAPER, *SIZE, torch.bfloat16) / pixels == 64
+    assert whole_pass_bytes(PAPER, 1, 1) == whole_pass_bytes(PAPER, 8, 8)
+
+
+def test_auto_takes_whole_where_it_fits() -> None:
+    assert ways(WHOLE + 1)[0] == "in one pass"
+    assert "in one pass" not in ways(WHOLE - MB)
+    assert ways(WHOLE - MB)[0].startswith("in strips of")
+    assert ways(1e15) == [
+        "in one pass",
+        "in strips of 512 MB with maps in device memory",
+        "in strips of 32 MB with maps in device memory",
+    ]
+
+
+def test_strips_get_smaller_then_the_disk_is_used() -> None:
+    disk = Path("disk")
+    room = MAPS + 600 * MB
+    assert ways(room) == [
+        f"in strips of {room // 4 // MB} MB with maps in device memory",
+        f"in strips of {room // 64 // MB} MB with maps in device memory",
+    ]
+    assert ways(MAPS + 20 * MB) == ["in strips of 16 MB with maps in device memory"]
+    assert ways(MAPS) == []
+    assert ways(MAPS, scratch=disk) == ["in strips of 16 MB with maps in a file"]
+    assert ways(1e15, memory="streamed", scratch=disk)[-1].endswith("in a file")
+
+
+def test_half_precision_fits_twice_as_much() -> None:
+    assert ways(MAPS - MB, dtype=torch.float32) == []
+    assert ways(MAPS - MB, dtype=torch.bfloat16) != []
+    assert "in one pass" in ways(0.8 * WHOLE, dtype=torch.bfloat16)
+
+
+def test_a_thumbnail_stores_no_maps() -> None:
+    assert len(ways(40 * MB, memory="thumbnail")) == 1
+    assert ways(4 * MB, memory="thumbnail") == []
+
+
+def test_whole_is_whole_whatever_the_memory() -> None:
+    assert ways(1, memory="whole") == ["in one pass"]
+
+
+def test_a_unet_goes_in_one_pass() -> None:
+    unet = ModelConfig(generator="unet")
+    assert ways(1, config=unet) == ways(1e15, config=unet) == ["in one pass"]
+
+
+def test_memory_without_a_figure_is_enough() -> None:
+    """On a device that does not say what is free, running out decides."""
+    assert ways(math.inf)[0] == "in one pass" or free_bytes(torch.device("cpu")) is not None
+
+
+def test_free_memory_of_this_machine_is_a_figure() -> None:
+    free = free_bytes(torch.device("cpu"))
+    assert free is not None
+    assert 10 * MB < free < 2**50
+
+
+# --- through the model -------------------------------------------------------------------------
+
+
+def strips_of(images, free: int, **settings) -> tuple[torch.Tensor, int]:
+    """The result and how many calls of progress it took."""
+    calls: list[tuple[int, int]] = []
+    result = make(replace(RESNET, base_channels=8)).translate(
+        images,
+        limits=Limits(free_bytes=free),
+        on_progress=lambda *call: calls.append(call),
+        **settings,
+    )
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
+    assert calls[-1][0] == calls[-1][1]
+    return result, len(calls)
+
+
+def test_auto_streams_what_does_not_fit_and_the_result_is_the_same() -> None:
+    images = photo(2, 3, 640, 512)
+    config = replace(RESNET, base_channels=8)
+    needed = whole_pass_bytes(config, 640, 512)
+    whole, calls = strips_of(images, 10 * needed)
+    assert calls == 2
+    streamed, calls = strips_of(images, int(1.2 * needed))
+    assert calls > 4
+    torch.testing.assert_close(streamed, whole, rtol=0, atol=2e-5)  # the bound of the design
+    asked, _ = strips_of(images, 10 * needed, memory="streamed")
+    torch.testing.assert_close(asked, whole, rtol=0, atol=2e-5)
+
+
+def test_too_little_memory_is_said_with_what_would_fit() -> None:
+    with pytest.raises(CycleGANError) as caught:
+        strips_of(photo(1, 3, 2000, 1000), 50 * MB)
+    text = str(caught.value)
+    assert text.startswith("A picture of 1000×2000 needs about 0.6 GB of memory beside itself")
+    assert "0.0 GB can be used" in text
+    assert text.endswith("; with a scratch folder on a disk any size does.")
+
+
+def test_the_scratch_folder_is_used_and_left_empty(tmp_path: Path) -> None:
+    images = photo(1, 3, 500, 400)
+    model = make(replace(RESNET, base_channels=8))
+    whole = model.translate(images)
+    limits = Limits(free_bytes=MB, scratch=tmp_path)
+    streamed = model.translate(images, limits=limits)
+    torch.testing.assert_close(streamed, whole, rtol=0, atol=2e-5)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_unet_can_not_be_streamed() -> None:
+    with pytest.raises(CycleGANError, match="U-Net"):
+        make(UNET).translate(photo(1, 3, 64, 64), memory="streamed")
+
+
+def test_overflow_in_half_precision_streams_again_without_it(caplog) -> None:
+    model, images = make(), photo(1, 3, 40, 40)
+    with torch.no_grad():
+        model.gen_ab.model[1].weight.mul_(1e6)  # instance norm makes it harmless in float32
+    exact = model.translate(images)
+    with caplog.at_level(logging.WARNING):
+        result = model.translate(images, memory="streamed", dtype=torch.float16)
+    torch.testing.assert_close(result, exact, rtol=0, atol=2e-5)
+    assert [r.getMessage() for r in caplog.records] == [
+        "A result in torch.float16 is not finite; translating again without it."
+    ]
+
+
+@pytest.mark.parametrize("memory", ["streamed", "thumbnail"])
+def test_broken_pictures_and_weights_are_named_in_strips_too(memory) -> None:
+    model, images = make(), photo(1, 3, 40, 40)
+    images[0, 1, 30, 2] = torch.nan
+    with pytest.raises(CycleGANError, match="The picture holds NaN or infinite values"):
+        model.translate(images, memory=memory)
+    with torch.no_grad():
+        model.gen_ab.model[4].bias[0] = torch.nan
+    with pytest.raises(CycleGANError, match="because the weights hold NaN or infinite values"):
+        model.translate(photo(1, 3, 40, 40), memory=memory)
+
+
+@pytest.mark.parametrize("memory", ["whole", "streamed", "thumbnail"])
+def test_a_result_lies_in_memory_like_the_pictures(memory) -> None:
+    images = photo(2, 3, 24, 16)
+    assert make().translate(images, memory=memory).is_contiguous()
+    like_the_host = images.movedim(1, -1).contiguous().movedim(-1, 1)
+    result = make().translate(like_the_host, memory=memory)
+    assert result.movedim(1, -1).is_contiguous()
+    torch.testing.assert_close(result, make().translate(images, memory=memory))
+
+
+# --- running out for real ----------------------------------------------------------------------
+
+LIMITED = """
+import logging, re, resource, sys
+from pathlib import Path
+import torch
+from cyclegan_core import CycleGAN, CycleGANError, ModelConfig
+from cyclegan_core.memory import Limits
+
+torch.set_num_threads(1)
+logging.basicConfig(format="log: %(message)s", stream=sys.stdout)
+model = CycleGAN(ModelConfig(num_blocks=1), directions=["a_to_b"]).eval()
+images = torch.rand(1, 3, 2400, 512)
+whole = model.translate(images, memory="whole")
+model.translate(images[..., :64, :64], memory="streamed")
+everything = Limits(free_bytes=10**12)  # so that only the real limit decides
+
+def translate(megabytes, memory):
+    status = Path("/proc/self/status").read_text()
+    size = int(re.search(r"VmSize:\\s*(\\d+)", status)[1]) * 1024
+    resource.setrlimit(resource.RLIMIT_AS, (size + megabytes * 2**20, -1))
+    try:
+        result = model.translate(images, memory=memory, limits=everything)
+        print(megabytes, memory, float((result - whole).abs().max()) <= 2e-5)
+    except CycleGANError as error:
+        print(megabytes, memory, error)
+    except RuntimeError as error:
+        print(megabytes, memory, type(error).__name__)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+
+translate(500, "auto")
+translate(500, "whole")
+translate(50, "auto")
+translate(4000, "auto")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_AS")
+def test_out_of_memory_goes_on_in_strips_and_ends_in_a_sentence() -> None:
+    """The limit is a real one; 1.2 million pixels take 1.1 GB whole, 160 MB of maps in strips."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED], env=environment, capture_output=True, text=True, check=True
+    )
+    large, small = (f"in strips of {size} MB with maps in device memory" for size in (512, 32))
+    first = f"log: Out of memory in one pass; going on {large}."
+    second = f"log: Out of memory {large}; going on {small}."
+    *lines, sentence, last = done.stdout.splitlines()
+    assert lines == [first, "500 auto True", "500 whole RuntimeError", first, second]
+    assert sentence.startswith("50 auto A picture of 512×2400 needs about 0.7 GB of memory beside")
+    assert last == "4000 auto True"
+
+
+def test_what_counts_as_out_of_memory() -> None:
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
+    assert not is_out_of_memory(RuntimeError("sizes must match"))
+    assert not is_out_of_memory(KeyboardInterrupt())
+    assert CHUNK_PIXELS >= 1024**2
+    assert isinstance(make(), CycleGAN)
