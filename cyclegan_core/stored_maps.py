@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from io import FileIO
 from pathlib import Path
-from typing import Literal, Protocol, cast
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -56,8 +56,7 @@ class _FileMap:
         self._shape, self._like, self._folder = shape, like, folder
         # Unlinked at once where the system can do that, deleted when closed elsewhere. Unbuffered,
         # so that closing has nothing left to write, which would fail again on a full disk.
-        file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
-        self._file = cast(FileIO, file)
+        self._file: FileIO = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
 
     def close(self) -> None:
         self._file.close()

@@ -163,6 +163,8 @@ class Host:
         self.extra_models_dir = base_dir / "extra_models"
         self.input_dir = base_dir / "input"
         self.output_dir = base_dir / "output"
+        self.environment: dict[str, str] = {}
+        """Variables that the server has beside this process's."""
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -206,7 +208,7 @@ class Host:
             self._process = subprocess.Popen(
                 [sys.executable, *self._arguments()],
                 cwd=self.app_dir,
-                env=environment,
+                env=environment | self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import cyclegan_core
+from tests.unit.hub.server import Hub, running
 
 from .client import Client, Graph
 from .comfyui import Host, ProvisionError, cache_dir, download_wheel, provision
@@ -51,9 +52,21 @@ def app_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def host(app_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+def one_hub() -> Iterator[Hub]:
+    """A Hub on loopback, the only one that the host knows."""
+    with running() as hub:
+        yield hub
+
+
+@pytest.fixture(scope="session")
+def host(app_dir: Path, one_hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """A running ComfyUI with the pack and the model files that the tests name."""
     host = Host(app_dir, tmp_path_factory.mktemp("host").resolve())
+    host.environment = {
+        "HF_ENDPOINT": one_hub.url,
+        "HF_HOME": str(host.base_dir / "hub"),
+        "HF_HUB_DISABLE_XET": "1",
+    }
     host.prepare()
     host.link_pack(Path(__file__).with_name("helper_pack"), "host-test-nodes")
     write_models(host.models_dir)

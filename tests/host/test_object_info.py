@@ -63,6 +63,10 @@ NODES = {
         ],
         ["CYCLEGAN_TRAIN_SETTINGS"],
     ),
+    "CycleGAN_Download": (
+        ["catalog", "repo_id", "revision", "filename", "update"],
+        ["CYCLEGAN", "STRING"],
+    ),
     "CycleGAN_PlotLosses": (["losses", "smoothing"], ["IMAGE"]),
 }
 """Node id → inputs in order of the page, types of the outputs."""
@@ -113,7 +117,7 @@ def test_outputs_are_named_and_explained(info: dict[str, Any], node_id: str) -> 
 
 def test_what_leaves_files_can_be_run_alone(info: dict[str, Any]) -> None:
     alone = [name for name in NODES if info[name]["output_node"]]
-    assert alone == ["CycleGAN_Save", "CycleGAN_Train"]
+    assert alone == ["CycleGAN_Save", "CycleGAN_Train", "CycleGAN_Download"]
 
 
 @pytest.mark.parametrize("node_id", NODES)
