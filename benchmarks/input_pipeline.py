@@ -1,12 +1,12 @@
-"""How fast pictures come: of each batch, the seconds to decode it and the wait of a busy trainer.
+"""How fast pictures come, and how long a trainer waits for them.
 
     python benchmarks/input_pipeline.py [--sizes 256 1024] [--crop 256] [--batches 100]
                                         [--step 0.1] [--json FILE]
 
-Two folders of noise photographs (JPEG) are drawn for each size. `alone` takes batches as fast as
-they come, in the caller's thread (0) and with decoding threads; `busy` keeps the processor's other
-threads free and takes one every `--step` seconds, as a training whose step takes so long on a GPU
-does: told is the share of time that it waits, the first batch left out.
+Two folders of noise photographs (JPEG) are drawn for each size. Batches of one picture of each
+domain are taken as fast as they come, and then one every `--step` seconds by a caller that leaves
+the processor alone in between, as a training on a GPU does; told is the share of time that it
+waits. Both with the cache of decoded pictures, as small folders are read, and without it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ import json
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
-from cyclegan_core import UnpairedFolders
+from cyclegan_core import DataConfig, UnpairedFolders
 from cyclegan_core.batches import Batches
 
 COUNT = 40
@@ -43,12 +44,16 @@ def main() -> None:
     for size in options.sizes:
         with tempfile.TemporaryDirectory() as folder:
             draw(Path(folder), size)
-            rows.append({"size": size, **measure(Path(folder), options)})
-    print(f"{'pictures':>10}{'0 threads':>14}{'2 threads':>14}{'waits at':>12}{options.step:>6g} s")
+            for cache in (True, False):
+                row = measure(Path(folder), options, cache=cache)
+                rows.append({"size": size, "cache": cache, **row})
+    print(
+        f"{'pictures':>10}{'cache':>8}{'batches':>12}{'waits at a step of':>22} {options.step:g} s"
+    )
     for row in rows:
         print(
-            f"{row['size']:>10}{row['alone_0']:>11.1f}/s{'':1}{row['alone_2']:>11.1f}/s{'':1}"
-            f"{row['wait_share']:>18.1%}"
+            f"{row['size']:>10}{'yes' if row['cache'] else 'no':>8}{row['per_second']:>10.1f}/s"
+            f"{row['wait_share']:>22.1%}"
         )
     if options.json:
         report = {"step_seconds": options.step, "crop": options.crop, "rows": rows}
@@ -67,25 +72,25 @@ def draw(folder: Path, size: int) -> None:
             Image.fromarray(pixels).save(folder / name / f"{picture}.jpg", quality=90)
 
 
-def measure(folder: Path, options: argparse.Namespace) -> dict[str, float]:
+def measure(folder: Path, options: argparse.Namespace, *, cache: bool) -> dict[str, float]:
     """Batches per second at full speed, and the share of waiting beside steps."""
-    load_size = round(options.crop * 286 / 256)
-    data = UnpairedFolders(folder / "a", folder / "b", crop_size=options.crop, load_size=load_size)
-    row: dict[str, float] = {}
-    for num_threads in (0, 2):
-        with Batches(data, num_threads=num_threads) as batches:
-            start = time.perf_counter()
-            for _ in range(options.batches):
-                next(batches)
-            row[f"alone_{num_threads}"] = options.batches / (time.perf_counter() - start)
+    config = DataConfig(crop_size=options.crop, load_size=round(options.crop * 286 / 256))
+    if not cache:
+        config = replace(config, cache_bytes=0)
+    data = UnpairedFolders(folder / "a", folder / "b", config)
     with Batches(data) as batches:
-        next(batches)
+        start = time.perf_counter()
+        for _ in range(options.batches):
+            next(batches)
+        per_second = options.batches / (time.perf_counter() - start)
+    with Batches(data) as batches:
+        next(batches)  # a training waits for its first batch, once
         start, waited = time.perf_counter(), batches.wait_seconds
         for _ in range(options.batches):
             next(batches)
             threading.Event().wait(options.step)
-        row["wait_share"] = (batches.wait_seconds - waited) / (time.perf_counter() - start)
-    return row
+        share = (batches.wait_seconds - waited) / (time.perf_counter() - start)
+    return {"per_second": per_second, "wait_share": share}
 
 
 if __name__ == "__main__":

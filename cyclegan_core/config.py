@@ -166,8 +166,8 @@ class TrainConfig:
     """Number format of the convolutions; losses and statistics are float32 always. fp16, for GPUs
     without bf16, scales the losses and leaves out a step whose gradient overflows."""
     batch_passes: bool = True
-    """Pass pictures that meet the same network together; not with batch norm, which would mix them.
-    The results are equal but for rounding and for dropout's dice."""
+    """Pass pictures that meet the same network together, unless batch norm would mix them: equal
+    but for rounding and dropout's dice."""
     channels_last: Literal["auto", "on", "off"] = "auto"
     """Keep a pixel's channels together in memory; auto does so with bf16 and fp16 on the CPU."""
     fused_adam: bool = True
@@ -177,7 +177,7 @@ class TrainConfig:
     recompute: bool = False
     """Keep less of the residual blocks and compute it twice: a third more work, less memory."""
     compile: bool = False
-    """Compile the networks with torch.compile; it costs a minute at the start."""
+    """Compile the networks with torch.compile; it costs minutes at the start."""
     seed: int = 0
     """Decides the fresh weights, the order of the pictures, the crops and the pools."""
     max_steps: int = 100_000
@@ -195,7 +195,7 @@ class TrainConfig:
         _check_choices(self)
         least = {"seed": 0, "pool_size": 0, "keep_checkpoints": 0, "disc_layers": 1}
         least |= {"disc_channels": 1, "batch_size": 1, "max_steps": 1, "step_epochs": 1}
-        least |= {"sample_every": 1, "save_every": 1}
+        least |= {"sample_every": 1, "save_every": 1, "accumulate": 1}
         for name, lowest in least.items():
             _check_int(name, getattr(self, name), least=lowest)
         if self.lr_interval is not None:
@@ -225,7 +225,6 @@ class TrainConfig:
 
     def _check_speed(self) -> None:
         """The settings that change how a step is computed."""
-        _check_int("accumulate", self.accumulate, least=1)
         for name in ("batch_passes", "fused_adam", "recompute", "compile"):
             _check_bool(name, getattr(self, name))
         if self.batch_size % self.accumulate:

@@ -63,8 +63,10 @@ class LossScale:
             self.factor, self.sound_steps = self.factor / 2, 0
             log.info("Step %d overflowed fp16 and is left out; scale %g.", step, self.factor)
             return
+        if not self.active:
+            return
         self.sound_steps += 1
-        if self.active and self.sound_steps == self.patience:
+        if self.sound_steps == self.patience:
             self.factor, self.sound_steps = self.factor * 2, 0
 
     def state_dict(self) -> dict[str, float]:

@@ -32,6 +32,7 @@ def test_inactive_it_does_nothing():
         scale.note(overflow=False, step=step)
     scale.unscale([weight])
     assert (scale.factor, weight.grad.tolist()) == (1.0, [3.0, 3.0])
+    assert scale.state_dict() == LossScale(active=False).state_dict()
 
 
 def test_any_power_of_two_is_the_same_step():
