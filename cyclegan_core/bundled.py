@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from .errors import CheckpointError
@@ -39,12 +40,13 @@ def pulled_models() -> dict[str, Path]:
     return _models_in(models_folder())
 
 
-def find_model(name: str) -> Path:
+def find_model(name: str, on_bytes: Callable[[int, int], None] | None = None) -> Path:
     """The weight file or folder that a user means.
 
     Args:
         name: a path; the name of a bundled, pulled or catalog model; or "hub:owner/repo", with
             "@revision" or without, which alone may fetch something.
+        on_bytes: called as (bytes done, bytes in all) while it is fetched; it cancels by raising.
 
     Raises:
         CheckpointError: it is none of these, or is yet to be pulled.
@@ -58,9 +60,10 @@ def find_model(name: str) -> Path:
     except OSError as error:
         raise CheckpointError(f"{name} can't be read: {error.strerror}; check the path.") from None
     if name.startswith("hub:"):
-        from .hub import pull  # late, because it needs everything that finds models
+        # Late, because it needs everything that finds models.
+        from .hub import ignore, pull
 
-        return pull(name, folder=models_folder()).path
+        return pull(name, folder=models_folder(), on_bytes=on_bytes or ignore).path
     bundled = bundled_models()
     known = {**pulled_models(), **bundled}
     for key in (name, name.replace("/", "--")):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+from huggingface_hub.utils import disable_progress_bars
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
@@ -19,8 +22,8 @@ from .catalog import CatalogEntry, read_catalog
 from .checkpoint import inspect_checkpoint
 from .errors import CheckpointError
 from .hub import pull, push
-from .hub_choice import split_id
-from .hub_install import Pulled
+from .hub_choice import PREFIX, split_id
+from .hub_fetch import OnBytes
 
 
 def _optional(metavar: str) -> object:
@@ -44,11 +47,16 @@ class Pull:
 
     def run(self) -> int:
         """Fetch with a bar, and say where the model is; returns the exit code."""
-        entry = read_catalog().get(self.model)
-        if entry is not None and entry.is_bundled:
-            raise ValueError(f"{self.model} comes with the package; use --model {self.model}.")
-        repo, revision = _address(entry) if entry else split_id(self.model)
-        pulled = self._fetch(repo, revision)
+        repo, revision = _address(self.model)
+        with byte_bar(repo, hidden=self.json) as on_bytes:
+            pulled = pull(
+                repo,
+                revision,
+                self.file or None,
+                folder=self.to or models_folder(),
+                on_bytes=on_bytes,
+                local_files_only=self.offline,
+            )
         if self.json:
             values = {**asdict(pulled), "path": str(pulled.path)}
             sys.stdout.write(json.dumps(values) + "\n")
@@ -60,33 +68,42 @@ class Pull:
             )
         return 0
 
-    def _fetch(self, repo: str, revision: str | None) -> Pulled:
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-        )
-        console = Console(stderr=True)
-        hidden = self.json or not console.is_terminal
-        with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
-            task = bar.add_task(repo, total=None)
 
-            def on_bytes(done: int, total: int) -> None:
-                bar.update(task, completed=done, total=total)
-
-            return pull(
-                repo,
-                revision,
-                self.file,
-                folder=self.to or models_folder(),
-                on_bytes=on_bytes,
-                local_files_only=self.offline,
-            )
+def _address(model: str) -> tuple[str, str | None]:
+    """Repository and revision of what people type."""
+    name, _, revision = model.partition("@")
+    entry = read_catalog().get(name)
+    if entry is None:
+        return split_id(model)
+    if entry.repo is None:
+        raise ValueError(f"{name} comes with the package; use --model {name}.")
+    return split_id(entry.repo, revision or entry.revision)
 
 
-def _address(entry: CatalogEntry) -> tuple[str, str | None]:
-    return entry.repo or "", entry.revision
+def find_with_bar(name: str, *, hidden: bool) -> Path:
+    """`find_model`, with a bar in bytes if it fetches something."""
+    with byte_bar(name, hidden=hidden or not name.startswith(PREFIX)) as on_bytes:
+        return find_model(name, on_bytes)
+
+
+@contextmanager
+def byte_bar(title: str, *, hidden: bool) -> Generator[OnBytes]:
+    """A bar on the terminal, if there is one, that appears with the first byte."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
+    console = Console(stderr=True)
+    is_off = hidden or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=is_off) as bar:
+        task = bar.add_task(title, total=None, visible=False)
+
+        def on_bytes(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, visible=True)
+
+        yield on_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +123,10 @@ class Push:
 
     def run(self) -> int:
         """Upload, and say where it is; returns the exit code."""
-        page = push(find_model(self.model), self.repo, private=self.private, license=self.license)
+        path = find_with_bar(self.model, hidden=self.json)
+        if self.json or not sys.stderr.isatty():
+            disable_progress_bars()  # the library draws them into logs as well
+        page = push(path, self.repo, private=self.private, license=self.license)
         sys.stdout.write((json.dumps({"url": page}) if self.json else page) + "\n")
         return 0
 
@@ -128,9 +148,10 @@ class List:
         table = Table("name", "where", "translates", "task", box=None)
         for model in models:
             ways = [_arrow(model["domains"], way) for way in model["directions"]]
-            where = model["where"] if model["path"] else model["repo"]
+            where = model["where"] if model["where"] != "catalog" else model["repo"]
+            where += " (pulled)" if where == model["repo"] and model["path"] else ""
             task = model.get("error") or model["task"]
-            task += "" if model["verified"] else " (not verified)"
+            task += " (not verified)" if model["verified"] is False else ""
             cells = (model["name"], where, "\n".join(ways), task)
             # Text, because rich would take brackets and colons in a name for its markup.
             table.add_row(*(Text(cell, overflow="fold") for cell in cells))
@@ -141,7 +162,10 @@ class List:
 
 
 def list_models() -> list[dict[str, Any]]:
-    """All models that have a name, as JSON-ready values; `path` is where they are, if they are."""
+    """All models that have a name, as JSON-ready values.
+
+    `path` is where they are, if they are; `verified` is None of those that the catalog lacks.
+    """
     catalog = read_catalog()
     bundled, pulled = bundled_models(), pulled_models()
     result = [
@@ -162,7 +186,7 @@ def _from_file(name: str, path: Path, where: str, entry: CatalogEntry | None) ->
         "where": where,
         "path": str(path),
         "task": entry.task if entry else "",
-        "verified": entry is None or entry.verified,
+        "verified": entry.verified if entry else None,
         "license": entry.license if entry else None,
         "domains": [],
         "directions": [],

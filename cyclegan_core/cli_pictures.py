@@ -16,9 +16,9 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from .bundled import find_model
 from .checkpoint import load_model
 from .cli_files import Job, identity, plan_outputs
+from .cli_hub import find_with_bar
 from .config import Direction
 from .errors import CycleGANError, PictureError
 from .fitting import check_files_fit
@@ -48,7 +48,8 @@ class _PictureCommand:
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Folder for the results, which keep their names."""
     model: Annotated[str, tyro.conf.arg(aliases=["-m"], metavar="MODEL")]
-    """A weight file of any known layout, a folder with one, or the name of a bundled model."""
+    """A weight file of any known layout, a folder with one, a name of `cyclegan list`, or
+    hub:owner/repo, which is fetched once."""
     model_b_to_a: Annotated[
         str | None, tyro.conf.arg(metavar="MODEL", help_behavior_hint="(optional)")
     ] = None
@@ -116,9 +117,12 @@ class _PictureCommand:
         return report
 
     def _load(self) -> CycleGAN:
-        second = find_model(self.model_b_to_a) if self.model_b_to_a else None
+        back = self.model_b_to_a
+        second = find_with_bar(back, hidden=self.json) if back else None
         direction = "a_to_b" if second else self.direction
-        model = load_model(find_model(self.model), direction=direction, path_b_to_a=second)
+        model = load_model(
+            find_with_bar(self.model, hidden=self.json), direction=direction, path_b_to_a=second
+        )
         # Said once, instead of for every picture.
         self._check_model(model)
         check_files_fit(self.model, model.config.channels(self.direction))

@@ -26,7 +26,7 @@ class Info:
     """Say what a weight file holds: its layout, network, directions and training."""
 
     file: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="MODEL")]]
-    """A weight file, a folder with one, or the name of a bundled model."""
+    """A weight file, a folder with one, a name of `cyclegan list`, or hub:owner/repo."""
     json: bool = False
     """Print JSON for programs."""
 

@@ -16,7 +16,7 @@ from huggingface_hub import HfApi, constants
 from huggingface_hub.hf_api import ModelInfo
 
 from ._version import __version__
-from .checkpoint import load_model, save_model
+from .checkpoint import inspect_checkpoint, load_model, save_model
 from .config import Direction
 from .errors import CheckpointError, DownloadError
 from .hub_cache import cached_files
@@ -37,7 +37,7 @@ from .hub_install import (
     AS_ASKED,
     Pulled,
     describe_source,
-    installed_commit,
+    installed_source,
     load_fetched,
     say_old,
 )
@@ -150,8 +150,9 @@ def pull(
     """
     repo, revision = split_id(repo_id, revision)
     path = folder / local_name(repo, revision, filename)
-    present = installed_commit(path, repo, filename)
-    if present and present == revision:
+    source = installed_source(path, repo, revision, filename)
+    present, is_listed = source.get("commit"), source.get("listed", True)
+    if present and present == revision and is_listed:
         return Pulled(path, repo, present, from_cache=True)
     if present and local_files_only:
         return Pulled(path, repo, present, True, say_old(repo, revision, present, AS_ASKED))
@@ -163,15 +164,15 @@ def pull(
         note = say_old(repo, revision, present, error.unreachable)
         return Pulled(path, repo, present, True, note)
     note = say_old(repo, revision, found.commit, reason) if reason else ""
-    if found.commit != present:
+    is_same = found.commit == present and (is_listed or bool(reason))
+    if not is_same:
         with as_sentences(repo):
             folder.mkdir(parents=True, exist_ok=True)
         weights = sum(file.size for file in found.files.values())
         fetched = fetch(found, on_bytes, is_offline=bool(reason), also=(folder, weights))
-        save_model(
-            load_fetched(found, fetched), path, source=describe_source(found, filename, fetched)
-        )
-    return Pulled(path, repo, found.commit, bool(reason) or found.commit == present, note)
+        source = describe_source(found, filename, fetched, is_listed=not reason)
+        save_model(load_fetched(found, fetched), path, source=source)
+    return Pulled(path, repo, found.commit, bool(reason) or is_same, note)
 
 
 def installed(
@@ -180,13 +181,13 @@ def installed(
     """The file that `pull` with the same arguments made before, or None; asks no network.
 
     Raises:
-        DownloadError: somebody else's file has its name.
+        DownloadError: another model has its name.
         ValueError: there can't be such a repository or revision.
     """
     repo, revision = split_id(repo_id, revision)
     path = folder / local_name(repo, revision, filename)
-    commit = installed_commit(path, repo, filename)
-    return None if commit is None or (is_commit(revision) and commit != revision) else path
+    source = installed_source(path, repo, revision, filename)
+    return path if source and source.get("listed", True) else None
 
 
 def load_pretrained(
@@ -227,7 +228,7 @@ def push(
         model: a model; or a weight file, a folder with one, or a run folder.
         repo_id: "owner/repo"; it is made if it does not exist.
         private: make it for your eyes only; else your account's default holds.
-        license: for the card, as the Hub writes them, for example "mit".
+        license: for the card, as the Hub writes them, for example "mit"; a pulled file keeps its.
 
     Returns:
         The address of the repository's page.
@@ -247,6 +248,7 @@ def push(
     sample = None
     if not isinstance(model, CycleGAN):
         samples = sorted(Path(model).glob("samples/step_*.jpg"))
+        license = license or inspect_checkpoint(model).source.get("license")
         sample, model = (samples[-1] if samples else None), load_model(model)
     with tempfile.TemporaryDirectory() as name, as_sentences(repo):
         folder = Path(name)
@@ -256,14 +258,24 @@ def push(
             shutil.copyfile(sample, folder / "samples" / sample.name)
             card["sample"] = f"samples/{sample.name}"
         model.save_pretrained(folder, model_card_kwargs=card)
-        page = _api().create_repo(repo, private=private or None, exist_ok=True)
-        if private and not _api().model_info(repo).private:
-            raise DownloadError(
-                f"{repo} exists and is public, so nothing was uploaded; make it private on {page}, "
-                "or push to another name."
-            )
+        page = make_repository(repo, private=private)
         _api().upload_folder(
             repo_id=repo, folder_path=folder, commit_message="Upload a CycleGAN model"
+        )
+    return page
+
+
+def make_repository(repo: str, *, private: bool, token: str | bool | None = None) -> str:
+    """Make a repository, unless it is there already: the address of its page.
+
+    Raises:
+        DownloadError: it is to be private, and is there and public.
+    """
+    page = _api().create_repo(repo, token=token, private=private or None, exist_ok=True)
+    if private and not _api().model_info(page.repo_id, token=token).private:
+        raise DownloadError(
+            f"{repo} exists and is public, so nothing was uploaded; make it private on {page}, "
+            "or push to another name."
         )
     return str(page)
 

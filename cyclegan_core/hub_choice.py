@@ -159,7 +159,7 @@ def choose(repo: str, names: Iterable[str], filename: str | None) -> dict[Direct
     if candidates:
         raise DownloadError(
             f"{repo} has several weight files ({few(candidates)}); choose one with --file "
-            "(in a graph: the file name of the node)."
+            "(filename, in a graph or in Python)."
         )
     raise DownloadError(
         f"{repo} has no weight file (.safetensors, .pth, .bin, …){_instead(names)}; "

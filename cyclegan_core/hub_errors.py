@@ -86,7 +86,11 @@ def not_a_hub(place: str) -> DownloadError:
 
 def host() -> str:
     """The server's name and port, without whatever else its address holds."""
-    return urlsplit(constants.ENDPOINT).netloc.rpartition("@")[2] or "the server in HF_ENDPOINT"
+    try:
+        name = urlsplit(constants.ENDPOINT).netloc.rpartition("@")[2]
+    except ValueError:  # no address at all
+        name = ""
+    return name or "the server in HF_ENDPOINT"
 
 
 def _unreachable(place: str, reason: str, advice: str) -> DownloadError:
@@ -111,6 +115,8 @@ def _explain_answer(error: HfHubHTTPError, place: str, file: str) -> DownloadErr
         text = f"{place} lists {file} but does not have it; try again, or name another revision"
     elif isinstance(error, RepositoryNotFoundError) or status == 404:
         text = f"There is no {repo} on the Hub, or it is private; check the name, or {_LOG_IN}"
+    elif status == 401 and "Authorization" not in error.response.request.headers:
+        text = f"{repo} needs a login; {_LOG_IN}"
     elif status == 401:
         text = f"The Hub does not accept your login for {repo}; {_LOG_IN} again"
     elif status == 403:

@@ -11,7 +11,7 @@ from typing import Any
 from .checkpoint import inspect_checkpoint, load_files
 from .config import Direction
 from .errors import CheckpointError, DownloadError
-from .hub_choice import Resolved, place
+from .hub_choice import MAIN, Resolved, place
 from .model import CycleGAN
 from .model_folders import name_direction, read_settings
 
@@ -55,37 +55,49 @@ def load_fetched(found: Resolved, fetched: Fetched) -> CycleGAN:
         raise DownloadError(f"{found.repo_id} can't be used: {error}") from None
 
 
-def describe_source(found: Resolved, filename: str | None, fetched: Fetched) -> dict[str, Any]:
-    """Where a model comes from, for the header of its file; of each file its sha256."""
+def describe_source(
+    found: Resolved, filename: str | None, fetched: Fetched, *, is_listed: bool
+) -> dict[str, Any]:
+    """Where a model comes from, for the header of its file; of each file its sha256.
+
+    Without the Hub's list (`is_listed`), the cache may have held a part of the repository only.
+    """
     return {
         "repo": found.repo_id,
         "revision": found.revision,
         "filename": filename,
         "commit": found.commit,
+        "listed": is_listed,
         "license": found.license,
         "files": {file.name: fetched[file.name][1] for file in found.downloads},
     }
 
 
-def installed_commit(path: Path, repo: str, filename: str | None) -> str | None:
-    """The commit that a pulled file was made from; None if it is to be made (again).
+def installed_source(
+    path: Path, repo: str, revision: str | None, filename: str | None
+) -> dict[str, Any]:
+    """What `describe_source` said of a pulled file; empty if it is to be made (again).
 
     Raises:
-        DownloadError: somebody else's file is in the way.
+        DownloadError: another model is in the way; names of two revisions or files may become one.
     """
-    if not path.exists():
-        return None
     try:
+        if not path.exists():
+            return {}
         source = inspect_checkpoint(path).source
+    except OSError:  # too long for a name; whatever is asked for, it is not there
+        return {}
     except CheckpointError as error:
         log.warning("%s It is fetched again.", error)
-        return None
-    if source.get("repo") != repo:
+        return {}
+    found = source.get("repo"), source.get("revision") or MAIN, source.get("filename")
+    if found != (repo, revision or MAIN, filename):
+        wanted = place(repo, revision) + (f" ({filename})" if filename else "")
         raise DownloadError(
-            f"{path} is there already and was not pulled from {repo}; move it away, or pull into "
-            "another folder."
+            f"{path} is there already and was not pulled from {wanted}; move it away, or pull "
+            "into another folder."
         )
-    return source.get("commit") if source.get("filename") == filename else None
+    return source
 
 
 def say_old(repo: str, revision: str | None, commit: str, reason: str) -> str:

@@ -76,5 +76,9 @@ class HubModel(PyTorchModelHubMixin, library_name=LIBRARY, tags=list(TAGS)):
             DownloadError: the Hub does not take it.
         """
         options.setdefault("model_card_kwargs", {"repo_id": repo_id})
+        from .hub import make_repository
+
         with as_sentences(repo_id):
+            if options.get("private"):  # the library would publish into one that is public
+                make_repository(repo_id, private=True, token=options.get("token"))
             return super().push_to_hub(repo_id, **options)

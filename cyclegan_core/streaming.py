@@ -25,9 +25,9 @@ from .fitting import half_precision
 from .memory import whole_pass_bytes
 from .networks import ResnetGenerator
 from .rows import RowSink, RowSource, TensorRows
-from .schedule import OnProgress, Schedule, Steps
 from .stream_plan import StreamPlan, stored_bytes
 from .strips import NetworkOutput, NonFiniteError
+from .sweeps import OnProgress, Schedule, Steps
 
 __all__ = ["NonFiniteError", "StreamPlan", "stored_bytes", "stream", "thumbnail"]
 

@@ -16,6 +16,19 @@ class NonFiniteError(CycleGANError):
     """A result is not finite, though the picture is; it may be without half precision."""
 
 
+def non_finite_error(precision: torch.dtype, *, is_picture: bool) -> CycleGANError:
+    """Whose fault a result is that is not finite: the picture's, or that of the weights."""
+    if is_picture:
+        return CycleGANError(
+            "The picture holds NaN or infinite values, so it can't be translated; "
+            "check where it came from."
+        )
+    return NonFiniteError(
+        "The translation is not finite because the weights hold NaN or infinite values, "
+        f"or overflow {str(precision).removeprefix('torch.')}; check where the model came from."
+    )
+
+
 class NetworkInput:
     """The rows of a picture as a network takes them, padded as `fitting.pad` does it."""
 
@@ -54,18 +67,12 @@ class NetworkInput:
 
     def non_finite_error(self, strip: int) -> CycleGANError:
         """Whose fault a result is that is not finite; reads the picture again."""
-        for top in range(0, self.source_height, strip):
-            rows = self._source.read(top, min(top + strip, self.source_height))
-            if not torch.isfinite(rows).all():
-                return CycleGANError(
-                    "The picture holds NaN or infinite values, so it can't be translated; "
-                    "check where it came from."
-                )
-        precision = str(self._like.dtype).removeprefix("torch.")
-        return NonFiniteError(
-            "The translation is not finite because the weights hold NaN or infinite values, "
-            f"or overflow {precision}; check where the model came from."
+        strips = (
+            self._source.read(top, min(top + strip, self.source_height))
+            for top in range(0, self.source_height, strip)
         )
+        is_picture = not all(torch.isfinite(rows).all() for rows in strips)
+        return non_finite_error(self._like.dtype, is_picture=is_picture)
 
 
 class NetworkOutput:

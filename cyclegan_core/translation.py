@@ -25,7 +25,7 @@ from .memory import Limits, free_bytes, is_out_of_memory, whole_pass_bytes
 from .networks import at_least_float32
 from .rows import RowSink, RowSource, TensorRows
 from .streaming import StreamPlan, stored_bytes, stream, thumbnail
-from .strips import NonFiniteError
+from .strips import NonFiniteError, non_finite_error
 
 log = logging.getLogger(__name__)
 
@@ -219,7 +219,11 @@ class Translation:
         low, high = self.config.value_range
         height, width = images.shape[-2:]
         inputs = to_channels(images.to(self.weights.device, self.weights.dtype), self.channels[0])
-        inputs = inputs.contiguous()  # the same numbers however the pictures lie in memory
+        # One layout, so the same numbers however the pictures lie in memory; in half precision a
+        # CPU is 1.4 times as fast with a pixel's channels together.
+        is_quick = half is not None and inputs.device.type == "cpu"
+        layout = torch.channels_last if is_quick else torch.contiguous_format
+        inputs = inputs.contiguous(memory_format=layout)
         padded = pad(inputs * (high - low) + low, self.config.size_multiple, self.config.min_size)
         with half_precision(inputs.device, half):
             output: Tensor = self.network(padded)
@@ -229,16 +233,7 @@ class Translation:
         if half:
             log.warning("A result in %s is not finite; translating again without it.", half)
             return self._whole(images, None)
-        if not torch.isfinite(inputs).all():
-            raise CycleGANError(
-                "The picture holds NaN or infinite values, so it can't be translated; "
-                "check where it came from."
-            )
-        precision = str(inputs.dtype).removeprefix("torch.")
-        raise CycleGANError(
-            "The translation is not finite because the weights hold NaN or infinite values, "
-            f"or overflow {precision}; check where the model came from."
-        )
+        raise non_finite_error(inputs.dtype, is_picture=not torch.isfinite(inputs).all())
 
     def _strips(
         self, source: RowSource, sink: RowSink, plan: StreamPlan, on_progress: OnProgress

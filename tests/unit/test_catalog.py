@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,6 +122,10 @@ def test_the_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
     path = write(tmp_path, values())
     read_catalog(path).clear()
     assert list(read_catalog(path)) == ["sea2sky"], "nobody else's copy"
+    before = path.stat().st_mtime_ns
+    write(tmp_path, values(name="new"))
+    os.utime(path, ns=(before + 1, before + 1))
+    assert list(read_catalog(path)) == ["new"]
 
 
 def test_local_names() -> None:

@@ -99,6 +99,22 @@ def test_ctrl_c_in_mid_file(hub: Hub, stranger: User) -> None:
     ok(stranger.cyclegan("pull", "you/model"))
 
 
+def test_pull_by_a_name_of_the_catalog(hub: Hub, stranger: User) -> None:
+    files = {"gen_AB.pth": one_half(1), "gen_BA.pth": one_half(2)}
+    repository = hub.add("johko/cyclegan-horse2zebra", files)
+    ok(stranger.cyclegan("pull", "horse2zebra-johko"))
+    path = only_model(stranger.models)
+    assert load_model(path).directions == ("a_to_b", "b_to_a")
+    ok(stranger.cyclegan("info", "horse2zebra-johko"))
+    for model in ok(stranger.cyclegan("list", "--json")).json["models"]:
+        if model["repo"] == repository.name:
+            assert model["path"] == str(path)
+            assert not model["verified"], "it was fetched, but nobody tried it"
+    ok(stranger.cyclegan("pull", f"horse2zebra-johko@{repository.head}"))
+    assert len(list(stranger.models.iterdir())) == 2
+    assert "comes with the package" in complaint(stranger.cyclegan("pull", "photo2monet"), code=2)
+
+
 # --- names of models ----------------------------------------------------------------------------
 
 
@@ -114,6 +130,16 @@ def test_translate_with_a_model_of_the_hub(hub: Hub, stranger: User, tmp_path: P
         ok(stranger.cyclegan(*command, out, "--model", name))
         assert out.read_bytes() == (tmp_path / "one.png").read_bytes()
     assert hub.cdn_bytes() == 0, "it was fetched once"
+
+
+def test_a_bar_in_bytes(hub: Hub, stranger: User, tmp_path: Path) -> None:
+    """On a terminal, and while something is fetched; FORCE_COLOR makes rich believe in one."""
+    hub.add("you/model", {"G.pth": WEIGHTS})
+    picture = draw(tmp_path / "in.png")
+    command = ("translate", picture, "--device", "cpu", "--model", "hub:you/model", "-o")
+    stranger.env["FORCE_COLOR"] = "1"
+    assert " kB" in ok(stranger.cyclegan(*command, tmp_path / "1.png")).err
+    assert " kB" not in ok(stranger.cyclegan(*command, tmp_path / "2.png")).err, "nothing to fetch"
 
 
 def test_nothing_is_fetched_unasked(hub: Hub, stranger: User, tmp_path: Path) -> None:
@@ -152,6 +178,7 @@ def test_push(hub: Hub, me: User, tmp_path: Path) -> None:
     save_model(OURS, tmp_path / "weights.safetensors")
     answer = ok(me.cyclegan("push", tmp_path / "weights.safetensors", "me/model", "--private"))
     assert f"{hub.url}/me/model" in answer.out
+    assert answer.err == "", "no bar in a log"
     assert hub.repositories["me/model"].private
     ok(me.cyclegan("pull", "me/model"))
     assert same(load_model(only_model(me.models)), OURS)

@@ -130,6 +130,11 @@ def test_a_refused_connection(hub: Hub, stranger: User) -> None:
         assert works(cut_off), "so does the cache"
 
 
+def test_an_address_that_is_none(hub: Hub, stranger: User) -> None:
+    stranger.env["HF_ENDPOINT"] = "http://[bad"
+    assert "check HF_ENDPOINT" in refused(stranger, "you/model")
+
+
 def test_a_cut_answer(hub: Hub, stranger: User) -> None:
     hub.add("you/model", {"G.pth": WEIGHTS})
     hub.fail("GET /api", cut=10)

@@ -177,6 +177,39 @@ def test_somebody_elses_file_is_left_alone(hub: Hub, stranger: User) -> None:
     assert own.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"revision": "v/1"}, {"revision": "v_1"}),
+        ({"filename": "G.pth"}, {"filename": "G.bin"}),
+        ({"revision": "G"}, {"filename": "G.pth"}),
+    ],
+)
+def test_two_models_do_not_share_a_file(
+    hub: Hub, stranger: User, first: dict[str, str], second: dict[str, str]
+) -> None:
+    """Their names become one on the disk; the second is not served, or replaced, by the first."""
+    repository = hub.add("you/model", {"G.pth": one_half(1)})
+    repository.branches |= dict.fromkeys(("v/1", "v_1", "G"), repository.head)
+    repository.commit({"G.bin": one_half(2)})
+    pulled(stranger, "you/model", **first)
+    before = only_model(stranger.models).read_bytes()
+    for options in ({}, {"local_files_only": True}):
+        answer = stranger.pull("you/model", **second, **options)
+        assert answer.code == 1
+        for part in ("was not pulled from you/model", *second.values()):
+            assert part in answer.json["message"]
+    assert only_model(stranger.models).read_bytes() == before
+
+
+def test_too_long_for_a_file_name(hub: Hub, stranger: User) -> None:
+    hub.add("you/model", {"G.pth": one_half(1)})
+    name = "x" * 300
+    assert f"has no revision '{name}'" in refused(stranger, "you/model", name)
+    assert "no local copy" in refused(stranger, "you/model", name, local_files_only=True)
+    assert "does not exist" in refused(stranger, "you/model", filename=f"{name}.pth")
+
+
 def test_the_files_come_from_the_listed_commit(hub: Hub, stranger: User) -> None:
     """A push between the listing and the download does not mix two models."""
     repository = hub.add("you/model", {"gen_AB.pth": one_half(1), "gen_BA.pth": one_half(2)})

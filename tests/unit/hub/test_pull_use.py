@@ -53,6 +53,33 @@ def test_offline_without_a_copy(hub: Hub, stranger: User) -> None:
     assert hub.seen() == []
 
 
+FETCH = """
+from huggingface_hub import hf_hub_download
+hf_hub_download("you/model", "gen_AB.pth", revision=revision)
+"""
+
+
+@pytest.mark.parametrize("is_pinned", [False, True])
+def test_half_a_pair_in_the_cache_is_completed_later(
+    hub: Hub,
+    stranger: User,
+    is_pinned: bool,  # noqa: FBT001
+) -> None:
+    """Other programs share the cache, and without the Hub's list nobody knows what it lacks."""
+    files = {"gen_AB.pth": one_half(1), "gen_BA.pth": one_half(2)}
+    commit = hub.add("you/model", files).head
+    revision = commit if is_pinned else None
+    assert stranger.python(FETCH, revision=revision).code == 0
+    half = pulled(stranger, "you/model", revision, local_files_only=True)
+    assert half.directions == ("a_to_b",)
+    whole = pulled(stranger, "you/model", revision)
+    assert whole.directions == ("a_to_b", "b_to_a")
+    assert hub.cdn_bytes() == sum(map(len, files.values())), "each was sent once"
+    hub.requests.clear()
+    assert stranger.pull("you/model", revision).json["from_cache"]
+    assert len(hub.requests) == (0 if is_pinned else 1)
+
+
 # --- who may ------------------------------------------------------------------------------------
 
 

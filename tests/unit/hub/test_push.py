@@ -16,7 +16,7 @@ from ..weights import NAMED, same
 from .clients import Answer, User
 from .pages import TOKEN
 from .repositories import Repository
-from .samples import OURS, header, only_model
+from .samples import OURS, header, only_model, our_files
 from .server import Hub
 
 PUSH = """
@@ -79,6 +79,23 @@ def test_for_my_eyes_only(hub: Hub, me: User, stranger: User, weights: Path, how
     assert hub.repositories["me/model"].private
     assert stranger.pull("me/model").code == 1
     assert same(load_model(me.pull("me/model").json["path"]), OURS)
+
+
+@pytest.mark.parametrize("how", [PUSH, PUSH_TO_HUB])
+def test_a_private_model_is_not_put_where_everybody_sees_it(
+    hub: Hub, me: User, weights: Path, how: str
+) -> None:
+    hub.add("me/model", {"README.md": b"mine"})
+    message = refused(me, weights, how=how, private=True)
+    assert "me/model exists and is public, so nothing was uploaded" in message
+    assert set(hub.repositories["me/model"].files) == {"README.md"}
+
+
+def test_a_pulled_model_keeps_its_licence(hub: Hub, me: User, tmp_path: Path) -> None:
+    hub.add("you/model", our_files(tmp_path / "files"), card={"license": "cc-by-nc-4.0"})
+    path = Path(me.pull("you/model").json["path"])
+    assert push(me, path).code == 0
+    assert card(hub.repositories["me/model"]).data.license == "cc-by-nc-4.0"
 
 
 def test_the_card_shows_how_to_use_it(hub: Hub, me: User, weights: Path) -> None:
@@ -153,7 +170,7 @@ def test_train_push_pull_translate(hub: Hub, me: User, stranger: User, tmp_path:
 
 
 def test_without_a_login(hub: Hub, stranger: User, weights: Path) -> None:
-    assert "hf auth login" in refused(stranger, weights)
+    assert "me/model needs a login; log in with `hf auth login`." in refused(stranger, weights)
     assert hub.repositories == {}
 
 
