@@ -6,7 +6,6 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
@@ -30,6 +29,8 @@ _OTHER_PART = re.compile(
     r"(?=[_\-.]|$)",
     re.IGNORECASE,
 )
+_OUR_KEYS = frozenset({"generator", "base_channels", "domain_a", "domain_b"})
+"""By which settings of ours are known; others have an `image_size` or a `norm` of their own."""
 # What the Hub's own tools and ours write beside the settings.
 _HUB_KEYS = frozenset(
     {"architectures", "directions", "dtype", "library_name", "model_type", "tags", "torch_dtype"}
@@ -95,8 +96,9 @@ def is_weight_name(name: str) -> bool:
 
 
 def few(names: Sequence[str]) -> str:
-    """Up to eight names, for a message."""
-    return ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+    """Up to eight names, for a message; those of a server may try to speak to the terminal."""
+    shown = [name if name.isprintable() else ascii(name) for name in names[:8]]
+    return ", ".join(shown) + (", …" if len(names) > 8 else "")
 
 
 def _last(name: str) -> str:
@@ -117,10 +119,9 @@ def read_settings(folder: Path) -> ModelConfig | None:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} can't be read ({error}); download it again.") from None
     content = parse_object(text, str(path))
-    known = {field.name for field in fields(ModelConfig)}
     inner = content.get("config")
     settings = cast("dict[str, Any]", inner) if isinstance(inner, Mapping) else content
-    if not known & settings.keys():
+    if not settings.keys() >= _OUR_KEYS:
         log.info("%s holds no settings of a CycleGAN; they are read off the weights.", path)
         return None
     hub_keys = {key for key in settings if key in _HUB_KEYS or key.startswith("_")}

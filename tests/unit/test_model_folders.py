@@ -119,8 +119,20 @@ def test_bad_config_json(tmp_path: Path) -> None:
         load_model(folder)
 
 
-def test_config_json_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
-    folder = hub_folder(tmp_path / "hub", {"model_type": "gan", "input_shape": [3, 256, 256]})
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"model_type": "gan", "input_shape": [3, 256, 256]},
+        {"model_type": "gan", "image_size": 256},
+        {"norm": "instance", "ngf": 64, "dropout": 0.5},
+        {"generator": {"num_blocks": 9}, "discriminator": {}},
+        {"config": {"image_size": [256, 256], "num_blocks": 9}},
+    ],
+)
+def test_config_json_of_somebody_else_is_left_alone(
+    settings: dict[str, object], tmp_path: Path
+) -> None:
+    folder = hub_folder(tmp_path / "hub", settings)
     assert load_model(folder).directions == DIRECTIONS
 
 

@@ -42,8 +42,10 @@ def test_no_config_but_the_keys_say_it(hub: Hub, stranger: User) -> None:
     assert header(only_model(stranger.models))["source"]["license"] is None
 
 
-def test_a_config_of_somebody_else(hub: Hub, stranger: User) -> None:
-    config = b'{"model_type": "gan", "hidden_size": 3}'
+@pytest.mark.parametrize(
+    "config", [b'{"model_type": "gan", "hidden_size": 3}', b'{"image_size": 256, "ngf": 64}']
+)
+def test_a_config_of_somebody_else(hub: Hub, stranger: User, config: bytes) -> None:
     hub.add("you/model", {"pytorch_model.bin": one_half(), "config.json": config})
     assert difference(pulled(stranger, "you/model"), "a_to_b", network()) == 0
 
@@ -89,6 +91,11 @@ def test_several_files_to_choose_from(hub: Hub, stranger: User) -> None:
     model = pulled(stranger, "you/styles", filename="sub/z.pth")
     assert difference(model, "a_to_b", network(2)) == 0
     assert len(list(stranger.models.iterdir())) == 2, "each file is a model of its own"
+
+
+def test_a_name_does_not_speak_to_the_terminal(hub: Hub, stranger: User) -> None:
+    hub.add("you/styles", {"a\x1b[2J.pth": one_half(), "b.pth": one_half()})
+    assert "('a\\x1b[2J.pth', b.pth)" in refused(stranger, "you/styles")
 
 
 def test_a_file_that_does_not_exist(hub: Hub, stranger: User) -> None:
