@@ -149,8 +149,10 @@ class _PictureCommand:
             entry["size"] = list(picture.rows.size[:0:-1])
             entry["notes"] = list(picture.notes)
             entry["seconds"] = round(time.perf_counter() - started, 3)
-        except CycleGANError as error:
+        except PictureError as error:  # which names its file
             entry["error"] = str(error)
+        except CycleGANError as error:
+            entry["error"] = f"{source}: {error}"
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

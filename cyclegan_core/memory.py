@@ -12,6 +12,12 @@ from .config import ModelConfig
 
 _HALVES = (torch.bfloat16, torch.float16)
 
+_OUT = (
+    *("DefaultCPUAllocator", "bad_alloc", "Cannot allocate memory", "create a primitive"),
+    *("out of memory", "ALLOC_FAILED"),  # Apple's GPUs and pinned memory; cuBLAS and cuDNN
+)
+"""In the messages of errors that have no class of their own."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -58,8 +64,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether it is the memory of a GPU, of numpy, or of torch on the CPU that ran out."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    words = ("DefaultCPUAllocator", "bad_alloc", "Cannot allocate memory", "create a primitive")
-    return isinstance(error, (RuntimeError, OSError)) and any(w in str(error) for w in words)
+    return isinstance(error, (RuntimeError, OSError)) and any(w in str(error) for w in _OUT)
 
 
 def _free_host_bytes() -> int | None:

@@ -6,13 +6,13 @@ import secrets
 import struct
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, TiffImagePlugin, TiffTags
 from torch import Tensor
 
 from .errors import PictureError
@@ -28,7 +28,10 @@ _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, R
 
 _WITHOUT_ALPHA = frozenset([".jpg", ".jpeg", ".bmp"])
 
-_opening = threading.Lock()
+_CLASSIC_TIFF = 2**31
+"""Bytes of samples above which a TIFF is written with offsets of 64 bits instead of 32."""
+
+_lifting = threading.Lock()
 
 
 @contextmanager
@@ -38,8 +41,11 @@ def opened(path: Path, *, max_pixels: int | None = None) -> Generator[ImageFile.
     `max_pixels` stands in for Pillow's limit of 179 million pixels, which is meant for files
     from strangers.
     """
+    lifted = nullcontext() if max_pixels is None else _without_limit()
     try:
-        with _open(path, max_pixels) as image:
+        with lifted, Image.open(path) as image:
+            if max_pixels is not None:
+                _check_size(image, max_pixels)
             yield image
     except FileNotFoundError:
         raise PictureError(f"{path} does not exist; check the path.") from None
@@ -57,24 +63,24 @@ def opened(path: Path, *, max_pixels: int | None = None) -> Generator[ImageFile.
         raise PictureError(f"{path} is damaged or incomplete ({error}).") from None
 
 
-def _open(path: Path, max_pixels: int | None) -> ImageFile.ImageFile:
-    """Read the header only, under another limit than Pillow's if one is given."""
-    if max_pixels is None:
-        return Image.open(path)
-    with _opening:  # the limit is the module's, and checked while a file is opened
+@contextmanager
+def _without_limit() -> Generator[None]:
+    """Lift Pillow's limit, which is the module's: checked at opening, for TIFF also at decoding."""
+    with _lifting:
         usual = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
         try:
-            image = Image.open(path)
+            yield
         finally:
             Image.MAX_IMAGE_PIXELS = usual
+
+
+def _check_size(image: Image.Image, max_pixels: int) -> None:
     pixels = image.width * image.height
     if pixels > max_pixels:
-        image.close()
         raise Image.DecompressionBombError(
             f"{pixels} pixels, where at most {max_pixels} are opened."
         )
-    return image
 
 
 def peculiarities(image: ImageFile.ImageFile) -> list[str]:
@@ -132,9 +138,7 @@ def write_image(
     elif suffix == ".webp":
         options |= {"quality": 95}
     elif suffix in (".tif", ".tiff"):
-        # Offsets of the classic format have 32 bits.
-        is_big = image.width * image.height * len(image.getbands()) >= 2**31
-        options |= {"compression": "tiff_lzw", "big_tiff": is_big}
+        options |= _tiff_options(image)
     temporary = path.with_name(f".{secrets.token_hex(8)}{suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,3 +150,15 @@ def write_image(
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _tiff_options(image: Image.Image) -> dict[str, Any]:
+    """LZW; beyond 32-bit offsets no compression, as Pillow compresses classic TIFFs only."""
+    row = image.width * len(image.getbands())
+    if row * image.height < _CLASSIC_TIFF:
+        return {"compression": "tiff_lzw"}
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[TiffImagePlugin.ROWSPERSTRIP] = max(1, 2**26 // row)  # a strip's length has 32 bits
+    tags.tagtype[TiffImagePlugin.STRIPOFFSETS] = TiffTags.LONG8
+    tags[TiffImagePlugin.STRIPOFFSETS] = 0  # Pillow's to fill in, with the type set here
+    return {"compression": "raw", "big_tiff": True, "tiffinfo": tags}

@@ -32,7 +32,10 @@ class ImageRows:
 
     def read(self, top: int, bottom: int) -> Tensor:
         """(C,bottom-top,W) float32 in [0,1]."""
-        samples = bytes_of(self.image.crop((0, top, self.image.width, bottom)))
+        is_whole = (top, bottom) == (0, self.image.height)
+        # Cropping, too, has Pillow's limit; strips stay far below it.
+        box = (0, top, self.image.width, bottom)
+        samples = bytes_of(self.image if is_whole else self.image.crop(box))
         return samples[: self._channels].to(torch.float32).div_(255)
 
     def write(self, top: int, rows: Tensor) -> None:

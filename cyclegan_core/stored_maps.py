@@ -35,20 +35,22 @@ class _TensorMap:
         channels, height, width = shape
         on_host = store == "host"
         self._device = like.device
+        # Only such copies are in order with the device's own work, without waiting for any.
+        self._is_pinned = on_host and like.device.type == "cuda"
         self._rows = torch.empty(
             (height, width, channels),
             dtype=like.dtype,
             device="cpu" if on_host else like.device,
-            pin_memory=on_host and like.device.type == "cuda",
+            pin_memory=self._is_pinned,
         )
 
     def read(self, top: int, bottom: int) -> Tensor:
-        return _as_strip(self._rows[top:bottom].to(self._device, non_blocking=True))
+        return _as_strip(self._rows[top:bottom].to(self._device, non_blocking=self._is_pinned))
 
     def write(self, top: int, rows: Tensor) -> None:
         target = self._rows[top : top + rows.shape[2]]
         if target.data_ptr() != rows.data_ptr():  # else they were changed where they are
-            target.copy_(_as_rows(rows), non_blocking=True)
+            target.copy_(_as_rows(rows), non_blocking=self._is_pinned)
 
 
 class _FileMap:

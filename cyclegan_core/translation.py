@@ -73,6 +73,7 @@ class Translation:
     memory: Memory
     dtype: torch.dtype | None
     limits: Limits
+    _has_overflowed: bool = False
 
     @property
     def weights(self) -> Tensor:
@@ -141,7 +142,8 @@ class Translation:
                 try:
                     return work(way)
                 except (RuntimeError, MemoryError, OSError) as error:
-                    if not is_out_of_memory(error) or self.memory == "whole":
+                    is_last = self.memory == "whole" and way.chunk == 1
+                    if is_last or not is_out_of_memory(error):
                         raise
                 # Only here, where the error no longer holds the frames and their tensors.
                 if self.weights.device.type == "cuda":
@@ -159,13 +161,17 @@ class Translation:
         room = self._room()
         needed = whole_pass_bytes(self.config, height, width, self._precision())
         # Whole is all there is for a U-Net: its bottleneck sees the whole picture.
-        whole_only = self.memory == "whole" or self.config.generator == "unet"
-        if self.memory == "whole" or (self.memory == "auto" and (whole_only or needed <= room)):
+        is_unet = self.config.generator == "unet"
+        is_whole = self.memory == "whole" or (self.memory == "auto" and is_unet)
+        if is_whole or (self.memory == "auto" and needed <= room):
             chunk = min(room // needed, CHUNK_PIXELS // (height * width), pictures)
             if chunk > 1 and device.type != "cpu":
                 yield Way(int(chunk))
             yield Way()
-        if self.memory == "whole" or (self.memory == "auto" and whole_only):
+        if is_whole:
+            return
+        if is_unet:  # streaming says why it can't
+            yield self._way(_LEAST_STRIP_BYTES, "device")
             return
         large = int(max(_LEAST_STRIP_BYTES, min(STRIP_BYTES, room // 4)))
         small = max(_LEAST_STRIP_BYTES, large // 16)
@@ -231,7 +237,7 @@ class Translation:
         if torch.isfinite(output).all():
             return output
         if half:
-            log.warning("A result in %s is not finite; translating again without it.", half)
+            self._tell_overflow()
             return self._whole(images, None)
         raise non_finite_error(inputs.dtype, is_picture=not torch.isfinite(inputs).all())
 
@@ -245,11 +251,17 @@ class Translation:
         except NonFiniteError:
             if plan.dtype is None:
                 raise
-            log.warning("A result in %s is not finite; translating again without it.", plan.dtype)
+            self._tell_overflow()
         else:
             return
         again = replace(plan, dtype=None)
         sweep(self.network, self.config, source, sink, again, on_progress=on_progress)
+
+    def _tell_overflow(self) -> None:
+        """Once, though every frame of a video may be concerned."""
+        if not self._has_overflowed:
+            log.warning("A result in %s is not finite; translating again without it.", self.half)
+        self._has_overflowed = True
 
 
 def _room(device: torch.device, free: int | None) -> float:

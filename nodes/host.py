@@ -157,7 +157,8 @@ def to_bchw(image: Tensor) -> tuple[Tensor, Tensor | None]:
     They are views where nothing has to be changed: a video is not copied.
     """
     pixels = image.movedim(-1, 1).float()
-    low, high = torch.aminmax(pixels) if pixels.numel() else (pixels.new_zeros(()),) * 2
+    # Of the host's layout: `aminmax` would copy any other.
+    low, high = torch.aminmax(image) if image.numel() else (image.new_zeros(()),) * 2
     if low < 0 or high > 1:
         pixels = pixels.clamp(0, 1)
     if pixels.shape[1] in (2, 4):
@@ -226,7 +227,10 @@ def lease(model: CycleGAN, image: Tensor) -> Generator[CycleGAN]:
 
 def limits() -> Limits:
     """What the host says is free on its device, inside a `lease`."""
-    return Limits(free_bytes=int(mm.get_free_memory(mm.get_torch_device())))
+    device = mm.get_torch_device()
+    if device.type == "cpu":
+        return Limits()  # the core also knows a container's limit and the process's own
+    return Limits(free_bytes=int(mm.get_free_memory(device)))
 
 
 def _patcher(model: CycleGAN) -> comfy.model_patcher.ModelPatcher:

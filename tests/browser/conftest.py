@@ -14,6 +14,7 @@ from PIL import Image
 from tests.host.client import Client, png_bytes
 from tests.host.comfyui import REPO_DIR, Host, ProvisionError, provision
 from tests.host.samples import write_models
+from tests.unit.hub.server import Hub, running
 
 from .comfypage import SCREENSHOTS_VARIABLE, SETTINGS, ComfyPage
 
@@ -97,7 +98,14 @@ def browser(chromium: Path) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def host(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+def hub() -> Iterator[Hub]:
+    """A Hub on loopback, the only one that the host knows."""
+    with running() as hub:
+        yield hub
+
+
+@pytest.fixture(scope="session")
+def host(browser: Browser, hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """A running ComfyUI with the pack, the models and the picture the example workflows name."""
     try:
         app_dir = provision()
@@ -107,6 +115,11 @@ def host(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     from skimage import data  # comes with the host's requirements
 
     host = Host(app_dir, tmp_path_factory.mktemp("host").resolve())
+    host.environment = {
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(host.base_dir / "hub"),
+        "HF_HUB_DISABLE_XET": "1",
+    }
     host.prepare()
     write_models(host.models_dir)
     picture = Image.fromarray(data.astronaut()).resize((256, 192))

@@ -1,0 +1,42 @@
+"""A person downloads a model of the catalog in the page, and translates in strips with it."""
+
+from __future__ import annotations
+
+import torch
+
+from tests.host.client import Client
+from tests.host.comfyui import Host
+from tests.host.samples import random_model
+from tests.unit.hub.server import Hub
+
+from .comfypage import ComfyPage
+from .test_workflows import EXAMPLES_DIR
+
+REPO = "johko/cyclegan-horse2zebra"
+REMOVE_LOAD = "() => app.graph.remove(app.graph.nodes.find(n => n.type === 'CycleGAN_Load'))"
+NAME = "johko--cyclegan-horse2zebra.safetensors"
+
+
+def test_download_and_translate_in_strips(
+    page: ComfyPage, client: Client, host: Host, hub: Hub
+) -> None:
+    model = random_model(seed=8)
+    halves = {}
+    for name, direction in (("gen_AB.pth", "a_to_b"), ("gen_BA.pth", "b_to_a")):
+        path = host.base_dir / name
+        torch.save(model.generator(direction).state_dict(), path)
+        halves[name] = path.read_bytes()
+    hub.add(REPO, halves)
+
+    page.load_file(EXAMPLES_DIR / "load_translate.json")
+    page.tab.evaluate(REMOVE_LOAD)
+    page.add_node("Download CycleGAN from Hub", at=(500, 700))
+    page.choose("CycleGAN_Download", "catalog", f"({REPO})")
+    page.choose("CycleGAN_Translate", "memory", "streamed")
+    page.drag_link(("CycleGAN_Download", "CYCLEGAN"), ("CycleGAN_Translate", "model"))
+    assert page.run() == "execution_success"
+    (result,) = page.shown_images("SaveImage")
+    page.shoot("download-done")
+    assert result["size"] == [256, 192]
+    assert (host.models_dir / NAME).is_file()
+    assert NAME in str(client.object_info()["CycleGAN_Load"]["input"])
