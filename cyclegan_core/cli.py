@@ -52,7 +52,7 @@ def _main(argv: list[str]) -> int:
             prog="cyclegan",
             description="CycleGAN: translate pictures between two unpaired domains.",
             args=argv,
-            config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
+            config=(tyro.conf.OmitSubcommandPrefixes,),
             registry=_registry(),
         )
     except ValueError as error:  # a setting that its dataclass refuses
@@ -79,7 +79,7 @@ def run() -> int:
 
 def _commands(argv: Sequence[str]) -> Any:  # noqa: ANN401 - a type made of types
     """The union of all commands."""
-    from tyro.conf import subcommand
+    from tyro.conf import FlagCreatePairsOff, subcommand
 
     from .cli_hub import List, Pull, Push
     from .cli_pictures import Reconstruct, Translate
@@ -89,14 +89,14 @@ def _commands(argv: Sequence[str]) -> Any:  # noqa: ANN401 - a type made of type
     preset = defaults(argv)
     train = subcommand("train", default=preset) if preset else subcommand("train")
     return (
-        Annotated[Translate, subcommand("translate")]
-        | Annotated[Reconstruct, subcommand("reconstruct")]
+        Annotated[Translate, FlagCreatePairsOff, subcommand("translate")]
+        | Annotated[Reconstruct, FlagCreatePairsOff, subcommand("reconstruct")]
         | Annotated[Train, train]
-        | Annotated[Info, subcommand("info")]
-        | Annotated[Convert, subcommand("convert")]
-        | Annotated[Pull, subcommand("pull")]
-        | Annotated[Push, subcommand("push")]
-        | Annotated[List, subcommand("list")]
+        | Annotated[Info, FlagCreatePairsOff, subcommand("info")]
+        | Annotated[Convert, FlagCreatePairsOff, subcommand("convert")]
+        | Annotated[Pull, FlagCreatePairsOff, subcommand("pull")]
+        | Annotated[Push, FlagCreatePairsOff, subcommand("push")]
+        | Annotated[List, FlagCreatePairsOff, subcommand("list")]
     )
 
 

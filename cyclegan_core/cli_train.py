@@ -62,9 +62,9 @@ class Train:
     networks replace the model options."""
     device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     """A torch device such as cpu, cuda, mps; auto takes a GPU if there is one."""
-    json: bool = False
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print a line of JSON every 10 steps and at the end instead of progress for people."""
-    tensorboard: bool = False
+    tensorboard: tyro.conf.FlagCreatePairsOff[bool] = False
     """Log to RUN/tensorboard as well (pip install tensorboard)."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
     """The training."""

@@ -173,7 +173,8 @@ class TrainConfig:
     fused_adam: bool = True
     """Move the weights in one pass over them, where the device can."""
     accumulate: int = 1
-    """Parts into which a step's batch is cut, one after the other: the same step in less memory."""
+    """Parts into which a step's batch is cut, one after the other: less memory, and the same step
+    but for rounding, dropout's dice, and batch norm, which sees a part at a time."""
     recompute: bool = False
     """Keep less of the residual blocks and compute it twice: a third more work, less memory."""
     compile: bool = False

@@ -130,6 +130,23 @@ class Normalisation:
         return x
 
 
+class InPieces:
+    """Stages that take a few rows at a time: the last strip brings what all before them kept."""
+
+    def __init__(self, stages: Sequence[Stage], rows: int) -> None:
+        self._stages, self._rows = stages, rows
+
+    def __call__(self, x: Tensor, last: bool) -> Tensor | None:  # noqa: FBT001 - a Stage
+        """(1,C,h,W) -> what the stages make of at most `rows` at a time, put together."""
+        pieces = x.split(self._rows, 2)
+        outputs = [
+            push(self._stages, piece, last=last and number == len(pieces))
+            for number, piece in enumerate(pieces, 1)
+        ]
+        done = [output for output in outputs if output is not None]
+        return torch.cat(done, 2) if done else None
+
+
 class Residual:
     """A block's branch and the addition of the block's input, which waits for it."""
 

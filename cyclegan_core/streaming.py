@@ -54,6 +54,7 @@ def stream(
     """Translate a picture of any size with the result of the whole pass, to float rounding.
 
     Beyond the picture, the result and the weights it needs `stored_bytes` and the plan's strip.
+    Of a picture of one flat colour, norms make noise from the rounding, and each pass its own.
 
     Args:
         network: a resnet generator; dropout is off, whatever mode it is in.

@@ -14,7 +14,7 @@ from .layers import Layer, Layers
 from .moments import Affine, Moments, fixed_affine
 from .networks import ResnetGenerator
 from .rows import RowSource
-from .stages import Normalisation, Residual, Stage, push, tanh
+from .stages import InPieces, Normalisation, Residual, Stage, push, tanh
 from .stored_maps import Store, StoredMap, stored_maps
 from .stream_plan import StreamPlan, strip_rows
 from .strips import NetworkInput, NetworkOutput
@@ -123,22 +123,24 @@ class Schedule:
 
     def write_from(self, x: StoredMap, output: NetworkOutput) -> None:
         """From the last block's output in `x` to the result, in one sweep."""
-        self._write(self._at_quarter(x.read, finely=True), [], output)
+        strips = self._at_quarter(x.read, finely=True)
+        self._write(strips, self._decoder(), output)
 
     def write_at_once(self, output: NetworkOutput) -> None:
         """From the picture to the result in one sweep; all norms are known."""
-        stages: list[Stage] = []
-        for layer in self._layers.encoder:
-            stages += self._normed(layer)
-        for first, second in self._layers.blocks:
-            stages.append(Residual([*self._normed(first), *self._normed(second, relu=False)]))
-        self._write(self._picture_at_once, stages, output)
+        rows = self._picture_at_once.rows // 4
+        after: list[Stage] = [InPieces(self._decoder(), rows)]
+        for first, second in reversed(self._layers.blocks):
+            branch = [*self._normed(first), *self._normed(second, relu=False)]
+            after = [InPieces([Residual(branch), *after], rows)]
+        encoder = [stage for layer in self._layers.encoder for stage in self._normed(layer)]
+        self._write(self._picture_at_once, [*encoder, *after], output)
+
+    def _decoder(self) -> list[Stage]:
+        normed = [stage for layer in self._layers.decoder for stage in self._normed(layer)]
+        return [*normed, *self._raw(self._layers.last), tanh]
 
     def _write(self, strips: Strips, stages: list[Stage], output: NetworkOutput) -> None:
-        for layer in self._layers.decoder:
-            stages += self._normed(layer)
-        stages += [*self._raw(self._layers.last), tanh]
-
         def write(top: int, rows: Tensor) -> None:
             if not output.write(top, rows):
                 raise self._input.non_finite_error(self._rows)

@@ -73,6 +73,8 @@ class Translation:
     memory: Memory
     dtype: torch.dtype | None
     limits: Limits
+    pending_bytes: int = 0
+    """Of the results: a system counts their pages as free until they are written."""
     _has_overflowed: bool = False
 
     @property
@@ -88,6 +90,8 @@ class Translation:
     def batch(self, images: Tensor, result: Tensor, on_progress: OnProgress) -> None:
         """(B,C,H,W) in [0,1] into (B,C',H,W), in as few passes as the memory allows."""
         total, done = len(images), 0
+        if result.device.type == "cpu":
+            self.pending_bytes = result.numel() * result.element_size()
 
         def advance(way: Way) -> int:
             if way.plan is None:
@@ -176,22 +180,34 @@ class Translation:
         large = int(max(_LEAST_STRIP_BYTES, min(STRIP_BYTES, room // 4)))
         small = max(_LEAST_STRIP_BYTES, large // 16)
         maps = self._stored(height, width)
-        for strip in sorted({large, small}, reverse=True):
+        strips = sorted({large, small}, reverse=True)
+        for strip in strips:
             if maps + strip <= room:
                 yield self._way(strip, "device")
         if not maps:
             return
-        host = _room(torch.device("cpu"), self.limits.free_host_bytes)
-        if device.type != "cpu" and maps <= host:
-            yield self._way(small, "host")
-        if self.limits.scratch is not None:
-            yield self._way(small, self.limits.scratch)
+        host = self._room_on(torch.device("cpu"), self.limits.free_host_bytes)
+        for strip in strips:
+            if device.type != "cpu" and maps <= host:
+                yield self._way(strip, "host")
+        for strip in strips:
+            if self.limits.scratch is not None:
+                yield self._way(strip, self.limits.scratch)
 
     def _way(self, strip_bytes: int, store: Literal["device", "host"] | Path) -> Way:
         return Way(plan=StreamPlan(dtype=self.half, strip_bytes=strip_bytes, store=store))
 
     def _room(self) -> float:
-        return _room(self.weights.device, self.limits.free_bytes)
+        return self._room_on(self.weights.device, self.limits.free_bytes)
+
+    def _room_on(self, device: torch.device, free: int | None) -> float:
+        """Bytes that may be used on a device; infinite where there is no way to tell."""
+        known = free_bytes(device) if free is None else free
+        if known is None:
+            return math.inf
+        if free is None and device.type == "cpu":
+            known = max(0, known - self.pending_bytes)
+        return _SAFE_SHARE.get(device.type, 0.8) * known
 
     def _stored(self, height: int, width: int) -> int:
         """Bytes of feature maps that strips leave behind; a thumbnail's leave none."""
@@ -262,9 +278,3 @@ class Translation:
         if not self._has_overflowed:
             log.warning("A result in %s is not finite; translating again without it.", self.half)
         self._has_overflowed = True
-
-
-def _room(device: torch.device, free: int | None) -> float:
-    """Bytes that may be used on a device; infinite where there is no way to tell."""
-    known = free_bytes(device) if free is None else free
-    return math.inf if known is None else _SAFE_SHARE.get(device.type, 0.8) * known

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast, get_args
 
+import torch
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -79,7 +80,9 @@ class TranslateCycleGAN(io.ComfyNode):
             )
         amount = strength if mask is None else strength * host.mask_to_b1hw(mask, pixels)
         if mask is not None or strength < 1:
-            result = pixels.lerp(result, amount)
+            # Into the result, where a grey one is not blended with colours: a video is not copied.
+            blended = result if result.shape == pixels.shape else None
+            result = torch.lerp(pixels, result, amount, out=blended)
         return io.NodeOutput(host.to_bhwc(result, alpha))
 
 

@@ -34,7 +34,7 @@ def parse(*argv: object) -> Train:
     return tyro.cli(
         cli._commands(words),
         args=words,
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
+        config=(tyro.conf.OmitSubcommandPrefixes,),
         registry=cli._registry(),
     )
 
@@ -56,9 +56,16 @@ def options(kind: type, prefix: str = "") -> dict[str, tuple[str, object]]:
     return found
 
 
+def as_words(option: str, value: object) -> tuple[object, ...]:
+    """A switch has no value: --compile, --no-compile."""
+    if isinstance(value, bool):
+        return (option if value else option.replace("--", "--no-"),)
+    return option, value
+
+
 def test_every_setting_is_an_option():
     wanted = options(TrainConfig)
-    command = parse(*(word for pair in wanted.values() for word in pair))
+    command = parse(*(word for pair in wanted.values() for word in as_words(*pair)))
     assert {name: getattr(command.config, name) for name in wanted} == {
         name: value for name, (_, value) in wanted.items()
     }
@@ -70,9 +77,8 @@ def test_every_setting_is_an_option():
 
 def test_every_setting_of_the_networks_is_an_option():
     wanted = options(ModelConfig, "model.")
-    words = [(option,) if value is True else (option, value) for option, value in wanted.values()]
-    flat = [word for pair in words for word in pair]
-    model = parse(*flat, "--model.value-range", 0, 1).config.model
+    words = [word for pair in wanted.values() for word in as_words(*pair)]
+    model = parse(*words, "--model.value-range", 0, 1).config.model
     for name, (_, value) in wanted.items():
         assert getattr(model, name) == value != getattr(ModelConfig(), name)
     assert model.value_range == (0.0, 1.0)

@@ -6,12 +6,12 @@ import struct
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from cyclegan_core import PictureError, read_picture, write_picture
-from cyclegan_core.cli_pictures import Translate
+from cyclegan_core import PictureError, picture_files, read_picture, write_picture
 from cyclegan_core.picture_files import opened
 from cyclegan_core.picture_rows import MAX_PIXELS, ImageRows, OpenPicture, open_picture
 
@@ -73,6 +73,25 @@ def test_the_command_takes_them(shell, tmp_path: Path, monkeypatch) -> None:
     assert read_picture(tmp_path / "y.png").pixels.shape == (3, 30, 40)
 
 
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp", ".gif", ".bmp"])
+def test_formats_that_pillow_checks_again_when_it_decodes(suffix, tmp_path, monkeypatch) -> None:
+    source = draw(tmp_path / f"x{suffix}", size=(40, 30))
+    expected = open_picture(source).pixels()
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert torch.equal(open_picture(source, max_pixels=MAX_PIXELS).pixels(), expected)
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_tiff_beyond_32_bit_offsets(channels: int, tmp_path: Path, monkeypatch) -> None:
+    """As if it were so large; one of 65536×65600 was written and read once."""
+    monkeypatch.setattr(picture_files, "_CLASSIC_TIFF", 100)
+    pixels = torch.arange(channels * 9 * 13).view(channels, 9, 13) % 256 / 255
+    write_picture(tmp_path / "x.tif", pixels)
+    assert (tmp_path / "x.tif").read_bytes()[:4] == b"II+\0"
+    assert torch.equal(read_picture(tmp_path / "x.tif").pixels, pixels)
+
+
 # --- rows --------------------------------------------------------------------------------------
 
 
@@ -130,4 +149,12 @@ def test_a_scratch_folder_that_is_none_is_said(shell, tmp_path: Path) -> None:
     assert done.code == 2
     assert "nowhere" in done.err
     assert done.err.count("\n") == 1
-    assert Translate.__dataclass_fields__["scratch"].default is None
+
+
+def test_a_picture_that_no_model_can_take_is_named(shell, tmp_path: Path) -> None:
+    save(tmp_path / "m.safetensors")
+    source = tmp_path / "x.tif"
+    Image.fromarray(np.full((8, 8), np.nan, np.float32)).save(source)
+    done = shell("translate", source, "-o", tmp_path / "y.png", "-m", tmp_path / "m.safetensors")
+    assert done.code == 1
+    assert done.err.startswith(f"failed: {source}: The picture holds NaN")

@@ -12,6 +12,7 @@ import torch
 from cyclegan_core import CycleGANError, ModelConfig
 from cyclegan_core.memory import whole_pass_bytes
 from cyclegan_core.rows import TensorRows
+from cyclegan_core.stages import Convolution
 from cyclegan_core.stored_maps import stored_maps
 from cyclegan_core.streaming import NonFiniteError, StreamPlan, stream, thumbnail
 
@@ -59,6 +60,22 @@ def test_progress_counts_every_strip(translate, norm) -> None:
     write = 5 if (norm, translate) == ("instance", stream) else 10
     total = measure + write
     assert calls == [(done, total) for done in range(1, total + 1)]
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_the_last_strip_is_not_larger_than_the_others(norm, monkeypatch) -> None:
+    """Ten blocks keep twenty rows at quarter size, eighty rows of the picture."""
+    config = replace(SMALL, norm=norm, num_blocks=10)
+    model, images, heights = make(config), photo(1, 3, 200, 16), []
+    convolve = Convolution.__call__
+    monkeypatch.setattr(
+        Convolution,
+        "__call__",
+        lambda self, x, last: heights.append(x.shape[2]) or convolve(self, x, last),
+    )
+    streamed(model, images, plan(config, 16, 4, torch.float32))
+    # Strips of four rows, with what the decoder's own layers keep: 19. All at once would be 100.
+    assert 4 < max(heights) < 30
 
 
 class CancelError(Exception):
