@@ -25,7 +25,7 @@ from .objective import new_discriminator
 from .optimisers import LossScale, new_adam
 from .ranks import rank_0_says, rank_and_world_size
 from .step import move_weights, play, prepare
-from .training_checks import check_data, statistics_kept
+from .training_checks import check_data, compiled, statistics_kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +119,14 @@ class Trainer:
 
         Raises:
             TrainingDivergedError: a term or its gradient is not finite; no weight was changed.
+            CycleGANError: torch.compile was asked for and can't work here.
         """
-        with torch.inference_mode(mode=False), torch.enable_grad(), statistics_kept(self.model):
+        with (
+            torch.inference_mode(mode=False),
+            torch.enable_grad(),
+            statistics_kept(self.model),
+            compiled(wanted=self.config.compile),
+        ):
             terms = play(self, *(self._on_device(batch) for batch in (real_a, real_b)))
             move_weights(self)
         zero = torch.zeros((), device=self.device)

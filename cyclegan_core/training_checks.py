@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .config import TrainConfig
 from .data import UnpairedFolders
-from .errors import TrainingDivergedError
+from .errors import CycleGANError, TrainingDivergedError
 from .ranks import any_rank
 
 _ADVICE = "lower the learning rate, or remove flat or damaged pictures"
@@ -84,6 +84,28 @@ def statistics_kept(network: nn.Module) -> Generator[None]:
         for buffer, value in before:
             buffer.copy_(value)
         raise
+
+
+@contextmanager
+def compiled(*, wanted: bool) -> Generator[None]:
+    """Say in a sentence that torch.compile can't work here, which shows at the first step.
+
+    Raises:
+        CycleGANError: it can't.
+    """
+    if not wanted:
+        yield
+        return
+    from torch._dynamo.exc import TorchDynamoException  # importing it takes a second
+
+    try:
+        yield
+    except TorchDynamoException as error:
+        reason = str(error).split("\n", 1)[0].rstrip(".")
+        raise CycleGANError(
+            f"The networks can't be compiled here ({reason}); turn compile off, or install what "
+            "is missing."
+        ) from error
 
 
 def check_gradient(norm: Tensor, who: str, step: int) -> None:
