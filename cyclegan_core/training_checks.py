@@ -101,7 +101,8 @@ def compiled(*, wanted: bool) -> Generator[None]:
     try:
         yield
     except TorchDynamoException as error:
-        reason = str(error).split("\n", 1)[0].rstrip(".")
+        lines = [line for line in str(error).splitlines() if line and not line.endswith(":")]
+        reason = lines[0].rstrip(".") if lines else type(error).__name__
         raise CycleGANError(
             f"The networks can't be compiled here ({reason}); turn compile off, or install what "
             "is missing."

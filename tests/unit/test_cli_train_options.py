@@ -141,7 +141,7 @@ def first_sentences(kind: type) -> dict[str, str]:
     import inspect
 
     source = inspect.getsource(kind)
-    found = re.findall(r'^    (\w+): .*\n(?:.*\n)*?    """(.+?)(?:\.|""")', source, re.MULTILINE)
+    found = re.findall(r'^    (\w+): .*\n(?:.*\n)*?    """(.+?)(?:\.|"""|$)', source, re.MULTILINE)
     sentences = {name: re.sub(r"\s+", " ", text) for name, text in found}
     assert {field.name for field in dataclasses.fields(kind)} <= set(sentences)
     return {name: text for name, text in sentences.items() if name != "model"}

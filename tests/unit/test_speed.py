@@ -10,8 +10,10 @@ import torch
 from torch.testing import assert_close
 
 from cyclegan_core.config import ModelConfig, TrainConfig
+from cyclegan_core.errors import CycleGANError
 from cyclegan_core.networks import PatchDiscriminator, ResnetBlock
 from cyclegan_core.trainer import Trainer
+from cyclegan_core.training_checks import compiled
 
 from .training import (
     MODEL,
@@ -224,6 +226,18 @@ def test_recomputing_keeps_less():
 def test_settings_that_do_not_go_together(settings, sentence):
     with pytest.raises(ValueError, match=f"^{sentence}"):
         TrainConfig(**settings)
+
+
+def test_what_can_not_be_compiled_is_said_in_a_sentence():
+    """As on a machine without a C++ compiler, which torch looks for at the first step."""
+
+    def backend(*_):
+        raise OSError("No compiler.\nSearched everywhere.")
+
+    network = torch.compile(torch.nn.Linear(1, 1), backend=backend)
+    sentence = r"^The networks can't be compiled here \(.*No compiler\); turn compile off, or "
+    with pytest.raises(CycleGANError, match=sentence), compiled(wanted=True):
+        network(torch.zeros(1))
 
 
 # --- the cost of what is left to torch ---------------------------------------------------------
