@@ -220,19 +220,25 @@ class Translation:
 
     def _too_large(self, height: int, width: int) -> CycleGANError:
         """The sentence for a picture that no way was small enough for."""
-        room, maps = self._room(), self._stored(height, width)
+        room, least = self._room(), _LEAST_STRIP_BYTES
+        maps = self._stored(height, width)
         if self.memory == "auto" and self.config.generator == "unet":
             maps = whole_pass_bytes(self.config, height, width, self._precision())
-        advice = "make it smaller, or close other programs"
-        scale = max(0.0, (room - _LEAST_STRIP_BYTES) / (maps + STRIP_BYTES)) ** 0.5
-        if 0 < scale < 1 and int(scale * min(height, width)) > 0:
-            advice = f"about {int(scale * width)}×{int(scale * height)} would fit"
-        if self.config.generator == "resnet" and maps and self.limits.scratch is None:
-            advice += "; with a scratch folder on a disk any size does"
-        return CycleGANError(
-            f"A picture of {width}×{height} needs about {(maps + STRIP_BYTES) / 1e9:.1f} GB of "
-            f"memory beside itself and its result, and {room / 1e9:.1f} GB can be used; {advice}."
+        what = (
+            f"A picture of {width}×{height} needs {_figure(maps + least)} of memory beside itself"
         )
+        advice = "make it smaller, or close other programs"
+        if room < maps + least:
+            what += f" and its result, and {_figure(room)} can be used"
+            scale = max(0.0, (room - least) / max(1, maps)) ** 0.5
+            columns, rows = (int(scale * side) // 4 * 4 for side in (width, height))
+            if scale < 1 and min(rows, columns) > 0:
+                advice = f"about {columns}×{rows} would fit"
+        else:
+            what += " and its result, and that could not be had"
+        if self.config.generator == "resnet" and maps and self.limits.scratch is None:
+            advice += "; the command's --scratch allows any size"
+        return CycleGANError(f"{what}; {advice}.")
 
     # --- the passes ----------------------------------------------------------------------------
 
@@ -278,3 +284,7 @@ class Translation:
         if not self._has_overflowed:
             log.warning("A result in %s is not finite; translating again without it.", self.half)
         self._has_overflowed = True
+
+
+def _figure(size: float) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
