@@ -14,7 +14,7 @@ import tyro
 from huggingface_hub.utils import disable_progress_bars
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from .bundled import bundled_models, find_model, models_folder, pulled_models
@@ -145,7 +145,8 @@ class List:
             values = {"folder": str(models_folder()), "models": models}
             sys.stdout.write(json.dumps(values) + "\n")
             return 0
-        table = Table("name", "where", "translates", "task", box=None)
+        places = Column("where", no_wrap=True)  # people copy them
+        table = Table("name", places, "translates", "task", box=None)
         for model in models:
             ways = [_arrow(model["domains"], way) for way in model["directions"]]
             where = model["where"] if model["where"] != "catalog" else model["repo"]
