@@ -195,4 +195,17 @@ def _run_inputs() -> list[io.Input]:
             max=100_000,
             tooltip="Steps between saves of everything; also what a power cut costs at most.",
         ),
+        io.Int.Input(
+            "accumulate",
+            default=_TRAIN.accumulate,
+            min=1,
+            max=64,
+            tooltip="Parts that a batch is computed in, one after the other: less memory, the same "
+            "learning. Must divide batch_size.",
+        ),
+        io.Boolean.Input(
+            "recompute",
+            default=_TRAIN.recompute,
+            tooltip="Keep less for the way back and compute it twice: a third slower, less memory.",
+        ),
     ]

@@ -60,6 +60,8 @@ NODES = {
             "ema_decay",
             "sample_every",
             "save_every",
+            "accumulate",
+            "recompute",
         ],
         ["CYCLEGAN_TRAIN_SETTINGS"],
     ),

@@ -29,6 +29,8 @@ TRAIN = {
     "ema_decay": 0.99,
     "sample_every": 7,
     "save_every": 9,
+    "accumulate": 2,
+    "recompute": True,
 }
 DATA = {"preprocess": "crop", "flip": False}
 
