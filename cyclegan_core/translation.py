@@ -286,5 +286,16 @@ class Translation:
         self._has_overflowed = True
 
 
+def wanted_bytes(config: ModelConfig, memory: Memory, size: torch.Size) -> int:
+    """What a host should try to free for a batch of pictures (B,H,W), beyond the weights."""
+    count, height, width = size
+    if memory == "thumbnail":
+        return STRIP_BYTES
+    if memory == "streamed":
+        return STRIP_BYTES + stored_bytes(config, height, width)
+    chunk = max(1, min(count, CHUNK_PIXELS // max(1, height * width)))
+    return chunk * whole_pass_bytes(config, height, width)
+
+
 def _figure(size: float) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -18,10 +18,10 @@ from PIL import Image
 from torch import Tensor
 
 from ..cyclegan_core import CycleGAN, Direction
-from ..cyclegan_core.memory import Limits, whole_pass_bytes
+from ..cyclegan_core.memory import Limits
 from ..cyclegan_core.picture_search import find_pictures
 from ..cyclegan_core.run_folder import STATE_NAME
-from ..cyclegan_core.translation import CHUNK_PIXELS
+from ..cyclegan_core.translation import Memory, wanted_bytes
 
 CycleGANType = io.Custom("CYCLEGAN")
 """The socket; on its wire travels a `CycleGAN`, shared and cached: no node may change it."""
@@ -202,17 +202,15 @@ def choose_dtype(precision: str) -> torch.dtype:
 
 
 @contextmanager
-def lease(model: CycleGAN, image: Tensor) -> Generator[CycleGAN]:
-    """Borrow the host's GPU for a model while pictures like `image` (B,H,W,C) go through it.
+def lease(model: CycleGAN, image: Tensor, memory: Memory = "auto") -> Generator[CycleGAN]:
+    """Borrow the host's GPU for a model while the pictures `image` (B,H,W,C) go through it.
 
     The host's memory manager loads the weights, evicting others if it must, and from then on
     counts them as its own and may evict them between runs. Where it left them on another device
     (some hosts do so with plain modules), they are moved for the loan and moved back at its end.
     """
     device = mm.get_torch_device()
-    _, height, width, _ = image.shape
-    chunk = max(1, min(len(image), CHUNK_PIXELS // max(1, height * width)))
-    working = chunk * whole_pass_bytes(model.config, height, width)
+    working = wanted_bytes(model.config, memory, image.shape[:3])
     # Weights moved in inference mode could never be trained afterwards.
     with torch.inference_mode(mode=False):
         mm.load_models_gpu([_patcher(model)], memory_required=working)

@@ -69,11 +69,12 @@ class TranslateCycleGAN(io.ComfyNode):
         if strength == 0:
             return io.NodeOutput(image)
         pixels, alpha = host.to_bchw(image)
-        with host.lease(model, image):
+        how = cast(Memory, memory)
+        with host.lease(model, image, how):
             result = model.translate(
                 pixels,
                 way,
-                memory=cast(Memory, memory),
+                memory=how,
                 dtype=host.choose_dtype(precision),
                 on_progress=host.progress(len(pixels)),
                 limits=host.limits(),

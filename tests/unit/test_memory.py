@@ -14,7 +14,7 @@ import torch
 from cyclegan_core import CycleGANError, ModelConfig
 from cyclegan_core.memory import Limits, free_bytes, whole_pass_bytes
 from cyclegan_core.streaming import stored_bytes
-from cyclegan_core.translation import Translation
+from cyclegan_core.translation import Translation, wanted_bytes
 
 from .test_model import RESNET, UNET, make, photo
 
@@ -43,6 +43,16 @@ def test_the_figures_are_those_of_the_design() -> None:
     assert MAPS / pixels == 128
     assert stored_bytes(PAPER, *SIZE, torch.bfloat16) / pixels == 64
     assert whole_pass_bytes(PAPER, 1, 1) == whole_pass_bytes(PAPER, 8, 8)
+
+
+def test_a_host_is_asked_for_what_the_way_needs() -> None:
+    one, three = torch.Size((1, *SIZE)), torch.Size((3, *SIZE))
+    assert wanted_bytes(PAPER, "auto", one) == wanted_bytes(PAPER, "whole", three) == WHOLE
+    assert wanted_bytes(PAPER, "whole", torch.Size((3, 64, 64))) == 3 * whole_pass_bytes(
+        PAPER, 64, 64
+    )
+    assert wanted_bytes(PAPER, "streamed", three) == MAPS + 512 * MB
+    assert wanted_bytes(PAPER, "thumbnail", three) == 512 * MB
 
 
 def test_auto_takes_whole_where_it_fits() -> None:
