@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 from torch import Tensor
+from train_step import is_gpu, machine
 
 from cyclegan_core import CycleGAN, ModelConfig
 from cyclegan_core.rows import TensorRows
@@ -72,17 +72,6 @@ def settings(options: argparse.Namespace) -> dict[str, object]:
     """What the rows have in common."""
     names = ("generator", "blocks", "channels", "dtype", "store", "strip_megabytes")
     return {name: getattr(options, name) for name in names}
-
-
-def machine(options: argparse.Namespace) -> dict[str, object]:
-    """What the numbers belong to."""
-    return {
-        "device": torch.cuda.get_device_name() if is_gpu(options) else platform.machine(),
-        "clock": options.clock,
-        "threads": options.threads,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
 
 
 def measure_size(size: str, options: argparse.Namespace) -> list[dict]:
@@ -178,11 +167,6 @@ def picture(height: int, width: int) -> Tensor:
         noise = torch.rand(1, 3, min(cells, height), min(cells, width), generator=rng)
         total += F.interpolate(noise, (height, width), mode="bilinear", align_corners=False)
     return total.div_(3)
-
-
-def is_gpu(options: argparse.Namespace) -> bool:
-    """Whether the translation runs on a CUDA device."""
-    return torch.device(options.device).type == "cuda"
 
 
 def reset_peak(options: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 from torch import Tensor
 
-from .networks import at_least_float32
+from .norms import at_least_float32
 
 GanMode = Literal["lsgan", "vanilla", "wgangp"]
 

@@ -17,7 +17,6 @@ from torch.utils.checkpoint import checkpoint
 
 from .config import Direction, ModelConfig
 from .norms import BatchNorm, InstanceNorm, ReflectionPad
-from .norms import at_least_float32 as at_least_float32
 
 Norm = Literal["instance", "batch", "none"]
 

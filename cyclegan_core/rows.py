@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .networks import at_least_float32
+from .norms import at_least_float32
 
 
 class RowSource(Protocol):

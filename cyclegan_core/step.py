@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from .ema import follow
-from .networks import ResnetBlock, at_least_float32
+from .networks import ResnetBlock
+from .norms import at_least_float32
 from .objective import Players, Terms, discriminator_term, generator_terms
 from .optimisers import total_norm
 from .ranks import average_gradients

@@ -8,7 +8,7 @@ from torch import Tensor
 from .config import ModelConfig
 from .errors import CycleGANError
 from .fitting import to_channels
-from .networks import at_least_float32
+from .norms import at_least_float32
 from .rows import RowSink, RowSource
 
 

@@ -22,7 +22,7 @@ from .config import ModelConfig
 from .errors import CycleGANError
 from .fitting import half_precision, pad, to_channels
 from .memory import Limits, free_bytes, is_out_of_memory, whole_pass_bytes
-from .networks import at_least_float32
+from .norms import at_least_float32
 from .rows import RowSink, RowSource, TensorRows
 from .streaming import StreamPlan, stored_bytes, stream, thumbnail
 from .strips import NonFiniteError, non_finite_error
@@ -276,8 +276,8 @@ class Translation:
             self._tell_overflow()
         else:
             return
-        again = replace(plan, dtype=None)
-        sweep(self.network, self.config, source, sink, again, on_progress=on_progress)
+        # Only here, where the error no longer holds the strips.
+        self._strips(source, sink, replace(plan, dtype=None), on_progress)
 
     def _tell_overflow(self) -> None:
         """Once, though every frame of a video may be concerned."""
