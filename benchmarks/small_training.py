@@ -17,7 +17,9 @@ import argparse
 import json
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -40,52 +42,49 @@ JUDGE_STEPS = 150
 JUDGE_BATCH = 16
 
 
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is trained, and the pictures that it is judged on."""
+
+    data: UnpairedFolders
+    test_a: Tensor
+    test_b: Tensor
+    model: ModelConfig
+    steps: int
+
+    def trainer(self, **settings: object) -> Trainer:
+        """A fresh one; `settings` are those of `TrainConfig`."""
+        config = TrainConfig(
+            model=self.model,
+            max_steps=self.steps,
+            disc_channels=32,
+            sample_every=self.steps,
+            save_every=self.steps,
+            ema_decay=0.99,
+            **cast(dict[str, Any], settings),
+        )
+        return Trainer(config, self.data)
+
+
 def main() -> None:
     """Train, judge before and after, print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--size", type=int, default=64, help="side of the pictures in pixels")
-    parser.add_argument("--channels", type=int, default=24, help="base channels")
-    parser.add_argument("--blocks", type=int, default=3)
+    parser = case_parser(__doc__)
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run", type=Path, help="keep the run folder here")
-    parser.add_argument("--json", type=Path, help="write the numbers here too")
     options = parser.parse_args()
-
-    size = DataConfig(load_size=options.size + options.size // 8, crop_size=options.size)
-    data = UnpairedFolders(options.data / "trainA", options.data / "trainB", size)
-    whole = DataConfig(load_size=options.size, crop_size=options.size, flip=False)
-    test = UnpairedFolders(options.data / "testA", options.data / "testB", whole)
-    test_a, test_b = test_pictures(test)
-    judge = train_judge(data, options.seed)
-    right = float((verdicts(judge, test_b) + 1 - verdicts(judge, test_a)) / 2)
+    case = read_case(options)
+    judge = train_judge(case.data, options.seed)
+    right = float((verdicts(judge, case.test_b) + 1 - verdicts(judge, case.test_a)) / 2)
     print(f"the judge is right about {right:.1%} of the patches of real test pictures")
 
-    model = ModelConfig(
-        base_channels=options.channels,
-        num_blocks=options.blocks,
-        upsample="resize",
-        image_size=options.size,
-    )
-    config = TrainConfig(
-        model=model,
-        max_steps=options.steps,
-        precision=options.precision,
-        seed=options.seed,
-        disc_channels=32,
-        sample_every=options.steps,
-        save_every=options.steps,
-        ema_decay=0.99,
-    )
-    trainer = Trainer(config, data)
-    before = scores(trainer.export(), judge, test_a, test_b)
+    trainer = case.trainer(precision=options.precision, seed=options.seed)
+    before = scores(trainer.export(), judge, case)
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         result = train(trainer, options.run or Path(folder))
     seconds = time.monotonic() - started
-    after = scores(result, judge, test_a, test_b)
+    after = scores(result, judge, case)
     print(f"{options.steps} steps in {seconds:.0f} s\n{'':24}{'before':>9}{'after':>9}")
     for name, value in before.items():
         print(f"{name:24}{value:9.4f}{after[name]:9.4f}")
@@ -93,6 +92,33 @@ def main() -> None:
         numbers = {"steps": options.steps, "seconds": round(seconds), "judge": right}
         numbers |= {"before": before, "after": after}
         options.json.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+
+
+def case_parser(doc: str | None) -> argparse.ArgumentParser:
+    """The options that say what is trained."""
+    parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--size", type=int, default=64, help="side of the pictures in pixels")
+    parser.add_argument("--channels", type=int, default=24, help="base channels")
+    parser.add_argument("--blocks", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="write the numbers here too")
+    return parser
+
+
+def read_case(options: argparse.Namespace) -> Case:
+    """The pictures and the networks that the options name."""
+    size = DataConfig(load_size=options.size + options.size // 8, crop_size=options.size)
+    data = UnpairedFolders(options.data / "trainA", options.data / "trainB", size)
+    whole = DataConfig(load_size=options.size, crop_size=options.size, flip=False)
+    test = UnpairedFolders(options.data / "testA", options.data / "testB", whole)
+    model = ModelConfig(
+        base_channels=options.channels,
+        num_blocks=options.blocks,
+        upsample="resize",
+        image_size=options.size,
+    )
+    return Case(data, *test_pictures(test), model, options.steps)
 
 
 def train(trainer: Trainer, path: Path) -> CycleGAN:
@@ -141,11 +167,10 @@ def verdicts(judge: PatchDiscriminator, images: Tensor) -> Tensor:
     return (judge(images * 2 - 1) > 0).float().mean()
 
 
-def scores(
-    model: CycleGAN, judge: PatchDiscriminator, test_a: Tensor, test_b: Tensor
-) -> dict[str, float]:
+def scores(model: CycleGAN, judge: PatchDiscriminator, case: Case) -> dict[str, float]:
     """The numbers of the table."""
-    there, back = model.reconstruct(test_a, "a_to_b"), model.reconstruct(test_b, "b_to_a")
+    there = model.reconstruct(case.test_a, "a_to_b")
+    back = model.reconstruct(case.test_b, "b_to_a")
     return {
         "cycle L1": float(there.error.mean() + back.error.mean()) / 2,
         "A→B judged as B": float(verdicts(judge, there.fake)),
