@@ -21,9 +21,10 @@ from .bundled import bundled_models, find_model, models_folder, pulled_models
 from .catalog import CatalogEntry, read_catalog
 from .checkpoint import inspect_checkpoint
 from .errors import CheckpointError
-from .hub import pull, push
+from .hub import pull
 from .hub_choice import PREFIX, split_id
 from .hub_fetch import OnBytes
+from .hub_push import push
 
 
 def _optional(metavar: str) -> object:

@@ -1,4 +1,4 @@
-"""The Hugging Face Hub: find a model's files, fetch and verify them, make one file; and publish.
+"""The Hugging Face Hub: find a model's files, fetch and verify them, make one file of them.
 
 `huggingface_hub` does the talking, with its own cache and its own login (`hf auth login`, or
 HF_TOKEN). Nothing is fetched unless one of these functions is called.
@@ -6,17 +6,14 @@ HF_TOKEN). Nothing is fetched unless one of these functions is called.
 
 from __future__ import annotations
 
-import re
-import shutil
-import tempfile
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from huggingface_hub import HfApi, constants
 from huggingface_hub.hf_api import ModelInfo
 
 from ._version import __version__
-from .checkpoint import inspect_checkpoint, load_model, save_model
+from .checkpoint import load_model, save_model
 from .config import Direction
 from .errors import CheckpointError, DownloadError
 from .hub_cache import cached_files
@@ -102,7 +99,7 @@ def _ask(repo: str, revision: str | None) -> ModelInfo:
     where = place(repo, revision)
     try:
         with as_sentences(where):
-            info = _api().model_info(
+            info = new_api().model_info(
                 repo,
                 revision=revision,
                 files_metadata=True,
@@ -117,7 +114,8 @@ def _ask(repo: str, revision: str | None) -> ModelInfo:
     return info
 
 
-def _api() -> HfApi:
+def new_api() -> HfApi:
+    """What talks to the Hub; it tells who asks."""
     return HfApi(library_name=LIBRARY, library_version=__version__)
 
 
@@ -213,71 +211,6 @@ def load_pretrained(
     if reason:
         say_old(repo, revision, found.commit, reason)
     return load_fetched(found, fetch(found, ignore, is_offline=bool(reason)))
-
-
-def push(
-    model: CycleGAN | str | Path,
-    repo_id: str,
-    *,
-    private: bool = False,
-    license: str | None = None,
-) -> str:
-    """Publish a model with its card, and with the newest samples of a run folder.
-
-    Args:
-        model: a model; or a weight file, a folder with one, or a run folder.
-        repo_id: "owner/repo"; it is made if it does not exist.
-        private: make it for your eyes only; else your account's default holds.
-        license: for the card, as the Hub writes them, for example "mit"; a pulled file keeps its.
-
-    Returns:
-        The address of the repository's page.
-
-    Raises:
-        CheckpointError: there is no model to push.
-        DownloadError: the Hub does not take it.
-        ValueError: there can't be such a repository.
-    """
-    repo, revision = split_id(repo_id)
-    if revision is not None:
-        raise ValueError(
-            f"a model is pushed to the main branch of {repo}; leave '@{revision}' out."
-        )
-    if license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.\-]*", license):
-        raise ValueError(f"{license!r} is no licence as the Hub writes them, for example mit.")
-    sample = None
-    if not isinstance(model, CycleGAN):
-        samples = sorted(Path(model).glob("samples/step_*.jpg"))
-        license = license or inspect_checkpoint(model).source.get("license")
-        sample, model = (samples[-1] if samples else None), load_model(model)
-    with tempfile.TemporaryDirectory() as name, as_sentences(repo):
-        folder = Path(name)
-        card: dict[str, Any] = {"repo_id": repo, "license": license}
-        if sample:
-            (folder / "samples").mkdir()
-            shutil.copyfile(sample, folder / "samples" / sample.name)
-            card["sample"] = f"samples/{sample.name}"
-        model.save_pretrained(folder, model_card_kwargs=card)
-        page = make_repository(repo, private=private)
-        _api().upload_folder(
-            repo_id=repo, folder_path=folder, commit_message="Upload a CycleGAN model"
-        )
-    return page
-
-
-def make_repository(repo: str, *, private: bool, token: str | bool | None = None) -> str:
-    """Make a repository, unless it is there already: the address of its page.
-
-    Raises:
-        DownloadError: it is to be private, and is there and public.
-    """
-    page = _api().create_repo(repo, token=token, private=private or None, exist_ok=True)
-    if private and not _api().model_info(page.repo_id, token=token).private:
-        raise DownloadError(
-            f"{repo} exists and is public, so nothing was uploaded; make it private on {page}, "
-            "or push to another name."
-        )
-    return str(page)
 
 
 def _find(

@@ -76,7 +76,7 @@ class HubModel(PyTorchModelHubMixin, library_name=LIBRARY, tags=list(TAGS)):
             DownloadError: the Hub does not take it.
         """
         options.setdefault("model_card_kwargs", {"repo_id": repo_id})
-        from .hub import make_repository
+        from .hub_push import make_repository
 
         with as_sentences(repo_id):
             if options.get("private"):  # the library would publish into one that is public

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from .norms import at_least_float32
@@ -68,37 +65,3 @@ class TensorRows:
     def write(self, top: int, rows: Tensor) -> None:
         """Convert `rows` (C,h,W) to the pixels' precision and device."""
         self.pixels[:, top : top + rows.shape[1]] = rows
-
-
-class ByteRows:
-    """The rows of an 8-bit (H,W,C) array, as image files hold it; a grey one may be (H,W)."""
-
-    def __init__(self, pixels: NDArray[np.uint8]) -> None:
-        """A view of `pixels`, which may be memory-mapped: what is written appears in them.
-
-        Raises:
-            ValueError: they are not an 8-bit picture with at least one pixel.
-        """
-        if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or 0 in pixels.shape:
-            raise ValueError(
-                "pixels must be a uint8 array (H,W,C) with at least one pixel; got "
-                f"{pixels.shape} of {pixels.dtype}."
-            )
-        self.pixels = pixels if pixels.ndim == 3 else pixels[..., None]
-
-    @property
-    def size(self) -> tuple[int, int, int]:
-        """Channels, height and width."""
-        height, width, channels = self.pixels.shape
-        return channels, height, width
-
-    def read(self, top: int, bottom: int) -> Tensor:
-        """(C,bottom-top,W) float32 in [0,1], as `pictures.read_picture` makes it."""
-        # The copy also spares a warning about arrays that can't be written.
-        rows = torch.from_numpy(self.pixels[top:bottom].copy()).movedim(-1, 0)
-        return rows.to(torch.float32).div_(255)
-
-    def write(self, top: int, rows: Tensor) -> None:
-        """Round `rows` (C,h,W) to 8 bits, as `pictures.to_image` does."""
-        bytes_ = rows.detach().float().clamp(0, 1).mul(255).round().byte()
-        self.pixels[top : top + rows.shape[1]] = bytes_.movedim(0, -1).cpu().numpy()

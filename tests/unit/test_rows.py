@@ -1,13 +1,14 @@
-"""Strips of pictures: tensors of any kind and arrays of bytes."""
+"""Strips of pictures: tensors of any kind and images of Pillow."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from cyclegan_core.pictures import to_image
-from cyclegan_core.rows import ByteRows, TensorRows
+from cyclegan_core.picture_rows import ImageRows, to_image
+from cyclegan_core.rows import TensorRows
 
 
 def noise(*shape: int) -> torch.Tensor:
@@ -29,28 +30,24 @@ def test_rows_of_a_tensor_with_any_strides_and_precision() -> None:
     assert TensorRows(noise(3, 4, 4).double()).read(0, 1).dtype == torch.float64
 
 
-def test_rows_of_bytes_are_read_and_rounded_as_picture_files_are() -> None:
-    array = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
-    array.flags.writeable = False
-    rows = ByteRows(array)
-    assert rows.size == (3, 5, 4)
-    wanted = torch.tensor(array[1:3].tolist()).movedim(-1, 0).float().div(255)
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA"])
+def test_rows_of_an_image_are_read_and_rounded_as_picture_files_are(mode: str) -> None:
+    channels = 1 if mode in ("L", "LA") else 3
+    array = np.arange(5 * 4 * len(mode), dtype=np.uint8).reshape(5, 4, len(mode))
+    rows = ImageRows(Image.fromarray(array.squeeze(-1) if mode == "L" else array))
+    assert rows.size == (channels, 5, 4)
+    wanted = torch.tensor(array[1:3, :, :channels].tolist()).movedim(-1, 0).float().div(255)
     assert torch.equal(rows.read(1, 3), wanted)
-    result = np.zeros((5, 4, 3), np.uint8)
-    pixels = noise(3, 5, 4) * 1.2 - 0.1
-    sink = ByteRows(result)
+    assert torch.equal(rows.read(0, 5)[:, 1:3], wanted)
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("RGB", 3), ("L", 1)])
+def test_strips_written_to_an_image_are_one_picture(mode: str, channels: int) -> None:
+    pixels = noise(channels, 5, 4) * 1.2 - 0.1
+    sink = ImageRows(Image.new(mode, (4, 5)))
     sink.write(0, pixels[:, :2])
     sink.write(2, pixels[:, 2:])
-    assert np.array_equal(result, np.asarray(to_image(pixels)))
-
-
-def test_grey_bytes_need_no_channel_axis() -> None:
-    array = np.full((2, 3), 255, np.uint8)
-    rows = ByteRows(array)
-    assert rows.size == (1, 2, 3)
-    assert torch.equal(rows.read(0, 2), torch.ones(1, 2, 3))
-    rows.write(1, torch.zeros(1, 1, 3))
-    assert array.tolist() == [[255] * 3, [0] * 3]
+    assert sink.image.tobytes() == to_image(pixels).tobytes()
 
 
 @pytest.mark.parametrize(
@@ -59,11 +56,3 @@ def test_grey_bytes_need_no_channel_axis() -> None:
 def test_what_is_no_tensor_of_a_picture(pixels: torch.Tensor) -> None:
     with pytest.raises(ValueError, match=r"must be a float tensor \(C,H,W\) .* got \("):
         TensorRows(pixels)
-
-
-@pytest.mark.parametrize("shape", [(4,), (0, 4, 3), (1, 4, 4, 3)])
-def test_what_is_no_array_of_a_picture(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"must be a uint8 array \(H,W,C\) .* got \("):
-        ByteRows(np.zeros(shape, np.uint8))
-    with pytest.raises(ValueError, match="of float32"):
-        ByteRows(np.zeros((4, 4, 3), np.float32))

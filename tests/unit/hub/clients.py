@@ -168,9 +168,9 @@ def serve() -> None:
 
     import torch
 
-    from cyclegan_core import cli_hub, cli_train, hub
+    from cyclegan_core import cli_hub, cli_train
 
-    del cli_hub, cli_train, hub  # for the children
+    del cli_hub, cli_train  # for the children
     torch.set_num_threads(1)
     gc.freeze()  # spares each child a copy of what its collector would touch
     os.dup2(1, 3)

@@ -20,8 +20,8 @@ from .samples import OURS, header, only_model, our_files
 from .server import Hub
 
 PUSH = """
-from cyclegan_core import hub
-result = hub.push(model, repo, **options)
+from cyclegan_core.hub_push import push
+result = push(model, repo, **options)
 """
 PUSH_TO_HUB = """
 from cyclegan_core import load_model
