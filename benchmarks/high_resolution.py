@@ -19,19 +19,16 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
+from common import MEGABYTE, add_options, is_gpu, seconds_of, write_json
 from torch import Tensor
-from train_step import is_gpu, machine
 
 from cyclegan_core import CycleGAN, ModelConfig
 from cyclegan_core.rows import TensorRows
 from cyclegan_core.streaming import StreamPlan, stream, thumbnail
-
-MEGABYTE = 2**20
 
 
 def main() -> None:
@@ -43,9 +40,7 @@ def main() -> None:
     columns = ("size", "mode", "seconds", "ratio", "MB", "bytes/px", "max error", "mean error")
     print("".join(f"{name:>12}" for name in columns))
     rows = [row for size in options.sizes for row in measure_size(size, options)]
-    if options.json:
-        report = {"machine": machine(options), "settings": settings(options), "rows": rows}
-        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_json(options, {"settings": settings(options), "rows": rows})
 
 
 def parse() -> argparse.Namespace:
@@ -60,10 +55,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
     parser.add_argument("--store", default="device", help="device, host, or a scratch folder")
     parser.add_argument("--strip-megabytes", type=int, default=512)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--clock", choices=["wall", "processor"], default="wall")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    add_options(parser)
     parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -133,13 +125,10 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     model = CycleGAN(config, directions=["a_to_b"]).to(options.device)
     images = picture(int(height or width), int(width)).to(options.device)
     translate(model, images[..., :64, :64], mode, options)
-    clock = time.perf_counter if options.clock == "wall" else time.process_time
+    results: list[Tensor] = []
     before = reset_peak(options)
-    start = clock()
-    result = translate(model, images, mode, options)
-    if is_gpu(options):
-        torch.cuda.synchronize()
-    seconds = clock() - start
+    seconds = seconds_of(lambda: results.append(translate(model, images, mode, options)), options)
+    (result,) = results
     extra = peak(options) - before - result.numel() * result.element_size()
     torch.save(result.cpu(), options.result)
     pixels = images.shape[-2] * images.shape[-1]

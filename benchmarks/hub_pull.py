@@ -1,6 +1,6 @@
 """What `pull` adds to the transfer of a model, and what a second one asks of the Hub.
 
-    python benchmarks/hub_pull.py [--runs 3] [--blocks 9] [--channels 64]
+    python benchmarks/hub_pull.py [--runs 3] [--blocks 9] [--channels 64] [--json FILE]
 
 A Hub on loopback, the one of the tests, offers a model of the paper's size (45 MB) as a checkpoint
 of the original and as a repository of ours. Every run is a process of its own with an empty cache
@@ -21,6 +21,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from common import write_json
 
 from cyclegan_core import CycleGAN, ModelConfig
 
@@ -67,7 +68,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--blocks", type=int, default=9)
     parser.add_argument("--channels", type=int, default=64)
+    parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
+    options.device, options.clock, options.threads = "cpu", "both", torch.get_num_threads()
+    report: dict[str, list[dict]] = {}
     config = ModelConfig(num_blocks=options.blocks, base_channels=options.channels)
     with running() as hub, tempfile.TemporaryDirectory() as name:
         for repository, file in offer(hub, CycleGAN(config, directions=("a_to_b",)), Path(name)):
@@ -75,6 +79,8 @@ def main() -> None:
             print(f"\n{file}, {size / 1e6:.0f} MB, median of {options.runs} runs")
             print(f"{'':22}{'wall s':>8}{'CPU s':>8}  requests")
             runs = [run(hub, repository, file) for _ in range(options.runs)]
+            report[file] = runs
+            write_json(options, {"wall_processor_requests": report})
             for way in WAYS:
                 wall, cpu = (median(times[way][i] for times in runs) for i in range(2))
                 print(f"{way:22}{wall:8.2f}{cpu:8.2f}  {runs[-1][way][2]}")

@@ -1,18 +1,25 @@
 """How fast pictures come, and how long a trainer waits for them.
 
     python benchmarks/input_pipeline.py [--sizes 256 1024] [--crop 256] [--batches 100]
-                                        [--step 0.1] [--json FILE]
+                                        [--step 0.1] [--steps 30] [--channels 8] [--blocks 3]
+                                        [--device cuda] [--threads 2] [--json FILE]
 
 Two folders of noise photographs (JPEG) are drawn for each size. Batches of one picture of each
-domain are taken as fast as they come, and then one every `--step` seconds by a caller that leaves
-the processor alone in between, as a training on a GPU does; told is the share of time that it
-waits. Both with the cache of decoded pictures, as small folders are read, and without it.
+domain are taken as fast as they come, with the cache of decoded pictures, as small folders are
+read, and without it. The reference is a loader that decodes in the caller's thread when asked; the
+ceiling is what two threads could do if they decoded the JPEGs and nothing else (the cache decodes
+each only once, so it may pass that).
+
+How long a trainer waits is told twice, as a share of its time. Beside a caller that asks every
+`--step` seconds and leaves the processor alone in between, as a training on a GPU does; and in a
+real training with `Trainer.run` on this device, whose step is told too: that share is
+`Trainer.wait_share`, the one in `run.json`, and holds the wait for the first picture. The training
+is of a narrow network, the hard case: the paper's takes seconds per step on a CPU.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import threading
 import time
@@ -21,10 +28,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from common import add_options, tell_machine, write_json
 from PIL import Image
+from sides import multiply_adds
 
-from cyclegan_core import DataConfig, UnpairedFolders
-from cyclegan_core.batches import Batches
+from cyclegan_core import DataConfig, ModelConfig, TrainConfig, Trainer, UnpairedFolders
+from cyclegan_core.batches import BatchConfig, Batches
 
 COUNT = 40
 """Pictures of each domain."""
@@ -32,32 +41,52 @@ COUNT = 40
 
 def main() -> None:
     """Measure every size; print a table, and write it if wanted."""
+    options = parse()
+    torch.set_num_threads(options.threads)
+    tell_machine(options)
+    print(
+        f"{'pictures':>9}{'cache':>7}{'batches/s':>11}{'faster':>8}{'of ceiling':>12}"
+        f"{f'waits at {options.step:g} s':>16}{'training step':>15}{'waits':>7}{'GMAC':>6}"
+    )
+    rows: list[dict] = []
+    for size in options.sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            draw(Path(folder), size)
+            for cache in (True, False):
+                row = {"size": size, "cache": cache, **measure(Path(folder), options, cache=cache)}
+                rows.append(row)
+                show(row)
+    names = ("step", "crop", "channels", "blocks", "steps")
+    settings = {name: getattr(options, name) for name in names}
+    write_json(options, {"settings": settings, "rows": rows})
+
+
+def parse() -> argparse.Namespace:
+    """The options; waiting is of the wall clock whatever is asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 1024])
     parser.add_argument("--crop", type=int, default=256)
     parser.add_argument("--batches", type=int, default=100)
     parser.add_argument("--step", type=float, default=0.1, help="seconds of a training step")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--steps", type=int, default=30, help="of the real training")
+    parser.add_argument("--channels", type=int, default=8)
+    parser.add_argument("--blocks", type=int, default=3)
+    add_options(parser)
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    rows = []
-    for size in options.sizes:
-        with tempfile.TemporaryDirectory() as folder:
-            draw(Path(folder), size)
-            for cache in (True, False):
-                row = measure(Path(folder), options, cache=cache)
-                rows.append({"size": size, "cache": cache, **row})
+    if options.clock != "wall":
+        parser.error("waiting takes no processor time; leave --clock at wall.")
+    return options
+
+
+def show(row: dict) -> None:
+    """A line of the table."""
     print(
-        f"{'pictures':>10}{'cache':>8}{'batches':>12}{'waits at a step of':>22} {options.step:g} s"
+        f"{row['size']:>9}{'yes' if row['cache'] else 'no':>7}{row['per_second']:>11.1f}"
+        f"{row['faster']:>7.2f}×{row['share_of_ceiling']:>12.0%}{row['wait_share']:>16.1%}"
+        f"{row['training_step']:>13.3f} s{row['training_wait_share']:>7.1%}"
+        f"{row['giga_multiply_adds']:>6.1f}",
+        flush=True,
     )
-    for row in rows:
-        print(
-            f"{row['size']:>10}{'yes' if row['cache'] else 'no':>8}{row['per_second']:>10.1f}/s"
-            f"{row['wait_share']:>22.1%}"
-        )
-    if options.json:
-        report = {"step_seconds": options.step, "crop": options.crop, "rows": rows}
-        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def draw(folder: Path, size: int) -> None:
@@ -73,24 +102,70 @@ def draw(folder: Path, size: int) -> None:
 
 
 def measure(folder: Path, options: argparse.Namespace, *, cache: bool) -> dict[str, float]:
-    """Batches per second at full speed, and the share of waiting beside steps."""
-    config = DataConfig(crop_size=options.crop, load_size=round(options.crop * 286 / 256))
-    if not cache:
-        config = replace(config, cache_bytes=0)
-    data = UnpairedFolders(folder / "a", folder / "b", config)
-    with Batches(data) as batches:
+    """Speeds and shares of waiting of one way to read a folder."""
+
+    def opened(*, cache: bool = cache) -> UnpairedFolders:
+        config = DataConfig(crop_size=options.crop, load_size=round(options.crop * 286 / 256))
+        if not cache:
+            config = replace(config, cache_bytes=0)
+        return UnpairedFolders(folder / "a", folder / "b", config)
+
+    threads = BatchConfig().num_threads
+    ours = batches_per_second(opened(), options.batches, threads)
+    reference = batches_per_second(opened(cache=False), options.batches, 0)
+    seconds, waits = real_training(opened(), options)
+    work = multiply_adds(f"resnet_{options.blocks}@{options.crop}", options.channels)
+    return {
+        "per_second": ours,
+        "faster": ours / reference,
+        "share_of_ceiling": ours / (threads * decodings_per_second(folder) / 2),
+        "wait_share": waiting(opened(), options),
+        "training_step": seconds,
+        "training_wait_share": waits,
+        "giga_multiply_adds": work / 1e9,
+    }
+
+
+def batches_per_second(data: UnpairedFolders, count: int, threads: int) -> float:
+    """As fast as they come."""
+    with Batches(data, num_threads=threads) as batches:
         start = time.perf_counter()
-        for _ in range(options.batches):
+        for _ in range(count):
             next(batches)
-        per_second = options.batches / (time.perf_counter() - start)
+        return count / (time.perf_counter() - start)
+
+
+def decodings_per_second(folder: Path) -> float:
+    """Of JPEG files in one thread, with nothing done to the pixels."""
+    paths = sorted(folder.glob("*/*.jpg"))
+    start = time.perf_counter()
+    for path in paths:
+        with Image.open(path) as picture:
+            picture.load()
+    return len(paths) / (time.perf_counter() - start)
+
+
+def waiting(data: UnpairedFolders, options: argparse.Namespace) -> float:
+    """Share of waiting of a caller that leaves the processor alone between its steps."""
     with Batches(data) as batches:
         next(batches)  # a training waits for its first batch, once
         start, waited = time.perf_counter(), batches.wait_seconds
         for _ in range(options.batches):
             next(batches)
             threading.Event().wait(options.step)
-        share = (batches.wait_seconds - waited) / (time.perf_counter() - start)
-    return {"per_second": per_second, "wait_share": share}
+        return (batches.wait_seconds - waited) / (time.perf_counter() - start)
+
+
+def real_training(data: UnpairedFolders, options: argparse.Namespace) -> tuple[float, float]:
+    """Seconds per step, and the share of waiting that `run.json` would tell."""
+    model = ModelConfig(
+        num_blocks=options.blocks, base_channels=options.channels, image_size=options.crop
+    )
+    config = TrainConfig(model=model, disc_channels=options.channels, max_steps=options.steps)
+    trainer = Trainer(config, data, device=options.device)
+    start = time.perf_counter()
+    trainer.run()
+    return (time.perf_counter() - start) / options.steps, trainer.wait_share
 
 
 if __name__ == "__main__":

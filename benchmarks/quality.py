@@ -22,9 +22,9 @@ from pathlib import Path
 from statistics import mean
 
 import torch
+from common import machine
 from small_training import Case, case_parser, read_case, scores, train, train_judge
 from torch import Tensor
-from train_step import machine
 
 from cyclegan_core import Losses
 

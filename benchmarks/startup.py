@@ -1,6 +1,7 @@
 """What starting up costs: `import cyclegan_core`, and `cyclegan translate` of one photograph.
 
     python benchmarks/startup.py [--runs 3] [--blocks 9] [--channels 64] [--size 512]
+                                 [--json FILE]
 
 Makes its own picture and model (the paper's size, random weights) in a temporary folder. Every
 run is a fresh process that times itself, from its start until the result is saved, on one core of
@@ -21,6 +22,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from common import write_json
 
 from cyclegan_core import CycleGAN, ModelConfig, save_model, write_picture
 
@@ -68,7 +70,10 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=9)
     parser.add_argument("--channels", type=int, default=64)
     parser.add_argument("--size", type=int, default=512, help="side of the picture in pixels")
+    parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
+    options.device, options.clock, options.threads = "cpu", "both", 1
+    report: dict[str, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_picture(folder / "photo.jpg", torch.rand(3, options.size, options.size))
@@ -78,6 +83,8 @@ def main() -> None:
         for clock in CLOCKS:
             runs = [translate(folder, clock) for _ in range(options.runs)]
             print_table(runs, options, clock)
+            report[CLOCKS[clock]] = runs
+            write_json(options, {"seconds": report})
 
 
 def translate(folder: Path, clock: str) -> dict[str, float]:
