@@ -14,8 +14,8 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
-from .config import _check_int
 from .data import Sample, UnpairedFolders
+from .setting_checks import check_int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,9 +41,9 @@ class BatchConfig:
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "world_size"):
-            _check_int(name, getattr(self, name), least=1)
+            check_int(name, getattr(self, name), least=1)
         for name in ("position", "rank", "num_threads", "prefetch"):
-            _check_int(name, getattr(self, name), least=0)
+            check_int(name, getattr(self, name), least=0)
         if self.rank >= self.world_size:
             raise ValueError(
                 f"rank must be below world_size; got {self.rank} and {self.world_size}."
@@ -134,7 +134,7 @@ class Batches(Iterator[Batch]):
         """
         if set(state) != {"seed", "position"}:
             raise ValueError(f"the state must hold seed and position; got {sorted(state)}.")
-        _check_int("position", state["position"], least=0)
+        check_int("position", state["position"], least=0)
         self._forget()
         self.seed, self.position = state["seed"], state["position"]
 

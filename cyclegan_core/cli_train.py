@@ -26,6 +26,7 @@ from .checkpoint import load_model
 from .cli_pictures import choose_device
 from .config import TrainConfig
 from .data import UnpairedFolders
+from .losses import Losses
 from .presets import PRESETS
 from .ranks import any_rank, rank_and_world_size
 from .run_folder import MODEL_NAME, RunFolder
@@ -112,20 +113,30 @@ class Train:
     def _watch(
         self, folder: RunFolder, board: TensorBoardLog | None, progress: Progress, stop: _Stop
     ) -> Callable[[StepReport], None]:
-        """What happens after each step."""
+        """What happens after each step; losses are told when the trainer has read them."""
         trainer = folder.trainer
-        num_steps = trainer.config.max_steps
-        task = progress.add_task("training", total=num_steps, completed=trainer.step)
+        task = progress.add_task("training", total=trainer.config.max_steps, completed=trainer.step)
+        untold: list[StepReport] = []
+
+        def tell(report: StepReport) -> None:
+            if board is not None:
+                is_newest = report.step == trainer.step
+                board.on_step(report, folder.newest_samples if is_newest else None)
+            if not self.json:
+                progress.update(task, description=_line(report))
+            elif report.step % 10 == 0 or report.step == report.num_steps:
+                sys.stdout.write(json.dumps(_values(report)) + "\n")
+                sys.stdout.flush()
 
         def on_step(report: StepReport) -> None:
             folder.on_step(report)
-            if board is not None:
-                board.on_step(report, folder.newest_samples)
-            if trainer.rank == 0 and not self.json:
-                progress.update(task, completed=report.step, description=_line(report))
-            elif trainer.rank == 0 and (report.step % 10 == 0 or report.step == num_steps):
-                sys.stdout.write(json.dumps(_values(report)) + "\n")
-                sys.stdout.flush()
+            progress.update(task, completed=report.step)
+            untold.append(report)
+            if trainer.rank == 0 and not trainer.unread:
+                for each in untold:
+                    losses = Losses(*trainer.history[each.step - 1].unbind())
+                    tell(replace(each, losses=losses))
+                untold.clear()
             stop.check()
 
         return on_step
@@ -189,7 +200,8 @@ class _Stop:
 
     def check(self) -> None:
         """Between two steps: raise if some rank was asked to stop."""
-        if any_rank(torch.tensor(self.is_asked, device=self.trainer.device)):
+        trainer = self.trainer
+        if trainer.is_time_to_agree and any_rank(self.is_asked, trainer.device):
             self.is_done = True
             raise _StoppedError
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, get_args, get_type_hints
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+from .setting_checks import (
+    check_bool,
+    check_choices,
+    check_float,
+    check_int,
+    check_known,
+    check_range,
+)
 
 Direction = Literal["a_to_b", "b_to_a"]
 """Which way a picture is translated."""
@@ -51,17 +59,17 @@ class ModelConfig:
     """Side in pixels of the pictures it was trained on."""
 
     def __post_init__(self) -> None:
-        _check_choices(self)
+        check_choices(self)
         for name in ("base_channels", "channels_a", "channels_b", "image_size"):
-            _check_int(name, getattr(self, name), least=1)
-        _check_int("num_blocks", self.num_blocks, least=0)
-        _check_int("num_downs", self.num_downs, least=5)
+            check_int(name, getattr(self, name), least=1)
+        check_int("num_blocks", self.num_blocks, least=0)
+        check_int("num_downs", self.num_downs, least=5)
         for name in ("norm_affine", "dropout"):
-            _check_bool(name, getattr(self, name))
+            check_bool(name, getattr(self, name))
         for name in ("domain_a", "domain_b"):
             if not isinstance(getattr(self, name), str):
                 raise ValueError(f"{name} must be a name; got {getattr(self, name)!r}.")
-        _check_range("value_range", self.value_range)
+        check_range("value_range", self.value_range)
 
     @property
     def size_multiple(self) -> int:
@@ -94,22 +102,12 @@ class ModelConfig:
         Raises:
             ValueError: a setting is unknown (written by a newer version) or out of range.
         """
-        _check_known(cls, values)
+        check_known(cls, values)
         settings = dict(values)
         if "value_range" in settings:
-            _check_range("value_range", settings["value_range"])
+            check_range("value_range", settings["value_range"])
             settings["value_range"] = tuple(map(float, settings["value_range"]))
         return cls(**settings)
-
-
-def _check_int(name: str, value: object, *, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}.")
-
-
-def _check_bool(name: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} must be true or false; got {value!r}.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,7 +167,8 @@ class TrainConfig:
     """Pass pictures that meet the same network together, unless batch norm would mix them: equal
     but for rounding and dropout's dice."""
     channels_last: Literal["auto", "on", "off"] = "auto"
-    """Keep a pixel's channels together in memory; auto does so with bf16 and fp16 on the CPU."""
+    """Keep a pixel's channels together in memory; auto does so with bf16 and fp16 on
+    CPUs and CUDA."""
     fused_adam: bool = True
     """Move the weights in one pass over them, where the device can."""
     accumulate: int = 1
@@ -179,6 +178,12 @@ class TrainConfig:
     """Keep less of the residual blocks and compute it twice: a third more work, less memory."""
     compile: bool = False
     """Compile the networks with torch.compile; it costs minutes at the start."""
+    cuda_graph: bool = True
+    """On an NVIDIA GPU, record the step once and replay it whole. Without effect elsewhere, and
+    with dropout, recompute, compile, whole pictures of any size, or several processes."""
+    read_every: int | None = None
+    """Steps between readings of the losses from the device, before which a divergence is not
+    noticed (nor does harm); if not given, 1 on the CPU, else 10."""
     seed: int = 0
     """Decides the fresh weights, the order of the pictures, the crops and the pools."""
     max_steps: int = 100_000
@@ -193,24 +198,25 @@ class TrainConfig:
     """How many of the latest saves to keep as models of their own, in checkpoints/."""
 
     def __post_init__(self) -> None:
-        _check_choices(self)
+        check_choices(self)
         least = {"seed": 0, "pool_size": 0, "keep_checkpoints": 0, "disc_layers": 1}
         least |= {"disc_channels": 1, "batch_size": 1, "max_steps": 1, "step_epochs": 1}
         least |= {"sample_every": 1, "save_every": 1, "accumulate": 1}
         for name, lowest in least.items():
-            _check_int(name, getattr(self, name), least=lowest)
-        if self.lr_interval is not None:
-            _check_int("lr_interval", self.lr_interval, least=1)
+            check_int(name, getattr(self, name), least=lowest)
+        for name in ("lr_interval", "read_every"):
+            if getattr(self, name) is not None:
+                check_int(name, getattr(self, name), least=1)
         self._check_speed()
         for name in ("lambda_gan", "lambda_a", "lambda_b", "lambda_identity", "lambda_penalty"):
-            _check_float(name, getattr(self, name), low=0.0)
+            check_float(name, getattr(self, name), low=0.0)
         for name in ("beta1", "beta2", "ema_decay"):
-            _check_float(name, getattr(self, name), low=0.0, high=0.999999)
-        _check_float("constant_fraction", self.constant_fraction, low=0.0, high=1.0)
+            check_float(name, getattr(self, name), low=0.0, high=0.999999)
+        check_float("constant_fraction", self.constant_fraction, low=0.0, high=1.0)
         for name in ("lr", "lr_discriminator", "max_minutes", "grad_clip"):
             value = getattr(self, name)
             if value is not None:
-                _check_float(name, value, low=1e-12)
+                check_float(name, value, low=1e-12)
         cycles = self.lambda_a if self.cycle in ("both", "forward") else 0.0
         cycles += self.lambda_b if self.cycle in ("both", "backward") else 0.0
         if self.lambda_gan + cycles + self.lambda_identity * (self.lambda_a + self.lambda_b) == 0:
@@ -226,8 +232,8 @@ class TrainConfig:
 
     def _check_speed(self) -> None:
         """The settings that change how a step is computed."""
-        for name in ("batch_passes", "fused_adam", "recompute", "compile"):
-            _check_bool(name, getattr(self, name))
+        for name in ("batch_passes", "fused_adam", "recompute", "compile", "cuda_graph"):
+            check_bool(name, getattr(self, name))
         if self.batch_size % self.accumulate:
             raise ValueError(
                 "accumulate must divide batch_size into equal parts; got "
@@ -256,46 +262,8 @@ class TrainConfig:
         Raises:
             ValueError: a setting is unknown (written by a newer version) or out of range.
         """
-        _check_known(cls, values)
+        check_known(cls, values)
         settings = dict(values)
         if "model" in settings:
             settings["model"] = ModelConfig.from_dict(settings["model"])
         return cls(**settings)
-
-
-def _check_range(name: str, value: object) -> None:
-    if (
-        not isinstance(value, (tuple, list))
-        or len(value) != 2
-        or not all(isinstance(end, (int, float)) and math.isfinite(end) for end in value)
-        or not value[0] < value[1]
-    ):
-        raise ValueError(f"{name} must be (low, high) with low < high; got {value!r}.")
-
-
-def _check_float(name: str, value: object, *, low: float, high: float = math.inf) -> None:
-    if (
-        not isinstance(value, (int, float))
-        or isinstance(value, bool)
-        or not math.isfinite(value)
-        or not low <= value <= high
-    ):
-        bounds = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
-        raise ValueError(f"{name} must be a number {bounds}; got {value!r}.")
-
-
-def _check_choices(config: object) -> None:
-    hints = get_type_hints(type(config))
-    for name, hint in hints.items():
-        choices = get_args(hint)
-        value = getattr(config, name)
-        if choices and isinstance(choices[0], str) and value not in choices:
-            raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}.")
-
-
-def _check_known(kind: type, values: Mapping[str, Any]) -> None:
-    unknown = sorted(set(values) - {item.name for item in fields(kind)})
-    if unknown:
-        raise ValueError(
-            f"unknown setting {', '.join(map(repr, unknown))}; it may come from a newer version."
-        )

@@ -12,14 +12,21 @@ from .model import CycleGAN
 log = logging.getLogger(__name__)
 
 
-@torch.no_grad()
-def follow(average: CycleGAN, model: CycleGAN, decay: float, *, step: int) -> None:
-    """Move `average` by 1 − decay towards `model`: an exponential moving average.
+def share_of_new(decay: float, *, step: int) -> float:
+    """What the weights after `step` finished steps and one more count for in their average.
 
     In the first steps the decay is (1 + step) / (10 + step) if that is less, or the fresh
     weights would stay in the average for the whole of a short training.
     """
-    decay = min(decay, (1 + step) / (10 + step))
+    return 1 - min(decay, (1 + step) / (10 + step))
+
+
+@torch.no_grad()
+def follow(average: CycleGAN, model: CycleGAN, share: Tensor) -> None:
+    """Move `average` by `share` towards `model`: an exponential moving average.
+
+    `share` is a number on their device; 0 leaves the average as it is.
+    """
     means: list[Tensor] = list(average.parameters())
     weights: list[Tensor] = list(model.parameters())
     for mean, weight in zip(average.buffers(), model.buffers(), strict=True):
@@ -27,8 +34,9 @@ def follow(average: CycleGAN, model: CycleGAN, decay: float, *, step: int) -> No
             means.append(mean)
             weights.append(weight)
         else:
-            mean.copy_(weight)
-    torch._foreach_lerp_(means, weights, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+            mean.copy_(torch.where(share > 0, weight, mean))
+    shares = [share.to(means[0].dtype)] * len(means)
+    torch._foreach_lerp_(means, weights, shares)  # pyright: ignore[reportPrivateImportUsage]
 
 
 @torch.no_grad()

@@ -17,17 +17,22 @@ COLUMNS = ("step", "lr", *Losses._fields)
 
 
 class LossTable:
-    """Collects rows in memory and adds them to the file when told to; the file is never half."""
+    """Adds rows to the file when told to; the file is never half.
+
+    Rows are made from a training's history, the terms of each step from the first, and `lr_of`,
+    which says a step's learning rate.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lines: list[str] = []
+        self._steps = 0
+        """Of which the file holds rows."""
 
     def begin(self, history: Sequence[Tensor], lr_of: Callable[[int], float]) -> None:
         """Make the file hold the steps of `history` and no others.
 
         A killed run can have left rows of steps that are done again, and can have saved a state
-        without its rows; those are made from `history`, with the learning rate `lr_of` the step.
+        without its rows; those are made anew.
 
         Raises:
             CheckpointError: it can't be written.
@@ -36,26 +41,24 @@ class LossTable:
         lines = [_line(COLUMNS)]
         for step, terms in enumerate(history, start=1):
             lines.append(there.get(step) or _row(step, lr_of(step), terms.tolist()))
-        self._lines.clear()
         atomic_write(self.path, lambda temporary: _write(temporary, "w", lines))
+        self._steps = len(history)
 
-    def add(self, step: int, lr: float, terms: Iterable[Tensor]) -> None:
-        """Note a step."""
-        self._lines.append(_row(step, lr, (float(term) for term in terms)))
-
-    def flush(self) -> None:
-        """Write what was noted.
+    def flush(self, history: Sequence[Tensor], lr_of: Callable[[int], float]) -> None:
+        """Add the steps that are new in `history`.
 
         Raises:
-            CheckpointError: it can't be written; what was noted is kept for the next time.
+            CheckpointError: it can't be written; the next time tries them again.
         """
+        new = enumerate(history[self._steps :], start=self._steps + 1)
+        lines = [_row(step, lr_of(step), terms.tolist()) for step, terms in new]
 
         def write(temporary: Path) -> None:
             shutil.copyfile(self.path, temporary)
-            _write(temporary, "a", self._lines)
+            _write(temporary, "a", lines)
 
         atomic_write(self.path, write)
-        self._lines.clear()
+        self._steps = len(history)
 
 
 def _read(path: Path) -> dict[int, str]:

@@ -41,16 +41,26 @@ def gather(value: T) -> list[T]:
     return cast(list[T], values)
 
 
-def any_rank(verdict: Tensor) -> bool:
-    """Whether the truth of `verdict`, a number on the device, holds on some rank."""
-    if rank_and_world_size()[1] > 1:
-        verdict = verdict.to(torch.uint8)
-        dist.all_reduce(verdict, dist.ReduceOp.MAX)
-    return bool(verdict)
+def spread(verdict: Tensor) -> Tensor:
+    """Whether the truth of `verdict`, a boolean on the device, holds on some rank; the same."""
+    if rank_and_world_size()[1] == 1:
+        return verdict
+    number = verdict.to(torch.uint8)
+    dist.all_reduce(number, dist.ReduceOp.MAX)
+    return number.bool()
 
 
-def rank_0_says(verdict: Tensor) -> Tensor:
-    """Rank 0's value on every rank."""
-    if rank_and_world_size()[1] > 1:
-        dist.broadcast(verdict, src=0)
-    return verdict
+def any_rank(verdict: bool, device: torch.device) -> bool:  # noqa: FBT001 - it is the argument
+    """Whether `verdict` holds on some rank; the ranks talk through `device`."""
+    if rank_and_world_size()[1] == 1:
+        return verdict
+    return bool(spread(torch.tensor(verdict, device=device)))
+
+
+def rank_0_says(verdict: bool, device: torch.device) -> bool:  # noqa: FBT001 - it is the argument
+    """Rank 0's verdict on every rank; the ranks talk through `device`."""
+    if rank_and_world_size()[1] == 1:
+        return verdict
+    number = torch.tensor(verdict, dtype=torch.uint8, device=device)
+    dist.broadcast(number, src=0)
+    return bool(number)

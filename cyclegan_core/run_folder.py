@@ -117,12 +117,16 @@ class RunFolder:
         self._release()
 
     def on_step(self, report: StepReport) -> None:
-        """Note the losses; make samples and save when it is time."""
-        self._losses.add(report.step, report.lr, report.losses)
+        """Make samples and save when it is time.
+
+        Raises:
+            TrainingDivergedError: it is, and the training went wrong; nothing was written.
+        """
         config = self.trainer.config
-        is_sample_time = report.step % config.sample_every == 0 or report.step == 1
-        if is_sample_time and self.trainer.rank == 0:
-            self.write_samples()
+        if report.step % config.sample_every == 0 or report.step == 1:
+            self.trainer.read()  # all ranks together, though one alone writes
+            if self.trainer.rank == 0:
+                self.write_samples()
         if report.step % config.save_every == 0:
             self.save()
 
@@ -137,7 +141,7 @@ class RunFolder:
         # The state first: everything else can be made again from it.
         trainer.save_state(self.path / STATE_NAME)
         if trainer.rank == 0:
-            self._losses.flush()
+            self._losses.flush(trainer.history, trainer.learning_rate)
             self._write_rest()
         self._saved_step = trainer.step
 

@@ -1,28 +1,50 @@
-"""One training step in the paper's order: the terms, their gradients, and how the weights move."""
+"""One training step in the paper's order: the terms, their gradients, and how the weights move.
+
+It has two halves. The host draws all random numbers and puts them into `Inputs`; the device then
+computes the step from these tensors alone, in `device_step`, in which no Python decision changes
+from step to step and nothing is read back: so it can run ahead, and be recorded as a CUDA graph.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from .ema import follow
+from .ema import follow, share_of_new
+from .image_pool import ImagePool
 from .networks import ResnetBlock
 from .norms import at_least_float32
 from .objective import Players, Terms, discriminator_term, generator_terms
-from .optimisers import total_norm
+from .optimisers import move, set_rate, total_norm
 from .ranks import average_gradients
-from .training_checks import check_gradient, check_terms
+from .readings import judge
 
 if TYPE_CHECKING:
     from .trainer import Trainer
 
 
+class Inputs(NamedTuple):
+    """All that differs from one step to the next; tensors on the device."""
+
+    real_a: Tensor
+    """(B,C,H,W) in [-1,1]."""
+    real_b: Tensor
+    exchange_a: Tensor
+    """(2,B) int64: what `ImagePool.decide` decided for the fakes of domain A."""
+    exchange_b: Tensor
+    alpha_a: Tensor
+    """(B,1,1,1) in [0,1]: where between real and generated wgangp measures its penalty."""
+    alpha_b: Tensor
+    share: Tensor
+    """A number: what the new weights count for in their average."""
+
+
 def prepare(trainer: Trainer) -> None:
     """Bring the networks into the form in which they train fastest, as the settings want it."""
     config = trainer.config
-    is_quick = trainer.device.type == "cpu" and config.precision != "fp32"
+    is_quick = trainer.device.type in ("cpu", "cuda") and config.precision != "fp32"
     if config.channels_last == "on" or (config.channels_last == "auto" and is_quick):
         for network in (trainer.model, trainer.ema, trainer.disc_a, trainer.disc_b):
             network.to(memory_format=torch.channels_last)
@@ -36,30 +58,91 @@ def prepare(trainer: Trainer) -> None:
         trainer.disc_b.compile()
 
 
-def play(trainer: Trainer, real_a: Tensor, real_b: Tensor) -> Terms:
-    """The terms of a step on pictures in [-1,1]; their gradients are left in the networks.
+def host_step(trainer: Trainer, real_a: Tensor, real_b: Tensor, rng: torch.Generator) -> Inputs:
+    """Draw a step's random numbers in the original's order, and set the learning rates.
 
-    Raises:
-        TrainingDivergedError: a term is not finite.
+    Pictures are (B,C,H,W) in [0,1]; page-locked memory is copied while the host goes on.
     """
+    config, count = trainer.config, len(real_a)
+    multiplier = trainer.lr_multiplier(trainer.step)
+    lr_disc = config.lr if config.lr_discriminator is None else config.lr_discriminator
+    set_rate(trainer.opt_gen, config.lr * multiplier)
+    set_rate(trainer.opt_disc, lr_disc * multiplier)
+
+    nothing = torch.zeros(2, count, dtype=torch.int64)
+    has_judges = config.lambda_gan > 0
+    # disc_b is taught first, so its pool and its penalty draw first.
+    exchange_b = trainer.pool_b.decide(count) if has_judges else nothing
+    exchange_a = trainer.pool_a.decide(count) if has_judges else nothing
+    alphas = torch.zeros(2, count, 1, 1, 1)
+    if has_judges and config.gan_mode == "wgangp":
+        alphas = torch.rand(alphas.shape, generator=rng)
+    share = torch.tensor(share_of_new(config.ema_decay, step=trainer.step))
+
+    def on_device(tensor: Tensor) -> Tensor:
+        return tensor.to(trainer.device, non_blocking=True)
+
+    return Inputs(
+        real_a=on_device(real_a) * 2 - 1,
+        real_b=on_device(real_b) * 2 - 1,
+        exchange_a=on_device(exchange_a),
+        exchange_b=on_device(exchange_b),
+        alpha_a=on_device(alphas[1]),
+        alpha_b=on_device(alphas[0]),
+        share=on_device(share),
+    )
+
+
+def device_step(trainer: Trainer, inputs: Inputs) -> Tensor:
+    """The step; its row as in `readings.judge`. What is not finite changes nothing."""
+    statistics = [(buffer, buffer.clone()) for buffer in trainer.model.buffers()]
+    (fake_a, fake_b), terms = _play(trainer, inputs)
+    norms = [_finish_gradients(trainer, each) for each in (trainer.opt_gen, trainer.opt_disc)]
+    row, skip = judge(trainer, terms, norms)
+    sound = ~trainer.diverged
+    for buffer, before in statistics:
+        buffer.copy_(torch.where(sound, buffer, before))
+    for pool, fakes, exchange in _pools(trainer, fake_a, fake_b, inputs):
+        pool.keep(fakes, exchange, sound=sound)
+    move(trainer.opt_gen, skip=skip)
+    move(trainer.opt_disc, skip=skip)
+    if trainer.config.ema_decay > 0:
+        follow(trainer.ema, trainer.model, torch.where(skip, 0.0, inputs.share))
+    return row
+
+
+def _pools(
+    trainer: Trainer, fake_a: Tensor, fake_b: Tensor, inputs: Inputs
+) -> list[tuple[ImagePool, Tensor, Tensor]]:
+    """Each pool with what is offered to it; none if nobody looks at them."""
+    if trainer.config.lambda_gan == 0:
+        return []
+    return [
+        (trainer.pool_b, fake_b, inputs.exchange_b),
+        (trainer.pool_a, fake_a, inputs.exchange_a),
+    ]
+
+
+def _play(trainer: Trainer, inputs: Inputs) -> tuple[tuple[Tensor, Tensor], Terms]:
+    """The fakes and the terms of a step; their gradients are left in the networks."""
     players = Players(trainer.model, trainer.disc_a, trainer.disc_b)
     trainer.model.train()
-    with trainer.step_rng() as rng:
-        players.freeze_discriminators(frozen=True)
-        trainer.opt_gen.zero_grad()
-        fake_a, fake_b, terms = _teach_generators(trainer, players, real_a, real_b)
+    players.freeze_discriminators(frozen=True)
+    trainer.opt_gen.zero_grad()
+    fake_a, fake_b, terms = _teach_generators(trainer, players, inputs.real_a, inputs.real_b)
 
-        # The discriminators see fakes made before the generators move.
-        players.freeze_discriminators(frozen=False)
-        trainer.opt_disc.zero_grad()
-        if trainer.config.lambda_gan > 0:
-            for name, disc, pool, real, fake in (
-                ("disc_b", trainer.disc_b, trainer.pool_b, real_b, fake_b),
-                ("disc_a", trainer.disc_a, trainer.pool_a, real_a, fake_a),
-            ):
-                pooled = pool.query(fake)
-                terms[name] = _teach_discriminator(trainer, name, disc, real, pooled, rng)
-    return terms
+    # The discriminators see fakes made before the generators move.
+    players.freeze_discriminators(frozen=False)
+    trainer.opt_disc.zero_grad()
+    judges = (
+        ("disc_b", trainer.disc_b, inputs.real_b, inputs.alpha_b),
+        ("disc_a", trainer.disc_a, inputs.real_a, inputs.alpha_a),
+    )
+    pools = _pools(trainer, fake_a, fake_b, inputs)
+    for (name, disc, real, alpha), (pool, fakes, exchange) in zip(judges, pools, strict=False):
+        pooled = pool.show(fakes, exchange)
+        terms[name] = _teach_discriminator(trainer, disc, real, pooled, alpha)
+    return (fake_a, fake_b), terms
 
 
 def _teach_generators(
@@ -74,81 +157,42 @@ def _teach_generators(
         fake_a, fake_b, part = generator_terms(players, config, a, b)
         share = len(a) / len(real_a)
         part = {name: term * share for name, term in part.items()}
-        check_terms(part, trainer.step + 1)
         _backward(trainer, torch.stack(list(part.values())).sum())
         fakes_a.append(at_least_float32(fake_a.detach()))
         fakes_b.append(at_least_float32(fake_b.detach()))
-        _add(terms, part)
+        for name, term in part.items():
+            terms[name] = terms.get(name, 0) + term.detach()
     return torch.cat(fakes_a), torch.cat(fakes_b), terms
 
 
 def _teach_discriminator(
-    trainer: Trainer,
-    name: str,
-    disc: nn.Module,
-    real: Tensor,
-    fake: Tensor,
-    rng: torch.Generator,
+    trainer: Trainer, disc: nn.Module, real: Tensor, fake: Tensor, alpha: Tensor
 ) -> Tensor:
     """The term of a discriminator."""
-    config = trainer.config
-    alpha = torch.zeros(len(real), 1, 1, 1)
-    if config.gan_mode == "wgangp":
-        alpha = torch.rand(alpha.shape, generator=rng)
-    terms: Terms = {}
+    total = torch.zeros((), device=real.device)
     parts = (_parts(trainer, each) for each in (real, fake, alpha))
     for part_real, part_fake, part_alpha in zip(*parts, strict=True):
-        term = discriminator_term(disc, config, part_real, part_fake, part_alpha)
-        part = {name: term * (len(part_real) / len(real))}
-        check_terms(part, trainer.step + 1)
-        _backward(trainer, part[name])
-        _add(terms, part)
-    return terms[name]
+        term = discriminator_term(disc, trainer.config, part_real, part_fake, part_alpha)
+        term = term * (len(part_real) / len(real))
+        _backward(trainer, term)
+        total = total + term.detach()
+    return total
 
 
 def _parts(trainer: Trainer, batch: Tensor) -> tuple[Tensor, ...]:
     return batch.chunk(trainer.config.accumulate)
 
 
-def _add(terms: Terms, part: Terms) -> None:
-    """Add a part's terms to those of the parts before it."""
-    for name, term in part.items():
-        terms[name] = terms[name] + term.detach() if name in terms else term.detach()
-
-
 def _backward(trainer: Trainer, loss: Tensor) -> None:
-    (loss * trainer.loss_scale.factor).backward()
+    trainer.loss_scale.scale(loss).backward()
 
 
-def move_weights(trainer: Trainer) -> None:
-    """Average the gradients over the ranks, clip, step both optimisers, follow with the EMA.
-
-    Raises:
-        TrainingDivergedError: a gradient is not finite; no weight was changed.
-    """
-    config, number, scale = trainer.config, trainer.step + 1, trainer.loss_scale
-    lr, lr_disc = config.lr, config.lr_discriminator
-    learning = (
-        ("generators", trainer.opt_gen, lr),
-        ("discriminators", trainer.opt_disc, lr if lr_disc is None else lr_disc),
-    )
-    is_sound = True
-    for who, optimizer, rate in learning:
-        group = optimizer.param_groups[0]
-        group["lr"] = rate * trainer.lr_multiplier(trainer.step)
-        average_gradients(group["params"])
-        scale.unscale(group["params"])
-        norm = total_norm(group["params"])
-        if scale.active:
-            is_sound = is_sound and bool(torch.isfinite(norm))
-        else:
-            check_gradient(norm, who, number)
-        if config.grad_clip is not None:
-            nn.utils.clip_grads_with_norm_(group["params"], config.grad_clip, norm)
-    scale.note(overflow=not is_sound, step=number)
-    if not is_sound:
-        return
-    for _, optimizer, _ in learning:  # only now that both are known to be finite
-        optimizer.step()
-    if config.ema_decay > 0:
-        follow(trainer.ema, trainer.model, config.ema_decay, step=trainer.step)
+def _finish_gradients(trainer: Trainer, optimizer: torch.optim.Adam) -> Tensor:
+    """Average a player's gradients over the ranks, unscale and clip them; their norm before."""
+    parameters: list[nn.Parameter] = optimizer.param_groups[0]["params"]
+    average_gradients(parameters)
+    trainer.loss_scale.unscale(parameters)
+    norm = total_norm(parameters)
+    if trainer.config.grad_clip is not None:
+        nn.utils.clip_grads_with_norm_(parameters, trainer.config.grad_clip, norm)
+    return norm

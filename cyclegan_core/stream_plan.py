@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from .config import ModelConfig, _check_int
+from .config import ModelConfig
+from .setting_checks import check_int
 from .stored_maps import Store
 
 _MAPS_PER_STRIP = 4
@@ -32,7 +33,7 @@ class StreamPlan:
     def __post_init__(self) -> None:
         if self.dtype not in (None, torch.float32, torch.bfloat16, torch.float16):
             raise ValueError(f"dtype must be float32, bfloat16 or float16; got {self.dtype}.")
-        _check_int("strip_bytes", self.strip_bytes, least=1)
+        check_int("strip_bytes", self.strip_bytes, least=1)
         if not isinstance(self.store, Path) and self.store not in ("device", "host"):
             raise ValueError(f"store must be device, host or a folder's Path; got {self.store!r}.")
 

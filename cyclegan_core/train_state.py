@@ -79,6 +79,8 @@ def load(trainer: Trainer, path: Path) -> None:
     if state["config"]["precision"] == "fp16":  # else there was none
         trainer.loss_scale.load_state_dict(state["loss_scale"])
     trainer.history = list(tensors["history"]) if "history" in tensors else []
+    trainer.unread = []
+    trainer.diverged.fill_(False)
     trainer.step, trainer.position = state["step"], state["position"]
 
 

@@ -17,15 +17,16 @@ from .batches import BatchConfig, Batches
 from .config import TrainConfig
 from .data import UnpairedFolders
 from .ema import copy_weights
-from .errors import TrainingDivergedError
 from .image_pool import ImagePool
 from .losses import Losses
 from .model import CycleGAN
 from .objective import new_discriminator
 from .optimisers import LossScale, new_adam
 from .ranks import rank_0_says, rank_and_world_size
-from .step import move_weights, play, prepare
-from .training_checks import check_data, compiled, statistics_kept
+from .readings import Unread, go_back, now, read
+from .step import host_step, prepare
+from .step_graph import StepGraph
+from .training_checks import check_data, compiled
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class StepReport:
     num_steps: int
     """Steps of the whole training."""
     losses: Losses
-    """The step's terms."""
+    """The step's terms, on the device: looking at them waits for it, unlike `Trainer.history`."""
     lr: float
     """The generators' learning rate in this step."""
 
@@ -86,7 +87,11 @@ class Trainer:
         self.position = 0
         """Samples taken so far, over all ranks."""
         self.history: list[Tensor] = []
-        """The eight terms of every step, (8,) float32 each."""
+        """The eight terms of every step that was read, (8,) float32 each."""
+        self.unread: list[Unread] = []
+        """The latest steps, up to `read_every`, which the device may not even have finished."""
+        self.names = ""
+        """What the pictures of the next step are called, for the sentence about a divergence."""
         self.rank, self.world_size = rank_and_world_size()
         self.pool_rng = random.Random(f"{config.seed} pools {self.rank}")
         self.pool_a = ImagePool(config.pool_size, self.pool_rng)
@@ -106,7 +111,10 @@ class Trainer:
             prepare(self)
             self.opt_gen = new_adam(config, [self.model], self.device)
             self.opt_disc = new_adam(config, [self.disc_b, self.disc_a], self.device)
-        self.loss_scale = LossScale(active=config.precision == "fp16")
+            self.loss_scale = LossScale(active=config.precision == "fp16", device=self.device)
+            self.diverged = torch.tensor(False, device=self.device)
+            """Whether an unread step was not finite; then nothing moves any more."""
+        self.graph = StepGraph(self)
         self.wait_share = 0.0
         """Part of the time in `run` that was spent waiting for pictures, from 0 to 1."""
 
@@ -118,26 +126,40 @@ class Trainer:
             real_b: the same of domain B.
 
         Raises:
-            TrainingDivergedError: a term or its gradient is not finite; no weight was changed.
+            TrainingDivergedError: see `read`, which is called every `read_every` steps.
             CycleGANError: torch.compile was asked for and can't work here.
         """
         with (
             torch.inference_mode(mode=False),
             torch.enable_grad(),
-            statistics_kept(self.model),
+            self.step_rng() as rng,
             compiled(wanted=self.config.compile),
         ):
-            terms = play(self, *(self._on_device(batch) for batch in (real_a, real_b)))
-            move_weights(self)
-        zero = torch.zeros((), device=self.device)
-        losses = Losses(*(terms.get(name, zero) for name in Losses._fields))
-        self.history.append(torch.stack(losses).cpu())
-        self.step += 1
-        return losses
+            before = now(self)
+            try:
+                row = self.graph.run(host_step(self, real_a, real_b, rng))
+            except BaseException:  # out of memory, say: what was drawn was not used
+                go_back(self, before)
+                raise
+        self.step, self.names = self.step + 1, ""
+        self.unread.append(Unread(before, row))
+        every = self.config.read_every or (1 if self.device.type == "cpu" else 10)
+        if len(self.unread) >= every or self.step >= self.config.max_steps:
+            self.read()
+        return Losses(*row[: len(Losses._fields)].unbind())
 
-    def _on_device(self, batch: Tensor) -> Tensor:
-        """[0,1] -> [-1,1]; page-locked memory is copied while the host goes on."""
-        return batch.to(self.device, non_blocking=True) * 2 - 1
+    def read(self) -> None:
+        """Wait for the device, and take what its steps left there into `history`.
+
+        Under `torch.distributed` all ranks call this together.
+
+        Raises:
+            TrainingDivergedError: a term or its gradient is not finite; names the step, the term
+                and in `run` the pictures. Everything is as it was before that step, and steps
+                after it have not been.
+        """
+        with torch.inference_mode(mode=False):
+            read(self)
 
     def run(self, *, on_step: OnStep = ignore) -> CycleGAN:
         """Train until `max_steps`, or until this run (of a step at least) took `max_minutes`.
@@ -148,8 +170,7 @@ class Trainer:
             The trained model, see `export`.
 
         Raises:
-            TrainingDivergedError: a term or its gradient is not finite; names the step, the term,
-                the pictures.
+            TrainingDivergedError: see `read`.
             DatasetError: a picture was lost.
         """
         settings = BatchConfig(
@@ -164,22 +185,23 @@ class Trainer:
         with torch.inference_mode(mode=False), Batches(self.data, settings) as batches:
             while self.step < self.config.max_steps:
                 batch = next(batches)
-                try:
-                    losses = self.train_step(batch.real_a, batch.real_b)
-                except TrainingDivergedError as error:
-                    names = ", ".join(path.name for path in (*batch.paths_a, *batch.paths_b))
-                    what = str(error).rstrip(".")
-                    raise TrainingDivergedError(f"{what} (the batch was {names}).") from None
+                self.names = ", ".join(path.name for path in (*batch.paths_a, *batch.paths_b))
+                losses = self.train_step(batch.real_a, batch.real_b)
                 self.position = batches.position
                 self.wait_share = batches.wait_seconds / (time.monotonic() - started)
-                lr = self.opt_gen.param_groups[0]["lr"]
+                lr = self.learning_rate(self.step)
                 on_step(StepReport(self.step, self.config.max_steps, losses, lr))
                 if self._is_time_over(started):
                     break
         return self.export()
 
     def export(self) -> CycleGAN:
-        """A copy on the CPU in eval mode: the averaged generators, or the last without EMA."""
+        """A copy on the CPU in eval mode: the averaged generators, or the last without EMA.
+
+        Raises:
+            TrainingDivergedError: see `read`.
+        """
+        self.read()
         with torch.inference_mode(mode=False), _seeded(0, torch.device("cpu")):
             model = CycleGAN(self.config.model)
             copy_weights(self.ema if self.config.ema_decay > 0 else self.model, model)
@@ -195,7 +217,11 @@ class Trainer:
         """Write everything that the training consists of as one file, atomically.
 
         Under `torch.distributed` all ranks call this together, and rank 0 writes.
+
+        Raises:
+            TrainingDivergedError: see `read`; nothing is written.
         """
+        self.read()
         train_state.save(self, Path(path))
 
     def load_state(self, path: str | Path) -> None:
@@ -210,6 +236,7 @@ class Trainer:
         """
         with torch.inference_mode(mode=False):
             train_state.load(self, Path(path))
+        self.graph.forget()  # the moments are other tensors now
 
     def release(self) -> None:
         """Give the device's memory back, whoever still holds a reference; the trainer is over."""
@@ -218,6 +245,7 @@ class Trainer:
         for optimizer in (self.opt_gen, self.opt_disc):
             optimizer.zero_grad()
             optimizer.state.clear()
+        self.graph.forget()
         self.pool_a.images, self.pool_b.images = [], []
 
     @contextmanager
@@ -241,11 +269,16 @@ class Trainer:
         return schedules.lr_multiplier(self.config, step, steps_per_epoch)
 
     def _is_time_over(self, started: float) -> bool:
-        """All ranks must agree, so rank 0's clock decides."""
-        if self.config.max_minutes is None:
+        """All ranks must agree, so rank 0's clock decides, at a step that waits anyway."""
+        if self.config.max_minutes is None or not self.is_time_to_agree:
             return False
         over = time.monotonic() - started >= 60 * self.config.max_minutes
-        return bool(rank_0_says(torch.tensor(over, dtype=torch.uint8, device=self.device)))
+        return rank_0_says(over, self.device)
+
+    @property
+    def is_time_to_agree(self) -> bool:
+        """Whether ranks may talk to each other without waiting for the device; alone, always."""
+        return self.world_size == 1 or not self.unread
 
 
 @contextmanager

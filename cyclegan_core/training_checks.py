@@ -1,19 +1,13 @@
-"""What is checked before a training and at each of its steps: it stops before harm is done."""
+"""What is checked before a training, so that it stops before harm is done."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
-
-import torch
-from torch import Tensor, nn
 
 from .config import TrainConfig
 from .data import UnpairedFolders
-from .errors import CycleGANError, TrainingDivergedError
-from .ranks import any_rank
-
-_ADVICE = "lower the learning rate, or remove flat or damaged pictures"
+from .errors import CycleGANError
 
 
 def check_data(config: TrainConfig, data: UnpairedFolders) -> None:
@@ -55,37 +49,6 @@ def _check_sides(config: TrainConfig, sides: set[int], what: str) -> None:
             )
 
 
-def check_terms(terms: Mapping[str, Tensor], step: int) -> None:
-    """Every term of step number `step` (from 1) must be finite, on every rank.
-
-    Raises:
-        TrainingDivergedError: names the step and the term.
-    """
-    values = torch.stack([term.detach() for term in terms.values()])
-    is_bad = ~torch.isfinite(values).all()
-    if not any_rank(is_bad):
-        return
-    if not is_bad:
-        raise TrainingDivergedError(f"Step {step}: another process's loss is not finite.")
-    name = next(name for name, term in terms.items() if not torch.isfinite(term))
-    raise TrainingDivergedError(
-        f"Step {step}: {name} is {float(terms[name].detach())}, so the weights were "
-        f"left as they were; {_ADVICE}."
-    )
-
-
-@contextmanager
-def statistics_kept(network: nn.Module) -> Generator[None]:
-    """Put batch norm's running statistics back if the block ends in a divergence."""
-    before = [(buffer, buffer.clone()) for buffer in network.buffers()]
-    try:
-        yield
-    except TrainingDivergedError:
-        for buffer, value in before:
-            buffer.copy_(value)
-        raise
-
-
 @contextmanager
 def compiled(*, wanted: bool) -> Generator[None]:
     """Say in a sentence that torch.compile can't work here, which shows at the first step.
@@ -107,18 +70,3 @@ def compiled(*, wanted: bool) -> Generator[None]:
             f"The networks can't be compiled here ({reason}); turn compile off, or install what "
             "is missing."
         ) from error
-
-
-def check_gradient(norm: Tensor, who: str, step: int) -> None:
-    """The norm of all gradients together must be finite.
-
-    A finite loss can have a gradient that is not: of a flat picture behind instance norm, say.
-
-    Raises:
-        TrainingDivergedError: it is not; names the step.
-    """
-    if not torch.isfinite(norm):
-        raise TrainingDivergedError(
-            f"Step {step}: the gradient of the {who} is {float(norm)}, so the weights were left "
-            f"as they were; {_ADVICE}."
-        )

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .config import _check_int
+from .setting_checks import check_int
 
 Preprocess = Literal[
     "resize_and_crop", "square_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"
@@ -66,10 +66,10 @@ class DataConfig:
         _check_choice("preprocess", self.preprocess, get_args(Preprocess))
         _check_choice("pairing", self.pairing, get_args(Pairing))
         for name in ("load_size", "crop_size"):
-            _check_int(name, getattr(self, name), least=1)
-        _check_int("cache_bytes", self.cache_bytes, least=0)
+            check_int(name, getattr(self, name), least=1)
+        check_int("cache_bytes", self.cache_bytes, least=0)
         if self.max_images is not None:
-            _check_int("max_images", self.max_images, least=2)
+            check_int("max_images", self.max_images, least=2)
         for name in ("channels_a", "channels_b"):
             if getattr(self, name) not in (1, 3):
                 raise ValueError(

@@ -208,4 +208,10 @@ def _run_inputs() -> list[io.Input]:
             default=_TRAIN.recompute,
             tooltip="Keep less for the way back and compute it twice: a third slower, less memory.",
         ),
+        io.Boolean.Input(
+            "cuda_graph",
+            default=_TRAIN.cuda_graph,
+            tooltip="On an NVIDIA GPU, record a step once and replay it: faster, a little more "
+            "memory. Without effect elsewhere. Turn it off if training fails at its fourth step.",
+        ),
     ]

@@ -62,6 +62,7 @@ NODES = {
             "save_every",
             "accumulate",
             "recompute",
+            "cuda_graph",
         ],
         ["CYCLEGAN_TRAIN_SETTINGS"],
     ),

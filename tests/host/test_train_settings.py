@@ -31,6 +31,7 @@ TRAIN = {
     "save_every": 9,
     "accumulate": 2,
     "recompute": True,
+    "cuda_graph": False,
 }
 DATA = {"preprocess": "crop", "flip": False}
 

@@ -43,8 +43,9 @@ def pictures(tmp_path_factory):
 # --- a run -------------------------------------------------------------------------------------
 
 
-def test_lines_of_json_and_the_librarys_result(run, pictures, tmp_path):
-    argv = ("train", pictures / "a", pictures / "b", "--run", tmp_path / "run", *TINY)
+@pytest.mark.parametrize("more", [(), ("--read-every", 7)])
+def test_lines_of_json_and_the_librarys_result(run, pictures, tmp_path, more):
+    argv = ("train", pictures / "a", pictures / "b", "--run", tmp_path / "run", *TINY, *more)
     result = run(*argv, "--max-steps", 23, "--json")
     assert (result.code, result.err) == (0, "")
     lines = [json.loads(line) for line in result.out.splitlines()]

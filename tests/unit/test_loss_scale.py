@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -11,6 +13,8 @@ from cyclegan_core.trainer import Trainer
 
 from .training import ByHand, assert_same, everything, make_batch, make_config, networks, weights
 
+NO = torch.tensor(False)
+
 
 def make_trainer(**settings) -> Trainer:
     return Trainer(make_config(precision="fp16", pool_size=2, **settings), ByHand())
@@ -19,17 +23,25 @@ def make_trainer(**settings) -> Trainer:
 def test_doubles_after_patience_and_halves_at_once():
     scale = LossScale(active=True, patience=3)
     factors = []
-    for step, overflow in enumerate([False, False, False, True, False, True]):
-        scale.note(overflow=overflow, step=step)
+    for overflow in (False, False, False, True, False, True):
+        scale.note(torch.tensor(overflow), frozen=NO)
         factors.append(scale.factor / 2**16)
     assert factors == [1, 1, 2, 1, 1, 0.5]
+
+
+@pytest.mark.parametrize("overflow", [True, False])
+def test_frozen_it_stays(overflow):
+    scale = LossScale(active=True, patience=1)
+    before = scale.state_dict()
+    scale.note(torch.tensor(overflow), frozen=torch.tensor(True))
+    assert scale.state_dict() == before
 
 
 def test_inactive_it_does_nothing():
     scale, weight = LossScale(active=False), torch.nn.Parameter(torch.ones(2))
     weight.grad = torch.full((2,), 3.0)
-    for step in range(5000):
-        scale.note(overflow=False, step=step)
+    for _ in range(3):
+        scale.note(NO, frozen=NO)
     scale.unscale([weight])
     assert (scale.factor, weight.grad.tolist()) == (1.0, [3.0, 3.0])
     assert scale.state_dict() == LossScale(active=False).state_dict()
@@ -63,14 +75,22 @@ def test_an_overflow_leaves_the_step_out(name):
     assert (trainer.step, trainer.loss_scale.factor) == (2, factor / 2)
 
 
-def test_an_overflow_at_any_scale_is_a_divergence():
-    trainer = make_trainer()
-    before = weights(trainer)
+@pytest.mark.parametrize("read_every", [1, 7])
+def test_an_overflow_at_any_scale_is_a_divergence(read_every):
+    """Found when it is read, after step 17 or 23."""
+    trainer = make_trainer(max_steps=50, read_every=read_every)
     overflow(trainer, "gen_ba")
-    for _ in range(16):  # from 2**16 down to 1
+    trainer.train_step(*make_batch(1))
+    before = weights(trainer)
+    for _ in range(15):  # from 2**16 down to 1
         trainer.train_step(*make_batch(1))
+    trainer.read()
+    step = partial(trainer.train_step, *make_batch(1))
+    for _ in range(read_every - 1):
+        step()
     with pytest.raises(TrainingDivergedError, match=r"^Step 17: .* overflows fp16 whatever its"):
-        trainer.train_step(*make_batch(1))
+        step()
+    assert (trainer.step, len(trainer.history)) == (16, 16)
     assert trainer.loss_scale.factor == 1.0
     assert_same(weights(trainer), before)
 

@@ -14,7 +14,14 @@ import torch
 import torch.distributed as dist
 
 from cyclegan_core import load_model
-from cyclegan_core.ranks import any_rank, average_gradients, gather, rank_and_world_size
+from cyclegan_core.ranks import (
+    any_rank,
+    average_gradients,
+    gather,
+    rank_0_says,
+    rank_and_world_size,
+    spread,
+)
 from cyclegan_core.run_folder import RunFolder
 from cyclegan_core.trainer import Trainer
 
@@ -50,6 +57,7 @@ ORDERS = {
     "stopped": (LONG, {"run": "stopped", "ask": 1}),
     "locked": (SAVING, {"run": "locked"}),
     "poison": (FULL, {"poison": 1}),
+    "poison, read late": (replace(FULL, read_every=3), {"poison": 1}),
 }
 
 
@@ -182,8 +190,9 @@ def test_a_folder_in_use_stops_both(done):
         assert result["error"].startswith("Another training is using ")
 
 
-def test_a_loss_that_is_not_finite_on_one_stops_both(done):
-    one, other = ranks(done, "poison")
+@pytest.mark.parametrize("name", ["poison", "poison, read late"])
+def test_a_loss_that_is_not_finite_on_one_stops_both(done, name):
+    one, other = ranks(done, name)
     assert one["error"].startswith("Step 1: another process's loss is not finite")
     assert other["error"].startswith("Step 1: cycle_a is nan, so the weights were left")
 
@@ -195,8 +204,10 @@ def test_alone_nothing_needs_a_group():
     assert parameter.grad.tolist() == [1.0, 2.0]
     assert rank_and_world_size() == (0, 1)
     assert gather("me") == ["me"]
-    assert any_rank(torch.tensor(1.0)) is True
-    assert any_rank(torch.tensor(0.0)) is False
+    for verdict in (True, False):
+        assert any_rank(verdict, torch.device("cpu")) is verdict
+        assert rank_0_says(verdict, torch.device("cpu")) is verdict
+        assert bool(spread(torch.tensor(verdict))) is verdict
 
 
 # --- torchrun ----------------------------------------------------------------------------------
