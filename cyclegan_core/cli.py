@@ -66,7 +66,8 @@ def _main(argv: list[str]) -> int:
 
 
 def run() -> int:
-    """`main`, for readers of its output who leave early: `cyclegan info FILE | head -1`."""
+    """`main` as a process, also for readers who leave early: `cyclegan info FILE | head -1`."""
+    ask_for_large_pages()
     try:
         code = main()
         sys.stdout.flush()
@@ -75,6 +76,15 @@ def run() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code
+
+
+def ask_for_large_pages() -> None:
+    """Have torch ask Linux for pages of 2 MB, before its first large tensor on the CPU.
+
+    It gives the memory of large feature maps back after each layer, and taking them anew in pages
+    of 4 KB is up to a third of a translation's time. Whoever has set the variable is left alone.
+    """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def _commands(argv: Sequence[str]) -> Any:  # noqa: ANN401 - a type made of types

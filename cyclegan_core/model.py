@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -16,7 +16,9 @@ from .hub_model import HubModel
 from .memory import Limits
 from .networks import build_generator, init_weights
 from .rows import RowSink, RowSource
-from .translation import Memory, OnProgress, Translation
+from .speedups import Speedup, forget
+from .translation import OnProgress, Translation
+from .ways import Memory
 
 
 def ignore(done: int, total: int) -> None:
@@ -90,6 +92,16 @@ class CycleGAN(nn.Module, HubModel):
             )
         return network
 
+    def _apply(  # torch's own signature
+        self,
+        fn: Callable[[Tensor], Tensor],
+        recurse: bool = True,  # noqa: FBT001, FBT002
+    ) -> CycleGAN:
+        """What `to` and its like do; what was recorded for the weights' old place goes first."""
+        for direction in self.directions:
+            forget(self.generator(direction))
+        return super()._apply(fn, recurse)
+
     def check_round_trip(self) -> None:
         """Make sure that `reconstruct` can work.
 
@@ -103,7 +115,7 @@ class CycleGAN(nn.Module, HubModel):
                 f"{_ARROWS[only]}; load a second file for {_ARROWS[_opposite(only)]}."
             )
 
-    def translate(
+    def translate(  # noqa: PLR0913 - what, how, and within which limits
         self,
         images: Tensor,
         direction: Direction = "a_to_b",
@@ -112,6 +124,7 @@ class CycleGAN(nn.Module, HubModel):
         dtype: torch.dtype | None = None,
         on_progress: OnProgress = ignore,
         limits: Limits | None = None,
+        speedup: Speedup = "none",
     ) -> Tensor:
         """Translate pictures from one domain to the other.
 
@@ -128,6 +141,10 @@ class CycleGAN(nn.Module, HubModel):
                 at least, and what is not finite in half precision is done again without it.
             on_progress: called after each picture or strip.
             limits: what the translation may use; by default what is free.
+            speedup: "none", or for many pictures of one size, whole ones: "compile" (torch.compile,
+                which takes a minute at first), or "graph" (a CUDA graph, recorded at the first
+                picture; elsewhere a warning says that there is none). Either keeps its result, and
+                the graph its memory, with the model until the weights move.
 
         Returns:
             (B,C',H,W) in [0,1], with the dtype and device of `images`; C' is the target domain's.
@@ -136,13 +153,15 @@ class CycleGAN(nn.Module, HubModel):
             ValueError: an argument is wrong.
             MissingDirectionError: there is no generator for `direction`.
             CycleGANError: a result is not finite even in float32, or needs more memory than
-                there is in any way that `memory` allows.
+                there is in any way that `memory` allows, or torch.compile can't work here.
         """
         network = self.generator(direction)
-        _check_arguments(images, memory, dtype)
+        _check_arguments(images, memory, dtype, speedup)
         channels = self.config.channels(direction)
         result = _empty_result(images, channels[1])
-        work = Translation(network, self.config, channels, memory, dtype, limits or Limits())
+        work = Translation(
+            network, self.config, channels, memory, dtype, limits or Limits(), speedup
+        )
         with torch.no_grad(), eval_mode(network):
             work.batch(images, result, on_progress)
         return result
@@ -157,6 +176,7 @@ class CycleGAN(nn.Module, HubModel):
         dtype: torch.dtype | None = None,
         on_progress: OnProgress = ignore,
         limits: Limits | None = None,
+        speedup: Speedup = "none",
     ) -> None:
         """Translate one picture that need not be a tensor; the arguments are those of `translate`.
 
@@ -164,13 +184,15 @@ class CycleGAN(nn.Module, HubModel):
         down, so that neither has to hold floats.
         """
         network = self.generator(direction)
-        _check_settings(memory, dtype)
+        _check_settings(memory, dtype, speedup)
         channels = self.config.channels(direction)
-        work = Translation(network, self.config, channels, memory, dtype, limits or Limits())
+        work = Translation(
+            network, self.config, channels, memory, dtype, limits or Limits(), speedup
+        )
         with torch.no_grad(), eval_mode(network):
             work.rows(source, sink, on_progress)
 
-    def reconstruct(
+    def reconstruct(  # noqa: PLR0913 - those of `translate`
         self,
         images: Tensor,
         direction: Direction = "a_to_b",
@@ -179,6 +201,7 @@ class CycleGAN(nn.Module, HubModel):
         dtype: torch.dtype | None = None,
         on_progress: OnProgress = ignore,
         limits: Limits | None = None,
+        speedup: Speedup = "none",
     ) -> Reconstruction:
         """Translate in `direction` and back again; the arguments are those of `translate`.
 
@@ -188,7 +211,7 @@ class CycleGAN(nn.Module, HubModel):
             MissingDirectionError: a round trip needs both generators.
         """
         self.check_round_trip()
-        _check_arguments(images, memory, dtype)
+        _check_arguments(images, memory, dtype, speedup)
 
         def on_way_there(done: int, total: int) -> None:
             on_progress(done, 2 * total)
@@ -196,7 +219,12 @@ class CycleGAN(nn.Module, HubModel):
         def on_way_back(done: int, total: int) -> None:
             on_progress(total + done, 2 * total)
 
-        settings: dict[str, Any] = {"memory": memory, "dtype": dtype, "limits": limits}
+        settings: dict[str, Any] = {
+            "memory": memory,
+            "dtype": dtype,
+            "limits": limits,
+            "speedup": speedup,
+        }
         fake = self.translate(images, direction, on_progress=on_way_there, **settings)
         rec = self.translate(fake, _opposite(direction), on_progress=on_way_back, **settings)
         error = (rec - to_channels(images.detach(), rec.shape[1])).abs()
@@ -221,7 +249,7 @@ def _empty_result(images: Tensor, channels: int) -> Tensor:
     return torch.empty(shape, dtype=images.dtype, device=images.device, memory_format=layout)
 
 
-def _check_arguments(images: Tensor, memory: str, dtype: torch.dtype | None) -> None:
+def _check_arguments(images: Tensor, memory: str, dtype: torch.dtype | None, speedup: str) -> None:
     if images.ndim != 4 or not images.is_floating_point():
         raise ValueError(
             "images must be a float tensor (B,C,H,W) in [0,1]; got "
@@ -229,11 +257,13 @@ def _check_arguments(images: Tensor, memory: str, dtype: torch.dtype | None) -> 
         )
     if 0 in images.shape[1:]:
         raise ValueError(f"images must have at least one pixel; got {tuple(images.shape)}.")
-    _check_settings(memory, dtype)
+    _check_settings(memory, dtype, speedup)
 
 
-def _check_settings(memory: str, dtype: torch.dtype | None) -> None:
+def _check_settings(memory: str, dtype: torch.dtype | None, speedup: str) -> None:
     if memory not in get_args(Memory):
         raise ValueError(f"memory must be one of {', '.join(get_args(Memory))}; got {memory!r}.")
     if dtype not in (None, torch.float32, torch.bfloat16, torch.float16):
         raise ValueError(f"dtype must be float32, bfloat16 or float16; got {dtype}.")
+    if speedup not in get_args(Speedup):
+        raise ValueError(f"speedup must be one of {', '.join(get_args(Speedup))}; got {speedup!r}.")

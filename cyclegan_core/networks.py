@@ -11,33 +11,21 @@ from __future__ import annotations
 from typing import Literal, cast
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .config import Direction, ModelConfig
+from .convolutions import NarrowConv2d, ResizeConv2d
 from .norms import BatchNorm, InstanceNorm, ReflectionPad
 
 Norm = Literal["instance", "batch", "none"]
 
 
-class ResizeConv2d(nn.Conv2d):
-    """Nearest resize by 2, then a 3x3 convolution: upsampling without checkerboard (Odena 2016).
-
-    It stands where the transposed convolution would, so both kinds share their key names.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, *, bias: bool) -> None:
-        super().__init__(in_channels, out_channels, kernel_size=3, padding=1, bias=bias)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(B,C,H,W) -> (B,C',2H,2W)."""
-        return super().forward(F.interpolate(input, scale_factor=2.0, mode="nearest"))
-
-
 def _norm(kind: Norm, channels: int, *, affine: bool = False) -> nn.Module:
     if kind == "instance":
-        return InstanceNorm(channels, affine=affine)
+        norm = InstanceNorm(channels, affine=affine)
+        norm.in_place = True  # it follows a convolution, whose output nobody else reads
+        return norm
     return BatchNorm(channels) if kind == "batch" else nn.Identity()
 
 
@@ -118,7 +106,7 @@ class ResnetGenerator(nn.Module):
             *norm_relu(width),
             # c7s1-C', tanh: -> (B,C',H,W) in [-1,1]
             ReflectionPad(3),
-            nn.Conv2d(width, out_channels, 7),
+            NarrowConv2d(width, out_channels, 7),
             nn.Tanh(),
         )
 

@@ -9,57 +9,26 @@ smaller way.
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from .config import ModelConfig
-from .errors import CycleGANError
-from .fitting import half_precision, pad, to_channels
-from .memory import Limits, free_bytes, is_out_of_memory, whole_pass_bytes
-from .norms import at_least_float32
+from .memory import Limits, is_out_of_memory
+from .overlap import CudaLanes, Lanes, overlapped
 from .rows import RowSink, RowSource, TensorRows
-from .streaming import StreamPlan, stored_bytes, stream, thumbnail
+from .speedups import Speedup
+from .streaming import StreamPlan, stream, thumbnail
 from .strips import NonFiniteError, non_finite_error
+from .ways import Memory, Way, Ways
+from .whole_pass import WholePass
 
 log = logging.getLogger(__name__)
 
-Memory = Literal["auto", "whole", "streamed", "thumbnail"]
-"""How a picture goes through the network."""
-
 OnProgress = Callable[[int, int], None]
 """Called as (work done, work in all), in pictures or strips; it cancels by raising."""
-
-CHUNK_PIXELS = 2**21
-"""Most pixels per pass on an accelerator: more is not faster."""
-
-STRIP_BYTES = 2**29
-"""Most working memory of a strip."""
-
-_LEAST_STRIP_BYTES = 2**24
-_SAFE_SHARE = {"cpu": 0.6, "cuda": 0.9}
-"""Of the free memory; a system that runs out of its own kills instead of raising."""
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """One way to take pictures through a network."""
-
-    chunk: int = 1
-    """Pictures at a time; of small ones on an accelerator."""
-    plan: StreamPlan | None = None
-    """How strips go; None for whole pictures."""
-
-    def __str__(self) -> str:
-        if self.plan is None:
-            return f"{self.chunk} at a time" if self.chunk > 1 else "in one pass"
-        place = "a file" if isinstance(self.plan.store, Path) else f"{self.plan.store} memory"
-        return f"in strips of {self.plan.strip_bytes // 2**20} MB with maps in {place}"
 
 
 @dataclass(slots=True)
@@ -73,9 +42,13 @@ class Translation:
     memory: Memory
     dtype: torch.dtype | None
     limits: Limits
-    pending_bytes: int = 0
-    """Of the results: a system counts their pages as free until they are written."""
+    speedup: Speedup = "none"
+    """How the network is run on whole pictures."""
+    ways: Ways = field(init=False)
     _has_overflowed: bool = False
+
+    def __post_init__(self) -> None:
+        self.ways = Ways(self.config, self.memory, self.weights, self.half, self.limits)
 
     @property
     def weights(self) -> Tensor:
@@ -91,7 +64,7 @@ class Translation:
         """(B,C,H,W) in [0,1] into (B,C',H,W), in as few passes as the memory allows."""
         total, done = len(images), 0
         if result.device.type == "cpu":
-            self.pending_bytes = result.numel() * result.element_size()
+            self.ways.pending_bytes = result.numel() * result.element_size()
 
         def advance(way: Way) -> int:
             if way.plan is None:
@@ -108,9 +81,36 @@ class Translation:
             self._strips(*rows, way.plan, on_strip)
             return 1
 
+        if self.weights.device.type == "cuda" and images.device.type == "cpu":
+            done = self.overlapped(images, result, on_progress, CudaLanes.on(self.weights.device))
         attempt = self._attempts(images.shape[-2], images.shape[-1], total)
         while done < total:
             done += attempt(advance)
+
+    def overlapped(
+        self, images: Tensor, result: Tensor, on_progress: OnProgress, lanes: Lanes
+    ) -> int:
+        """Translate pictures of a batch while others are copied; returns how many are done.
+
+        It ends early, without a word, at what needs another way or precision; and does nothing
+        where there is no second chunk to copy meanwhile.
+        """
+        total = len(images)
+        way = next(self.ways.best_first(images.shape[-2], images.shape[-1], total), None)
+        if way is None or way.plan is not None or way.chunk >= total:
+            return 0
+        parts = [slice(i, min(i + way.chunk, total)) for i in range(0, total, way.chunk)]
+        done = 0
+
+        def take(part: slice, pixels: Tensor) -> None:
+            nonlocal done
+            result[part] = pixels
+            for done in range(part.start + 1, part.stop + 1):
+                on_progress(done, total)
+
+        run = self._pass
+        overlapped(parts, lanes, lambda part: images[part], lambda x: run(x, self.half), take)
+        return done
 
     def rows(self, source: RowSource, sink: RowSink, on_progress: OnProgress) -> None:
         """One picture that is read and written in strips where it need not be whole."""
@@ -135,10 +135,10 @@ class Translation:
 
         It remembers the ways that failed, and raises a `CycleGANError` when none is left.
         """
-        ways = self._ways(height, width, pictures)
+        ways = self.ways.best_first(height, width, pictures)
         way = next(ways, None)
         if way is None:
-            raise self._too_large(height, width)
+            raise self.ways.too_large(height, width)
 
         def attempt(work: Callable[[Way], int]) -> int:
             nonlocal way
@@ -155,113 +155,27 @@ class Translation:
                 failed, way = way, next(ways, None)
                 if way is not None:
                     log.warning("Out of memory %s; going on %s.", failed, way)
-            raise self._too_large(height, width)
+            raise self.ways.too_large(height, width)
 
         return attempt
 
-    def _ways(self, height: int, width: int, pictures: int) -> Iterator[Way]:
-        """What to try, best first; nothing that certainly does not fit."""
-        device = self.weights.device
-        room = self._room()
-        needed = whole_pass_bytes(self.config, height, width, self._precision())
-        # Whole is all there is for a U-Net: its bottleneck sees the whole picture.
-        is_unet = self.config.generator == "unet"
-        is_whole = self.memory == "whole" or (self.memory == "auto" and is_unet)
-        if is_whole or (self.memory == "auto" and needed <= room):
-            chunk = min(room // needed, CHUNK_PIXELS // (height * width), pictures)
-            if chunk > 1 and device.type != "cpu":
-                yield Way(int(chunk))
-            yield Way()
-        if is_whole:
-            return
-        if is_unet:  # streaming says why it can't
-            yield self._way(_LEAST_STRIP_BYTES, "device")
-            return
-        large = int(max(_LEAST_STRIP_BYTES, min(STRIP_BYTES, room // 4)))
-        small = max(_LEAST_STRIP_BYTES, large // 16)
-        maps = self._stored(height, width)
-        strips = sorted({large, small}, reverse=True)
-        for strip in strips:
-            if maps + strip <= room:
-                yield self._way(strip, "device")
-        if not maps:
-            return
-        host = self._room_on(torch.device("cpu"), self.limits.free_host_bytes)
-        for strip in strips:
-            if device.type != "cpu" and maps <= host:
-                yield self._way(strip, "host")
-        for strip in strips:
-            if self.limits.scratch is not None:
-                yield self._way(strip, self.limits.scratch)
-
-    def _way(self, strip_bytes: int, store: Literal["device", "host"] | Path) -> Way:
-        return Way(plan=StreamPlan(dtype=self.half, strip_bytes=strip_bytes, store=store))
-
-    def _room(self) -> float:
-        return self._room_on(self.weights.device, self.limits.free_bytes)
-
-    def _room_on(self, device: torch.device, free: int | None) -> float:
-        """Bytes that may be used on a device; infinite where there is no way to tell."""
-        known = free_bytes(device) if free is None else free
-        if known is None:
-            return math.inf
-        if free is None and device.type == "cpu":
-            known = max(0, known - self.pending_bytes)
-        return _SAFE_SHARE.get(device.type, 0.8) * known
-
-    def _stored(self, height: int, width: int) -> int:
-        """Bytes of feature maps that strips leave behind; a thumbnail's leave none."""
-        if self.memory == "thumbnail":
-            return 0
-        return stored_bytes(self.config, height, width, self._precision())
-
-    def _precision(self) -> torch.dtype:
-        return self.half or self.weights.dtype
-
-    def _too_large(self, height: int, width: int) -> CycleGANError:
-        """The sentence for a picture that no way was small enough for."""
-        room, least = self._room(), _LEAST_STRIP_BYTES
-        maps = self._stored(height, width)
-        if self.memory == "auto" and self.config.generator == "unet":
-            maps = whole_pass_bytes(self.config, height, width, self._precision())
-        what = (
-            f"A picture of {width}×{height} needs {_figure(maps + least)} of memory beside itself"
-        )
-        advice = "make it smaller, or close other programs"
-        if room < maps + least:
-            what += f" and its result, and {_figure(room)} can be used"
-            scale = max(0.0, (room - least) / max(1, maps)) ** 0.5
-            columns, rows = (int(scale * side) // 4 * 4 for side in (width, height))
-            if scale < 1 and min(rows, columns) > 0:
-                advice = f"about {columns}×{rows} would fit"
-        else:
-            what += " and its result, and that could not be had"
-        if self.config.generator == "resnet" and maps and self.limits.scratch is None:
-            advice += "; the command's --scratch allows any size"
-        return CycleGANError(f"{what}; {advice}.")
-
     # --- the passes ----------------------------------------------------------------------------
+
+    @property
+    def _pass(self) -> WholePass:
+        return WholePass(self.network, self.config, self.channels[0], self.speedup)
 
     def _whole(self, images: Tensor, half: torch.dtype | None) -> Tensor:
         """(B,C,H,W) in [0,1] -> (B,C',H,W) in [0,1], in one pass."""
-        low, high = self.config.value_range
-        height, width = images.shape[-2:]
-        inputs = to_channels(images.to(self.weights.device, self.weights.dtype), self.channels[0])
-        # One layout, so the same numbers however the pictures lie in memory; in half precision a
-        # CPU is 1.4 times as fast with a pixel's channels together.
-        is_quick = half is not None and inputs.device.type == "cpu"
-        layout = torch.channels_last if is_quick else torch.contiguous_format
-        inputs = inputs.contiguous(memory_format=layout)
-        padded = pad(inputs * (high - low) + low, self.config.size_multiple, self.config.min_size)
-        with half_precision(inputs.device, half):
-            output: Tensor = self.network(padded)
-        output = at_least_float32(output[..., :height, :width]).add(1).div(2).clamp(0, 1)
+        output = self._pass(images, half)
         if torch.isfinite(output).all():
             return output
         if half:
             self._tell_overflow()
             return self._whole(images, None)
-        raise non_finite_error(inputs.dtype, is_picture=not torch.isfinite(inputs).all())
+        weights = self.weights
+        is_picture = not torch.isfinite(images.to(weights.device, weights.dtype)).all()
+        raise non_finite_error(weights.dtype, is_picture=is_picture)
 
     def _strips(
         self, source: RowSource, sink: RowSink, plan: StreamPlan, on_progress: OnProgress
@@ -284,18 +198,3 @@ class Translation:
         if not self._has_overflowed:
             log.warning("A result in %s is not finite; translating again without it.", self.half)
         self._has_overflowed = True
-
-
-def wanted_bytes(config: ModelConfig, memory: Memory, size: torch.Size) -> int:
-    """What a host should try to free for a batch of pictures (B,H,W), beyond the weights."""
-    count, height, width = size
-    if memory == "thumbnail":
-        return STRIP_BYTES
-    if memory == "streamed":
-        return STRIP_BYTES + stored_bytes(config, height, width)
-    chunk = max(1, min(count, CHUNK_PIXELS // max(1, height * width)))
-    return chunk * whole_pass_bytes(config, height, width)
-
-
-def _figure(size: float) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

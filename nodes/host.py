@@ -21,7 +21,7 @@ from ..cyclegan_core import CycleGAN, Direction
 from ..cyclegan_core.memory import Limits
 from ..cyclegan_core.picture_search import find_pictures
 from ..cyclegan_core.run_folder import STATE_NAME
-from ..cyclegan_core.translation import Memory, wanted_bytes
+from ..cyclegan_core.ways import Memory, wanted_bytes
 
 CycleGANType = io.Custom("CYCLEGAN")
 """The socket; on its wire travels a `CycleGAN`, shared and cached: no node may change it."""
@@ -35,13 +35,6 @@ BUNDLED_DIR = Path(__file__).parent.parent / "weights"
 
 DIRECTIONS: dict[str, Direction] = {"A→B": "a_to_b", "B→A": "b_to_a"}
 """Widget labels and what they mean."""
-
-PRECISIONS: dict[str, torch.dtype | None] = {
-    "auto": None,
-    "fp32": torch.float32,
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
-}
 
 PREVIEW_PIXELS = 1024
 """Longest side of the live preview."""
@@ -190,11 +183,8 @@ def mask_to_b1hw(mask: Tensor, like: Tensor) -> Tensor:
     return torch.nn.functional.interpolate(mask, like.shape[-2:], mode="bilinear")
 
 
-def choose_dtype(precision: str) -> torch.dtype:
-    """The widget's value as a dtype; "auto" is what the host thinks the device is good at."""
-    dtype = chosen(PRECISIONS, "precision", precision)
-    if dtype is not None:
-        return dtype
+def gpu_dtype() -> torch.dtype:
+    """The half precision that the host thinks its GPU is good at; without either, float32."""
     device = mm.get_torch_device()
     if mm.should_use_bf16(device):
         return torch.bfloat16

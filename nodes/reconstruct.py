@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..cyclegan_core import CycleGAN
 from . import host
+from .precision import choose_dtype
 from .translate import direction_input
 
 
@@ -59,7 +60,7 @@ class ReconstructCycleGAN(io.ComfyNode):
             result = model.reconstruct(
                 pixels,
                 host.chosen(host.DIRECTIONS, "direction", direction),
-                dtype=host.choose_dtype("auto"),
+                dtype=choose_dtype("auto"),
                 on_progress=host.progress(2 * len(pixels)),
                 limits=host.limits(),
             )

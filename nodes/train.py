@@ -17,6 +17,7 @@ from ..cyclegan_core import CycleGAN
 from ..cyclegan_core.config import ModelConfig, TrainConfig
 from ..cyclegan_core.data import UnpairedFolders, folders_digest
 from ..cyclegan_core.losses import Losses
+from ..cyclegan_core.precision import NAMES
 from ..cyclegan_core.run_folder import MODEL_NAME, STATE_NAME, RunFolder
 from ..cyclegan_core.trainer import StepReport, Trainer
 from ..cyclegan_core.transforms import DataConfig
@@ -183,7 +184,7 @@ def _configs(
         **settings.get("model", {}),
         "image_size": image_size,
     }
-    precision = "bf16" if host.choose_dtype("auto") == torch.bfloat16 else "fp32"
+    precision = NAMES[host.gpu_dtype()]
     train: dict[str, Any] = {"precision": precision, **widgets, **settings.get("train", {})}
     data: dict[str, Any] = {**settings.get("data", {}), "crop_size": image_size}
     data["load_size"] = round(image_size * _LOAD_RATIO)

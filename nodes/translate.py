@@ -9,8 +9,9 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..cyclegan_core import CycleGAN
-from ..cyclegan_core.translation import Memory
+from ..cyclegan_core.ways import Memory
 from . import host
+from .precision import choose_dtype, precision_input
 
 
 class TranslateCycleGAN(io.ComfyNode):
@@ -75,7 +76,7 @@ class TranslateCycleGAN(io.ComfyNode):
                 pixels,
                 way,
                 memory=how,
-                dtype=host.choose_dtype(precision),
+                dtype=choose_dtype(precision),
                 on_progress=host.progress(len(pixels)),
                 limits=host.limits(),
             )
@@ -108,15 +109,4 @@ def memory_input() -> io.Combo.Input:
         "streamed. whole: in one pass (about 900 bytes of memory per pixel). streamed: in strips, "
         "with the same result (about 130 bytes per pixel). thumbnail: a fast, small preview "
         "whose tones differ a little.",
-    )
-
-
-def precision_input() -> io.Combo.Input:
-    """The widget for the number format of the convolutions."""
-    return io.Combo.Input(
-        "precision",
-        options=list(host.PRECISIONS),
-        default="auto",
-        tooltip="auto: what your GPU is fast at (fp32 on a CPU). fp32: exact. bf16 / fp16: "
-        "faster and smaller; a result that overflows is done again in fp32.",
     )

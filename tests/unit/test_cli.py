@@ -12,6 +12,7 @@ from PIL import Image
 
 from cyclegan_core import CycleGAN, load_model, read_picture
 from cyclegan_core.cli_pictures import Translate
+from cyclegan_core.precision import NAMES, fastest_dtype
 
 from .commands import SMALL, Shell, draw, save
 
@@ -28,8 +29,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def translated(model: Path, source: Path, direction="a_to_b"):
-    return load_model(model).translate(read_picture(source).pixels[None], direction)[0]
+AUTO = fastest_dtype(torch.device("cpu"))
+"""What the command takes on this machine; measured once per process."""
+
+
+def translated(model: Path, source: Path, direction="a_to_b", dtype=AUTO):
+    pixels = read_picture(source).pixels[None]
+    return load_model(model).translate(pixels, direction, dtype=dtype)[0]
 
 
 def same_levels(path: Path, pixels) -> bool:
@@ -112,9 +118,19 @@ def test_precision(run, model: Path, tmp_path: Path, precision: str) -> None:
     source = draw(tmp_path / "x.png")
     argv = ("translate", source, "-o", tmp_path / "out", "-m", model, "--device", "cpu")
     assert run(*argv, "--precision", precision).code == 0
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    dtype = {"auto": AUTO, "bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
     expected = load_model(model).translate(read_picture(source).pixels[None], dtype=dtype)[0]
     assert same_levels(tmp_path / "out" / "x.png", expected)
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp16"])
+def test_the_precision_that_was_taken_is_told(run, model: Path, tmp_path, precision: str) -> None:
+    source = draw(tmp_path / "x.png")
+    argv = ("translate", source, "-o", tmp_path / "out", "-m", model, "--device", "cpu")
+    taken = NAMES[AUTO] if precision == "auto" else precision
+    argv += ("--precision", precision, "--overwrite")
+    assert run(*argv, "--json").json["precision"] == taken
+    assert (f"precision auto was {taken}" in run(*argv).err) == (precision == "auto")
 
 
 def test_two_files_make_one_model(run, model: Path, tmp_path: Path) -> None:
@@ -141,7 +157,8 @@ def test_reconstruct_writes_three_files_and_a_number(run, model: Path, tmp_path:
     source = draw(tmp_path / "x.jpg", quality=95)
     argv = ("reconstruct", source, "-o", tmp_path / "out", "-m", model)
     report = run(*argv, "--json").json
-    expected = load_model(model).reconstruct(read_picture(source).pixels[None])
+    pixels = read_picture(source).pixels[None]
+    expected = load_model(model).reconstruct(pixels, dtype=AUTO)
     (entry,) = report["pictures"]
     assert entry["cycle_error"] == pytest.approx(float(expected.error.mean()), abs=1e-5)
     names = [f"x_{part}.jpg" for part in ("translated", "reconstructed", "error")]
@@ -178,10 +195,13 @@ def test_json_is_all_that_is_printed(run, model: Path, tmp_path: Path) -> None:
     result = run("translate", *argv)
     assert (result.code, result.err, result.out.count("\n")) == (1, "", 1)
     report = result.json
-    assert {key: report[key] for key in ("model", "direction", "device", "failed")} == {
+    assert {
+        key: report[key] for key in ("model", "direction", "device", "precision", "failed")
+    } == {
         "model": str(model),
         "direction": "a_to_b",
         "device": "cpu",
+        "precision": NAMES[AUTO],
         "failed": 1,
     }
     first, second, third = report["pictures"]
@@ -297,4 +317,5 @@ def test_a_fall_back_is_said(run, tmp_path: Path, caplog) -> None:
     with caplog.at_level(logging.WARNING):
         assert run(*argv, "--precision", "fp16", "--device", "cpu").code == 0
     assert [record.getMessage()[:26] for record in caplog.records] == ["A result in torch.float16 "]
-    assert same_levels(tmp_path / "out" / "x.png", translated(tmp_path / "m", source))
+    exact = translated(tmp_path / "m", source, dtype=torch.float32)
+    assert same_levels(tmp_path / "out" / "x.png", exact)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from cyclegan_core import ModelConfig
 
 from .commands import Shell, draw, save, start
 
+ROOT = Path(__file__).parents[2]
 SLOW = ModelConfig(base_channels=16, num_blocks=9)
 """Seconds of work on a picture of 4 million pixels."""
 
@@ -97,3 +99,26 @@ def test_help_fits_a_terminal(command: str, capsys, monkeypatch) -> None:
     assert out.startswith(f"usage: cyclegan {command}".rstrip())
     assert max(map(len, out.splitlines())) <= 80
     assert not re.search(r"\b(None|STR)\b|default: \)", out)  # what tyro says by itself
+
+
+LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+@pytest.mark.skipif(
+    not LARGE_PAGES.exists() or "[never]" in LARGE_PAGES.read_text(),
+    reason="this system has no large pages on request",
+)
+def test_large_tensors_take_large_pages() -> None:
+    code = """
+import resource, torch
+from cyclegan_core.cli import ask_for_large_pages
+ask_for_large_pages()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+torch.ones(2**25)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT
+    )
+    # 128 MB are 32768 small pages or 64 large ones; memory in pieces may deny some of these.
+    assert int(done.stdout) < 16384

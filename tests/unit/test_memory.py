@@ -14,7 +14,7 @@ import torch
 from cyclegan_core import CycleGANError, ModelConfig
 from cyclegan_core.memory import Limits, free_bytes, whole_pass_bytes
 from cyclegan_core.streaming import stored_bytes
-from cyclegan_core.translation import Translation, wanted_bytes
+from cyclegan_core.ways import Ways, wanted_bytes
 
 from .test_model import RESNET, UNET, make, photo
 
@@ -28,9 +28,9 @@ def ways(free: float, *, memory="auto", config=PAPER, dtype=None, scratch=None, 
     # "meta" is a device that has no figure.
     device, figure = ("meta", None) if free == math.inf else ("cpu", int(free / 0.6))
     limits = Limits(free_bytes=figure, free_host_bytes=10**12, scratch=scratch)
-    network = torch.nn.Linear(1, 1, device=device)
-    work = Translation(network, config, (3, 3), memory, dtype, limits)
-    return [str(way) for way in work._ways(*SIZE, count)]
+    half = dtype if dtype in (torch.bfloat16, torch.float16) else None
+    ways = Ways(config, memory, torch.empty(1, device=device), half, limits)
+    return [str(way) for way in ways.best_first(*SIZE, count)]
 
 
 WHOLE = whole_pass_bytes(PAPER, *SIZE)
@@ -113,10 +113,10 @@ def test_memory_without_a_figure_is_enough() -> None:
 
 
 def test_results_that_are_not_written_yet_are_not_free_memory() -> None:
-    work = Translation(torch.nn.Linear(1, 1), PAPER, (3, 3), "auto", None, Limits())
-    assert list(work._ways(8, 8, 1)) != []
-    work.pending_bytes = 2**50  # a very long video
-    assert list(work._ways(8, 8, 1)) == []
+    ways = Ways(PAPER, "auto", torch.empty(1), None, Limits())
+    assert list(ways.best_first(8, 8, 1)) != []
+    ways.pending_bytes = 2**50  # a very long video
+    assert list(ways.best_first(8, 8, 1)) == []
 
 
 def test_free_memory_of_this_machine_is_a_figure() -> None:

@@ -11,6 +11,7 @@ from cyclegan_core.config import DIRECTIONS, ModelConfig
 from cyclegan_core.networks import (
     BatchNorm,
     InstanceNorm,
+    NarrowConv2d,
     PatchDiscriminator,
     PixelDiscriminator,
     ResizeConv2d,
@@ -160,3 +161,19 @@ def test_init_is_repeatable_and_leaves_no_trace_in_autograd() -> None:
     weights = dict(network.named_parameters())
     assert weights["model.1.weight"].count_nonzero() == 0
     assert torch.equal(weights["model.2.weight"], torch.ones(4))  # a batch norm's scale
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_narrow_convolution_is_the_convolution(layout) -> None:
+    torch.manual_seed(0)
+    conv = NarrowConv2d(8, 3, 7)
+    x = torch.randn(2, 8, 12, 15).contiguous(memory_format=layout)
+    expected = torch.nn.functional.conv2d(x.double(), conv.weight.double(), conv.bias.double())
+    for grad in (True, False):
+        with torch.set_grad_enabled(grad):
+            kept = x.clone()
+            # Sums of 392 products below 1, in another order.
+            assert_close(conv(x).double(), expected, rtol=0, atol=3e-6)
+            assert torch.equal(x, kept)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert conv(x).dtype == torch.bfloat16

@@ -12,7 +12,8 @@ import torch
 
 from cyclegan_core import ModelConfig
 from cyclegan_core.memory import Limits, is_out_of_memory
-from cyclegan_core.translation import Translation, Way
+from cyclegan_core.translation import Translation
+from cyclegan_core.ways import Way, Ways
 
 ROOT = Path(__file__).parents[2]
 PAPER = ModelConfig()
@@ -46,8 +47,8 @@ def translate(megabytes, memory):
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
 
-translate(300, "auto")
-translate(300, "whole")
+translate(180, "auto")
+translate(180, "whole")
 translate(20, "auto")
 translate(4000, "auto")
 """
@@ -55,7 +56,7 @@ translate(4000, "auto")
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_AS")
 def test_out_of_memory_goes_on_in_strips_and_ends_in_a_sentence() -> None:
-    """The limit is a real one; 600,000 pixels take 550 MB whole, 79 MB of maps in strips."""
+    """The limit is a real one; 600,000 pixels take 320 MB whole, 79 MB of maps in strips."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", LIMITED], env=environment, capture_output=True, text=True, check=True
@@ -64,7 +65,7 @@ def test_out_of_memory_goes_on_in_strips_and_ends_in_a_sentence() -> None:
     first = f"log: Out of memory in one pass; going on {large}."
     second = f"log: Out of memory {large}; going on {small}."
     *lines, sentence, last = done.stdout.splitlines()
-    assert lines == [first, "300 auto True", "300 whole RuntimeError", first, second]
+    assert lines == [first, "180 auto True", "180 whole RuntimeError", first, second]
     assert sentence == (
         "20 auto A picture of 512×1200 needs 95 MB of memory beside itself and its result, and "
         "that could not be had; make it smaller, or close other programs; the command's --scratch "
@@ -77,7 +78,7 @@ def test_out_of_memory_goes_on_in_strips_and_ends_in_a_sentence() -> None:
 def test_whole_pictures_go_one_at_a_time_before_an_error(chunk: int, monkeypatch, caplog) -> None:
     """Only accelerators take several at a time, so that way is given here."""
     work = Translation(torch.nn.Linear(1, 1), PAPER, (3, 3), "whole", None, Limits())
-    monkeypatch.setattr(Translation, "_ways", lambda *_: iter([Way(chunk), Way()][2 - chunk :]))
+    monkeypatch.setattr(Ways, "best_first", lambda *_: iter([Way(chunk), Way()][2 - chunk :]))
     tried: list[int] = []
 
     def run_out(way: Way) -> int:
