@@ -77,7 +77,9 @@ def half_precision(
     """Convolutions in `dtype`; None means in the weights' own, whatever the caller's autocast."""
     if dtype is None and not torch.amp.is_autocast_available(device.type):
         return nullcontext()
-    return torch.autocast(device.type, dtype, enabled=dtype is not None)
+    # A pass uses each weight once. And a cache of converted weights would end with this context,
+    # while a CUDA graph recorded in it went on reading them.
+    return torch.autocast(device.type, dtype, enabled=dtype is not None, cache_enabled=False)
 
 
 @contextmanager

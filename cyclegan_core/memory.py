@@ -48,6 +48,7 @@ def whole_pass_bytes(
 
     Measured on the CPU for 16 to 64 base channels, as bytes per pixel: three and a half feature
     maps of full size in float32; in half precision the norms' float32 copies take most of it.
+    That is where norms make new maps; a CPU, whose norms work in place, takes about half.
     """
     if config.generator == "unet":
         per_pixel = 7 * config.base_channels + 24

@@ -15,6 +15,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from .cuda_graphs import on_side_stream, record
 from .fitting import half_precision
 from .memory import is_out_of_memory
 from .training_checks import compiled
@@ -32,8 +33,8 @@ _MOST_GRAPHS = 2
 class _Graph:
     """A recorded pass."""
 
-    graph: torch.cuda.CUDAGraph
     inputs: Tensor
+    graph: torch.cuda.CUDAGraph
     output: Tensor
 
 
@@ -104,7 +105,7 @@ def _replay(network: nn.Module, x: Tensor, half: torch.dtype | None) -> Tensor |
             if is_out_of_memory(error):
                 raise
             kept.can_record = False
-            reason = str(error).splitlines()[0].rstrip(".")
+            reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
             log.warning("No CUDA graph can be recorded (%s); translating without.", reason)
             return None
     recorded = kept.graphs[key]
@@ -117,13 +118,11 @@ def _record(network: nn.Module, x: Tensor, half: torch.dtype | None) -> _Graph:
     if x.device.type != "cuda":
         raise RuntimeError(f"they need a CUDA device, and the weights are on {x.device.type}")
     inputs = x.clone()
-    with torch.cuda.device(x.device), half_precision(x.device, half):
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            network(inputs)  # chooses algorithms and allocates their work space
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            output: Tensor = network(inputs)
-    return _Graph(graph, inputs, output)
+
+    def work() -> Tensor:
+        with half_precision(x.device, half):
+            return network(inputs)
+
+    with torch.cuda.device(x.device):
+        on_side_stream(work, x.device)  # chooses algorithms and allocates their work space
+        return _Graph(inputs, *record(work, x.device))

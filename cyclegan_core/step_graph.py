@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from .config import TrainConfig
+from .cuda_graphs import on_side_stream, record
 from .step import Inputs, device_step
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ class StepGraph:
             return device_step(self.trainer, inputs)
         if self._steps < _WARM_UP:
             self._steps += 1
-            return self._on_side_stream(static)
+            return on_side_stream(partial(device_step, self.trainer, static), self.trainer.device)
         if self.graph is None:
             self._record(static)
         if self.graph is None or self._row is None:
@@ -91,26 +93,13 @@ class StepGraph:
             static.copy_(fresh, non_blocking=True)
         return self._inputs
 
-    def _on_side_stream(self, inputs: Inputs) -> Tensor:
-        """A real step, on a stream of its own, which recording wants to follow."""
-        stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
-        stream.wait_stream(current)
-        with torch.cuda.stream(stream):
-            row = device_step(self.trainer, inputs)
-        current.wait_stream(stream)
-        return row
-
     def _record(self, inputs: Inputs) -> None:
-        """Run the Python of a step once without computing anything."""
-        graph = torch.cuda.CUDAGraph()
         try:
-            # The threads that decode pictures may pin memory meanwhile.
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                self._row = device_step(self.trainer, inputs)
+            work = partial(device_step, self.trainer, inputs)
+            self.graph, self._row = record(work, self.trainer.device)
         except RuntimeError as error:  # which running out of memory is, too
-            self._give_up(str(error).partition("\n")[0].rstrip(".") or type(error).__name__)
-            return
-        self.graph = graph
+            reason = str(error).partition("\n")[0].rstrip(".")
+            self._give_up(reason or type(error).__name__)
 
     def _give_up(self, reason: str, level: int = logging.WARNING) -> None:
         """Go on without a recording, which is slower and the same."""

@@ -143,10 +143,14 @@ class Trainer:
                 raise
         self.step, self.names = self.step + 1, ""
         self.unread.append(Unread(before, row))
-        every = self.config.read_every or (1 if self.device.type == "cpu" else 10)
-        if len(self.unread) >= every or self.step >= self.config.max_steps:
+        if len(self.unread) >= self.read_every or self.step >= self.config.max_steps:
             self.read()
         return Losses(*row[: len(Losses._fields)].unbind())
+
+    @property
+    def read_every(self) -> int:
+        """Steps between readings; on the CPU there is nothing to wait for."""
+        return self.config.read_every or (1 if self.device.type == "cpu" else 10)
 
     def read(self) -> None:
         """Wait for the device, and take what its steps left there into `history`.
@@ -179,6 +183,7 @@ class Trainer:
             position=self.position,
             rank=self.rank,
             world_size=self.world_size,
+            prefetch=max(4, self.read_every),  # they are taken at once while the device works
             pin_memory=self.device.type == "cuda",
         )
         started = time.monotonic()

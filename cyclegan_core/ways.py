@@ -69,9 +69,11 @@ class Ways:
         is_unet = self.config.generator == "unet"
         is_whole = self.memory == "whole" or (self.memory == "auto" and is_unet)
         if is_whole or (self.memory == "auto" and needed <= room):
-            chunk = min(room // needed, CHUNK_PIXELS // (height * width), pictures)
+            chunk = min(CHUNK_PIXELS // (height * width), pictures)
+            if chunk * needed > room:
+                chunk = int(room // needed)
             if chunk > 1 and device.type != "cpu":
-                yield Way(int(chunk))
+                yield Way(chunk)
             yield Way()
         if is_whole:
             return

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cyclegan_core import CycleGANError
-from cyclegan_core.fitting import to_channels
+from cyclegan_core.fitting import half_precision, to_channels
 
 from .commands import SMALL, Shell, draw, save
 
@@ -55,3 +55,14 @@ def test_the_command_says_once_that_a_model_is_not_for_files(
             "files are grey (1) or RGB (3); choose another model.\n"
         )
     assert not out.exists()
+
+
+def test_half_precision_keeps_no_converted_weights() -> None:
+    """A CUDA graph would go on reading them when they are gone."""
+    layer, x = torch.nn.Linear(4, 4), torch.ones(1, 4)
+    with torch.no_grad(), half_precision(x.device, torch.bfloat16):
+        before = layer(x)
+        layer.weight.data.mul_(-1)
+        after = layer(x)
+    assert before.dtype == torch.bfloat16
+    assert not torch.equal(before, after)

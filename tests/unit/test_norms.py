@@ -105,7 +105,7 @@ def test_shapes_can_be_had_without_arithmetic(layout):
     assert network(x).shape == (2, 3, 16, 24)
 
 
-@pytest.mark.parametrize("size", [(256, 256), (301, 77)])
+@pytest.mark.parametrize("size", [(256, 256), (301, 77), (3, 5000), (1, 2**16 + 1)])
 @pytest.mark.parametrize("in_place", [False, True])
 def test_large_pictures_are_exact_in_either_layout(size, in_place):
     """Torch's own batch norm is wrong by 3e-5 at 256x256, and by 1e-3 at 1024x1024."""

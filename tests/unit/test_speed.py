@@ -228,6 +228,16 @@ def test_settings_that_do_not_go_together(settings, sentence):
         TrainConfig(**settings)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # which the tracer looks at
+def test_a_compiled_step_is_the_same_step():
+    """With the backend that needs no C++ compiler: torch's own operations, traced and sorted."""
+    one, other = make_trainer(), make_trainer()
+    for network in networks(one).values():
+        network.compile(backend="aot_eager")
+    (ours,), (theirs,) = steps(one, count=1), steps(other, count=1)
+    assert_close(ours, theirs, rtol=1e-6, atol=0)
+
+
 def test_what_can_not_be_compiled_is_said_in_a_sentence():
     """As on a machine without a C++ compiler, which torch looks for at the first step."""
 

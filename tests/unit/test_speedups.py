@@ -70,10 +70,26 @@ def test_an_unknown_speedup() -> None:
 
 
 @has_gpu
-@pytest.mark.parametrize("dtype", [None, torch.float16])
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16, torch.float16])
 def test_a_replayed_graph_is_bit_equal(dtype) -> None:
     model = make().to("cuda")
     for images in (photo(2, 3, 32, 32).cuda(), photo(2, 3, 32, 32).flip(0).cuda()):
         plain = model.translate(images, dtype=dtype)
         assert torch.equal(model.translate(images, dtype=dtype, speedup="graph"), plain)
+        torch.cuda.empty_cache()
+        junk = [torch.full((2**14,), torch.nan, device="cuda") for _ in range(100)]
+        assert torch.equal(model.translate(images, dtype=dtype, speedup="graph"), plain)
+        del junk
     assert len(_kept(model.gen_ab).graphs) == 1
+
+
+@has_gpu
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+def test_a_graph_sees_weights_that_change_where_they_are(dtype) -> None:
+    model, images = make().to("cuda"), photo(2, 3, 32, 32).cuda()
+    before = model.translate(images, dtype=dtype, speedup="graph")
+    with torch.no_grad():
+        model.gen_ab.model[1].weight.mul_(-1)
+    after = model.translate(images, dtype=dtype, speedup="graph")
+    assert not torch.equal(after, before)
+    assert torch.equal(after, model.translate(images, dtype=dtype))
