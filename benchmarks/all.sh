@@ -24,3 +24,5 @@ again high_resolution high_resolution.py "$@"
 again input_pipeline input_pipeline.py
 again startup startup.py
 again hub_pull hub_pull.py
+again warm_node warm_node.py
+# Besides, with the two folders of pictures: quality.py DATA and small_training.py DATA.

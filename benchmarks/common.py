@@ -118,7 +118,8 @@ def peak_bytes(build: Callable[[], Run], options: argparse.Namespace) -> int:
     run = build()
     for _ in range(warm_up_rounds(options) + 1):
         run()
-    return torch.cuda.max_memory_allocated() if is_gpu(options) else resident_peak() - before
+    # Reserved, not allocated: a CUDA graph keeps its memory between replays.
+    return torch.cuda.max_memory_reserved() if is_gpu(options) else resident_peak() - before
 
 
 def resident_peak() -> int:

@@ -38,15 +38,12 @@ from common import (
     ceiling,
     in_turns,
     is_gpu,
-    machine,
     peak_bytes,
     tell_machine,
     times_as_fast,
     write_json,
 )
-from sides import PLAIN, count, multiply_adds, our_step, plain_modules, plain_step
-
-__all__ = ["ceiling", "count", "is_gpu", "machine", "plain_modules"]
+from sides import PLAIN, multiply_adds, our_step, plain_step
 
 DEFAULTS_OFF = ("batch_passes=false", "fused_adam=false", "channels_last=off", "precision=fp32")
 
