@@ -10,6 +10,7 @@ from .config import Direction, ModelConfig, TrainConfig
 from .data import UnpairedFolders
 from .errors import (
     CheckpointError,
+    CompilerError,
     CycleGANError,
     DatasetError,
     DownloadError,
@@ -27,6 +28,7 @@ from .transforms import DataConfig
 __all__ = [
     "CheckpointError",
     "CheckpointInfo",
+    "CompilerError",
     "CycleGAN",
     "CycleGANError",
     "DataConfig",

@@ -20,7 +20,7 @@ from .checkpoint import load_model
 from .cli_files import Job, identity, plan_outputs
 from .cli_hub import find_with_bar
 from .config import Direction
-from .errors import CycleGANError, PictureError
+from .errors import CompilerError, CycleGANError, PictureError
 from .fitting import check_files_fit
 from .memory import Limits, is_out_of_memory
 from .model import CycleGAN
@@ -159,6 +159,8 @@ class _PictureCommand:
             entry["size"] = list(picture.rows.size[:0:-1])
             entry["notes"] = list(picture.notes)
             entry["seconds"] = round(time.perf_counter() - started, 3)
+        except CompilerError:  # it would fail for every picture, after a while each
+            raise
         except PictureError as error:  # which names its file
             entry["error"] = str(error)
         except CycleGANError as error:

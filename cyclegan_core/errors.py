@@ -32,5 +32,9 @@ class DownloadError(CycleGANError):
     """Why the Hub did not answer, as a clause, if that is what is wrong; a copy may serve then."""
 
 
+class CompilerError(CycleGANError):
+    """`torch.compile` was asked for and can't work on this machine."""
+
+
 class TrainingDivergedError(CycleGANError):
     """A loss is no longer finite; the weights were not changed by that step."""

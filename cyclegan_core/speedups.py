@@ -59,7 +59,7 @@ def run(network: nn.Module, x: Tensor, half: torch.dtype | None, speedup: Speedu
     warning is logged and the network runs as ever.
 
     Raises:
-        CycleGANError: torch.compile was asked for and can't work here.
+        CompilerError: torch.compile was asked for and can't work here.
     """
     if speedup == "graph":
         output = _replay(network, x, half)

@@ -127,7 +127,7 @@ class Trainer:
 
         Raises:
             TrainingDivergedError: see `read`, which is called every `read_every` steps.
-            CycleGANError: torch.compile was asked for and can't work here.
+            CompilerError: torch.compile was asked for and can't work here.
         """
         with (
             torch.inference_mode(mode=False),

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 
+import torch
+
 from .config import TrainConfig
 from .data import UnpairedFolders
-from .errors import CycleGANError
+from .errors import CompilerError
+from .memory import free_bytes
+
+_BATCHES_AT_A_TIME = 5
+"""At least so many lie in memory while one is trained on."""
 
 
 def check_data(config: TrainConfig, data: UnpairedFolders) -> None:
@@ -25,6 +31,7 @@ def check_data(config: TrainConfig, data: UnpairedFolders) -> None:
             )
     if data.config.crops:
         _check_sides(config, {data.config.crop_size}, "crop_size must be")
+        _check_batch(config, data.config.crop_size)
         return
     sizes = frozenset[tuple[int, int]]().union(*data.sample_sizes)
     _check_sides(config, {side for size in sizes for side in size}, "the sides of pictures must be")
@@ -49,12 +56,24 @@ def _check_sides(config: TrainConfig, sides: set[int], what: str) -> None:
             )
 
 
+def _check_batch(config: TrainConfig, side: int) -> None:
+    """Pictures that can't fit would be decoded until the machine stands still."""
+    channels = config.model.channels_a + config.model.channels_b
+    needed = 4 * _BATCHES_AT_A_TIME * config.batch_size * channels * side**2
+    free = free_bytes(torch.device("cpu"))
+    if free is not None and needed > free:
+        raise ValueError(
+            f"batch_size must be smaller: {config.batch_size} pictures of {side} pixels take "
+            f"{needed / 1e9:.1f} GB, decoded ahead, and {free / 1e9:.1f} GB are free."
+        )
+
+
 @contextmanager
 def compiled(*, wanted: bool) -> Generator[None]:
     """Say in a sentence that torch.compile can't work here, which shows at the first step.
 
     Raises:
-        CycleGANError: it can't.
+        CompilerError: it can't.
     """
     if not wanted:
         yield
@@ -66,7 +85,7 @@ def compiled(*, wanted: bool) -> Generator[None]:
     except TorchDynamoException as error:
         lines = [line for line in str(error).splitlines() if line and not line.endswith(":")]
         reason = lines[0].rstrip(".") if lines else type(error).__name__
-        raise CycleGANError(
-            f"The networks can't be compiled here ({reason}); turn compile off, or install what "
+        raise CompilerError(
+            f"The networks can't be compiled here ({reason}); do without compile, or install what "
             "is missing."
         ) from error

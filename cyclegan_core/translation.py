@@ -45,7 +45,7 @@ class Translation:
     speedup: Speedup = "none"
     """How the network is run on whole pictures."""
     ways: Ways = field(init=False)
-    _has_overflowed: bool = False
+    _told: set[str] = field(default_factory=set[str])
 
     def __post_init__(self) -> None:
         self.ways = Ways(self.config, self.memory, self.weights, self.half, self.limits)
@@ -181,6 +181,10 @@ class Translation:
         self, source: RowSource, sink: RowSink, plan: StreamPlan, on_progress: OnProgress
     ) -> None:
         """One picture strip by strip."""
+        if self.speedup != "none":
+            self._tell(
+                f"Strips go without the speedup {self.speedup}, which is for whole pictures."
+            )
         sweep = thumbnail if self.memory == "thumbnail" else stream
         try:
             sweep(self.network, self.config, source, sink, plan, on_progress=on_progress)
@@ -194,7 +198,10 @@ class Translation:
         self._strips(source, sink, replace(plan, dtype=None), on_progress)
 
     def _tell_overflow(self) -> None:
+        self._tell(f"A result in {self.half} is not finite; translating again without it.")
+
+    def _tell(self, sentence: str) -> None:
         """Once, though every frame of a video may be concerned."""
-        if not self._has_overflowed:
-            log.warning("A result in %s is not finite; translating again without it.", self.half)
-        self._has_overflowed = True
+        if sentence not in self._told:
+            log.warning("%s", sentence)
+        self._told.add(sentence)

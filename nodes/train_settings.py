@@ -64,6 +64,8 @@ class CycleGANTrainSettings(io.ComfyNode):
                     settings[kind][name] = value
             if chosen:
                 settings[kind] |= getattr(chosen, kind)
+        if settings["train"].get("precision") == "auto":
+            del settings["train"]["precision"]
         if settings["train"].get("lr_discriminator") == 0:
             settings["train"]["lr_discriminator"] = None
         return io.NodeOutput(settings)
@@ -213,5 +215,12 @@ def _run_inputs() -> list[io.Input]:
             default=_TRAIN.cuda_graph,
             tooltip="On an NVIDIA GPU, record a step once and replay it: faster, a little more "
             "memory. Without effect elsewhere. Turn it off if training fails at its fourth step.",
+        ),
+        io.Combo.Input(
+            "precision",
+            options=["auto", *_choices(TrainConfig, "precision")],
+            default="auto",
+            tooltip="auto: what the host thinks its GPU is good at, fp32 on a processor. bf16 is "
+            "more than twice as fast on processors with bf16 units.",
         ),
     ]

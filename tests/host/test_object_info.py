@@ -63,6 +63,7 @@ NODES = {
             "accumulate",
             "recompute",
             "cuda_graph",
+            "precision",
         ],
         ["CYCLEGAN_TRAIN_SETTINGS"],
     ),

@@ -32,6 +32,7 @@ TRAIN = {
     "accumulate": 2,
     "recompute": True,
     "cuda_graph": False,
+    "precision": "bf16",
 }
 DATA = {"preprocess": "crop", "flip": False}
 
@@ -91,6 +92,7 @@ def test_defaults_are_the_papers_and_zero_means_the_same(
 ) -> None:
     config = config_of(client, training, run_dir)
     assert config["lr"] == 2e-4
+    assert config["precision"] == "fp32"  # auto, on a host without a GPU
     assert config["lr_discriminator"] is None
     assert config["lambda_a"] == config["lambda_b"] == 10
     assert config["lambda_identity"] == 0.5

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+import torch._inductor.exc
 from PIL import Image
 
 from cyclegan_core import CycleGAN, load_model, read_picture
@@ -301,6 +303,22 @@ def test_other_errors_of_the_network_are_not_hidden(tmp_path: Path) -> None:
     job = (draw(tmp_path / "x.png"), tmp_path / "y.png")
     with pytest.raises(RuntimeError, match="a bug"):
         Translate(inputs=(), out=tmp_path, model="m")._do_one(model, job, (), {})
+
+
+def test_a_missing_compiler_is_said_once_for_all_pictures(
+    run, model, tmp_path, monkeypatch
+) -> None:
+    def no_compiler(*_: object) -> None:
+        raise torch._inductor.exc.InvalidCxxCompiler
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=no_compiler))
+    for name in ("a.png", "b.png"):
+        draw(tmp_path / "in" / name)
+    argv = ("translate", tmp_path / "in", "-o", tmp_path / "out", "-m", model, "--device", "cpu")
+    result = run(*argv, "--speedup", "compile")
+    assert result.code == 1
+    assert result.err.count("The networks can't be compiled here") == 1
+    assert "do without compile" in result.err
 
 
 def _raise(error: BaseException) -> None:

@@ -29,6 +29,7 @@ def test_the_public_names_are_frozen() -> None:
     assert sorted(cyclegan_core.__all__) == [
         "CheckpointError",
         "CheckpointInfo",
+        "CompilerError",
         "CycleGAN",
         "CycleGANError",
         "DataConfig",

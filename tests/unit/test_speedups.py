@@ -64,6 +64,16 @@ def test_what_is_kept_goes_when_the_weights_move_and_is_not_copied() -> None:
     assert set(model.state_dict()) == keys
 
 
+def test_strips_go_without_and_say_so_once(caplog) -> None:
+    model, images = make(), photo(2, 3, 16, 12)
+    with caplog.at_level(logging.WARNING):
+        result = model.translate(images, memory="streamed", speedup="graph")
+    assert torch.equal(result, model.translate(images, memory="streamed"))
+    assert [record.getMessage() for record in caplog.records] == [
+        "Strips go without the speedup graph, which is for whole pictures."
+    ]
+
+
 def test_an_unknown_speedup() -> None:
     with pytest.raises(ValueError, match="speedup must be one of none, graph, compile; got 'warp'"):
         make().translate(photo(1, 3, 8, 8), speedup="warp")

@@ -198,6 +198,11 @@ def test_discriminator_kinds():
             {},
             "crop_size must be a multiple of 32 and at least 32 .*; got 16",
         ),
+        (
+            {"batch_size": 10**9},
+            {},
+            "batch_size must be smaller: 1000000000 pictures of 16 pixels take 30720.0 GB, decoded",
+        ),
     ],
 )
 def test_pictures_that_do_not_fit_are_refused(config, data, sentence):
