@@ -90,7 +90,7 @@ class Train:
         trainer = Trainer(replace(self.config, model=model), data, device=device, model=start)
         console = Console(stderr=True, quiet=self.json or trainer.rank > 0)
         console.print(str(data.report()), markup=False, highlight=False, soft_wrap=True)
-        with RunFolder(self.run_dir, trainer) as folder, _stop_between_steps(trainer) as stop:
+        with RunFolder(self.run_dir, trainer) as folder, _Stop(trainer, console) as stop:
             with (
                 self._board(trainer) as board,
                 _progress(console) as progress,
@@ -189,14 +189,27 @@ class _Stop:
     other; who can't has `torchrun` to end them.
     """
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Trainer, console: Console) -> None:
         self.trainer = trainer
+        self.console = console
         self.is_asked = self.is_done = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if self.is_asked and self.trainer.world_size == 1:
             raise KeyboardInterrupt
+        if not self.is_asked:
+            again = "; once more stops at once" if self.trainer.world_size == 1 else ""
+            self.console.print(f"Stopping after this step{again}.")
         self.is_asked = True
+
+    def __enter__(self) -> _Stop:
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        self.before = {number: signal.signal(number, self) for number in numbers}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
 
     def check(self) -> None:
         """Between two steps: raise if some rank was asked to stop."""
@@ -204,18 +217,6 @@ class _Stop:
         if trainer.is_time_to_agree and any_rank(self.is_asked, trainer.device):
             self.is_done = True
             raise _StoppedError
-
-
-@contextmanager
-def _stop_between_steps(trainer: Trainer) -> Generator[_Stop]:
-    stop = _Stop(trainer)
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _progress(console: Console) -> Progress:

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from rich.console import Console
 
 from cyclegan_core.cli_train import _Stop, _StoppedError
 from cyclegan_core.config import ModelConfig, TrainConfig
@@ -82,7 +83,7 @@ class StopError(Exception):
 def in_folder(report: StepReport, folder: RunFolder, rank: int | None) -> None:
     """What the command does after a step; `rank` is sent a Ctrl-C during the third."""
     folder.on_step(report)
-    stop = _Stop(folder.trainer)
+    stop = _Stop(folder.trainer, Console(quiet=True))
     if report.step == 3 and folder.trainer.rank == rank:
         stop(signal.SIGINT, None)
     stop.check()

@@ -168,6 +168,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(server, pictures, tmp_path):
         assert server.end() == 130
         err = (out / "err.txt").read_text()
         (step,) = re.findall(r"Stopped after step (\d+) of 12; the same command goes on\.", err)
+        assert err.count("Stopping after this step; once more stops at once.") == 1
         assert "Traceback" not in err
         assert json.loads((path / "run.json").read_text())["step"] == int(step) < 12
     assert server.run((*argv, "--run", path), out) == 0
