@@ -18,11 +18,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 
 from cyclegan_core.cli import ask_for_large_pages
+from cyclegan_core.precision import DTYPES
 
 ask_for_large_pages()  # as the command does; it helps all sides of a comparison
 
 MEGABYTE = 2**20
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "sve", "bf16", "i8mm")
 """Those that decide how fast a CPU convolves, by the names that Linux gives them."""
 

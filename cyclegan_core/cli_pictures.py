@@ -26,14 +26,12 @@ from .memory import Limits, is_out_of_memory
 from .model import CycleGAN
 from .picture_rows import MAX_PIXELS, OpenPicture, open_picture
 from .pictures import write_picture
-from .precision import NAMES, fastest_dtype
+from .precision import DTYPES, NAMES, fastest_dtype
 from .speedups import Speedup
 from .ways import Memory
 
 Settings = dict[str, Any]
 """What `CycleGAN.translate_rows` and `reconstruct` are called with."""
-
-DTYPES = {name: dtype for dtype, name in NAMES.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

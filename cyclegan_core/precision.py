@@ -15,7 +15,10 @@ from .fitting import half_precision
 
 log = logging.getLogger(__name__)
 
-NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""What people choose from."""
+
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
 """What people call them."""
 
 _CLEARLY = 1.4

@@ -9,17 +9,12 @@ import torch
 from comfy.cli_args import args
 from comfy_api.latest import io
 
-from ..cyclegan_core.precision import NAMES, fastest_dtype
+from ..cyclegan_core.precision import DTYPES, NAMES, fastest_dtype
 from . import host
 
 log = logging.getLogger(__name__)
 
-PRECISIONS: dict[str, torch.dtype | None] = {
-    "auto": None,
-    "fp32": torch.float32,
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
-}
+PRECISIONS: dict[str, torch.dtype | None] = {"auto": None, **DTYPES}
 
 
 def precision_input() -> io.Combo.Input:
