@@ -14,15 +14,13 @@ The last column says whether the two ranges meet.
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
 from statistics import mean
 
 import torch
-from common import machine
+from common import write_json
 from small_training import Case, case_parser, read_case, scores, train, train_judge
 from torch import Tensor
 
@@ -33,13 +31,12 @@ WAYS: dict[str, dict[str, object]] = {
     "fast": {"precision": "bf16"},
 }
 
-HERE = argparse.Namespace(device="cpu", clock="processor", threads=torch.get_num_threads())
-
 
 def main() -> None:
     """Train six times; print a table, and write it if wanted."""
     parser = case_parser(__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.set_defaults(device="cpu", clock="processor", threads=torch.get_num_threads())
     options = parser.parse_args()
     case = read_case(options)
     judge = train_judge(case.data, 0)
@@ -48,9 +45,7 @@ def main() -> None:
         for way, settings in WAYS.items():
             runs[way].append(numbers_of(case, judge, seed=seed, **settings))
             print(f"{way}, seed {seed}: {runs[way][-1]}", flush=True)
-            if options.json:
-                report = {"machine": machine(HERE), "steps": options.steps, "runs": runs}
-                options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+            write_json(options, {"steps": options.steps, "runs": runs})
     show(runs)
 
 

@@ -12,7 +12,6 @@ the model, is told apart.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ from statistics import median
 
 import numpy as np
 import torch
+from common import write_json
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -53,8 +53,7 @@ def main() -> None:
     }
     print("".join(f"{name:>12}" for name in report))
     print("".join(f"{value:12.1f}" for value in report.values()))
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_json(options, report)
 
 
 def parse() -> argparse.Namespace:
@@ -63,6 +62,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.set_defaults(device="cpu", clock="wall", threads=torch.get_num_threads())
     return parser.parse_args()
 
 
