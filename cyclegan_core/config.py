@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from .setting_checks import (
+from .validation import (
     check_bool,
     check_choices,
     check_float,

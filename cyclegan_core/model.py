@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from .config import DIRECTIONS, Direction, ModelConfig
+from .device.memory import Limits
 from .errors import MissingDirectionError
 from .fitting import eval_mode, to_channels
-from .hub_model import HubModel
-from .memory import Limits
+from .hub.mixin import HubModel
 from .networks import build_generator, init_weights
-from .rows import RowSink, RowSource
-from .speedups import Speedup, forget
-from .translation import OnProgress, Translation
-from .ways import Memory
+from .pictures.rows import RowSink, RowSource
+from .translation.plan import Memory
+from .translation.speedups import Speedup, forget
+from .translation.translate import OnProgress, Translation
 
 
 def ignore(done: int, total: int) -> None:

@@ -120,7 +120,7 @@ def test_two_processes_pull_the_same_model(hub: Hub, stranger: User) -> None:
 
 PROGRESS = """
 from pathlib import Path
-from cyclegan_core import hub
+from cyclegan_core.hub import install as hub
 result = []
 hub.pull("you/model", folder=Path(folder), on_bytes=lambda *numbers: result.append(numbers))
 """
@@ -143,7 +143,7 @@ def test_a_callback_cancels_by_raising(hub: Hub, stranger: User, kind: str) -> N
     hub.add("you/model", {"G.pth": one_half(1)})
     code = f"""
 from pathlib import Path
-from cyclegan_core import hub
+from cyclegan_core.hub import install as hub
 class Enough({kind}):
     pass
 def stop(done, total):
