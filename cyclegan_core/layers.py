@@ -8,13 +8,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 from torch import Tensor, nn
 
+from .device.precision import at_least_float32
+
 _BLOCK_PIXELS = 2**10
 """Of `_moments`: their float32 sums are exact to 1e-6, and 256 channels of them fit a cache."""
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """Half precision widened; float32 and float64 as they are."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class InstanceNorm(nn.InstanceNorm2d):

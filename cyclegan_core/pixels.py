@@ -6,14 +6,10 @@ import torch
 from torch import Tensor
 
 from .config import ModelConfig
-from .errors import CycleGANError
+from .device.precision import at_least_float32
+from .errors import CycleGANError, NonFiniteError
 from .fitting import to_channels
-from .layers import at_least_float32
 from .pictures.rows import RowSink, RowSource
-
-
-class NonFiniteError(CycleGANError):
-    """A result is not finite, though the picture is; it may be without half precision."""
 
 
 def non_finite_error(precision: torch.dtype, *, is_picture: bool) -> CycleGANError:

@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import secrets
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
 
 from ..config import DIRECTIONS, Direction, ModelConfig
 from ..errors import CheckpointError
+from ..files import atomic_write
 from ..model import CycleGAN
 from .generators import (
     FORMAT,
@@ -192,34 +189,7 @@ def save_model(
     if source:
         metadata["source"] = json.dumps(source, sort_keys=True)
     content = save(tensors, metadata)
-    atomic_write(path, lambda temporary: temporary.write_bytes(content))
-
-
-def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a file that then appears under `path` complete, or not at all.
-
-    Raises:
-        CheckpointError: the file can't be written; a file that was there stays as it was.
-    """
-    path = Path(os.path.realpath(path))  # keeps a link a link
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        temporary.touch(exist_ok=False)
-        mode = temporary.stat().st_mode
-        write(temporary)
-        temporary.chmod(mode)  # some writers make a file that only its owner may read
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise CheckpointError(
-            f"{path.name} can't be written to {path.parent} ({reason}); "
-            "check that the folder exists, may be written to, and has space."
-        ) from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    atomic_write(path, lambda temporary: temporary.write_bytes(content), error_type=CheckpointError)
 
 
 def _skeleton(name: str, halves: Mapping[Direction, Half]) -> CycleGAN:

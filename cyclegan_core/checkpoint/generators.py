@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..config import DIRECTIONS, Direction, ModelConfig
+from ..config import ARROWS, DIRECTIONS, GENERATOR_NAMES, Direction, ModelConfig
 from ..errors import CheckpointError
 from .folder import choose_files, parse_config, parse_object, read_settings
 from .layouts import FoundGenerator, find_generators
@@ -17,7 +17,7 @@ from .weight_file import Weights, read_weights
 
 FORMAT = "cyclegan"
 FORMAT_VERSION = 1
-PREFIXES: dict[Direction, str] = {"a_to_b": "gen_ab.", "b_to_a": "gen_ba."}
+PREFIXES: dict[Direction, str] = {d: f"{name}." for d, name in GENERATOR_NAMES.items()}
 
 # Settings that are no part of the network; two halves may differ in them.
 _LABELS = {"domain_a", "domain_b", "image_size"}
@@ -54,10 +54,9 @@ class Content:
             return self.halves[direction]
         ((known, only),) = self.halves.items()
         if known is not None:
-            arrows = {"a_to_b": "A→B", "b_to_a": "B→A"}
             raise CheckpointError(
-                f"{self.path.name} translates {arrows[known]}, but is given as the file for "
-                f"{arrows[direction]}; exchange the two files, or choose another one."
+                f"{self.path.name} translates {ARROWS[known]}, but is given as the file for "
+                f"{ARROWS[direction]}; exchange the two files, or choose another one."
             )
         return only
 

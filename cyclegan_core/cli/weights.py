@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..checkpoint.checkpoint import CheckpointInfo, inspect_checkpoint, load_model, save_model
-from ..config import Direction
+from ..config import GENERATOR_NAMES, Direction, opposite
 from ..errors import CheckpointError
 from ..hub.bundled import find_model
 from .outputs import identity
@@ -118,7 +118,7 @@ class Convert:
         )
         if self.only:
             model.generator(self.only)  # says so if there is none
-            setattr(model, "gen_ba" if self.only == "a_to_b" else "gen_ab", None)
+            setattr(model, GENERATOR_NAMES[opposite(self.only)], None)
         save_model(model, self.out, dtype=torch.float16 if self.half else None)
         return Info(file=str(self.out), json=self.json).run()
 

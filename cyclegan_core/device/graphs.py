@@ -1,11 +1,14 @@
-"""CUDA graphs: work is recorded once, then launched whole instead of kernel by kernel."""
+"""CUDA graphs, recorded once and launched whole instead of kernel by kernel; torch.compile."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+
+from ..errors import CompilerError
 
 
 def on_side_stream(work: Callable[[], Tensor], device: torch.device) -> Tensor:
@@ -38,3 +41,26 @@ def record(work: Callable[[], Tensor], device: torch.device) -> tuple[torch.cuda
     finally:
         torch.cuda.set_stream(current)  # what torch may not do after a recording that failed
     return graph, output
+
+
+@contextmanager
+def compiled(*, wanted: bool) -> Generator[None]:
+    """Say in a sentence that torch.compile can't work here, which shows at the first step.
+
+    Raises:
+        CompilerError: it can't.
+    """
+    if not wanted:
+        yield
+        return
+    from torch._dynamo.exc import TorchDynamoException  # importing it takes a second
+
+    try:
+        yield
+    except TorchDynamoException as error:
+        lines = [line for line in str(error).splitlines() if line and not line.endswith(":")]
+        reason = lines[0].rstrip(".") if lines else type(error).__name__
+        raise CompilerError(
+            f"The networks can't be compiled here ({reason}); do without compile, or install what "
+            "is missing."
+        ) from error

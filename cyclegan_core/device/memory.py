@@ -56,8 +56,7 @@ def whole_pass_bytes(
         per_pixel = 8 * config.base_channels + 170
     else:
         per_pixel = 14 * config.base_channels + 24
-    multiple, least = config.size_multiple, config.min_size
-    rows, columns = (max(-(-side // multiple) * multiple, least) for side in (height, width))
+    rows, columns = config.padded_size(height, width)
     return rows * columns * per_pixel * (2 if dtype == torch.float64 else 1)
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 
 import torch
 from torch import Tensor
-
-from ..fitting import half_precision
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +19,9 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 """What people call them."""
 
+HALVES = (torch.bfloat16, torch.float16)
+"""The half precisions."""
+
 _CLEARLY = 1.4
 """How many times as fast half precision must be: it has a price."""
 
@@ -29,6 +30,22 @@ _SECONDS = 0.05
 
 _FEWEST = 8
 """Measurements of each format, a millisecond each: on a busy machine most are interrupted."""
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Half precision widened; float32 and float64 as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def half_precision(
+    device: torch.device, dtype: torch.dtype | None
+) -> AbstractContextManager[object]:
+    """Convolutions in `dtype`; None means in the weights' own, whatever the caller's autocast."""
+    if dtype is None and not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    # A pass uses each weight once. And a cache of converted weights would end with this context,
+    # while a CUDA graph recorded in it went on reading them.
+    return torch.autocast(device.type, dtype, enabled=dtype is not None, cache_enabled=False)
 
 
 @cache

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from huggingface_hub import constants
 
-from ..checkpoint.checkpoint import atomic_write
-from ..errors import CheckpointError, DownloadError
+from ..errors import CycleGANError, DownloadError
+from ..files import atomic_write
 from .repository import MAIN, HubFile, is_commit, place
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def note_revision(repo: str, revision: str | None, commit: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(path, lambda temporary: temporary.write_text(commit, encoding="utf-8"))
-    except (OSError, CheckpointError) as error:  # a cache that is only read serves all the same
+    except (OSError, CycleGANError) as error:  # a cache that is only read serves all the same
         log.info("%s of %s is not noted: %s", revision or MAIN, repo, error)
 
 

@@ -50,7 +50,8 @@ class HubModel(PyTorchModelHubMixin, library_name=LIBRARY, tags=list(TAGS)):
 
     def _save_pretrained(self, save_directory: Path) -> None:
         """Write `config.json` and `model.safetensors` (called by `save_pretrained`)."""
-        from ..checkpoint.checkpoint import atomic_write, save_model
+        from ..checkpoint.checkpoint import save_model
+        from ..files import atomic_write
 
         model = cast("CycleGAN", self)
         settings = {"config": model.config.to_dict(), "training": model.training_info}

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from ..config import Direction, ModelConfig
+from ..config import ARROWS, Direction, ModelConfig
 
 LIBRARY = "cyclegan"
 TASK = "image-to-image"
@@ -64,7 +64,7 @@ def _summary(config: ModelConfig, directions: Sequence[Direction]) -> str:
 
 def _usage(repo: str, direction: Direction) -> str:
     """The same translation in ComfyUI, the shell and Python."""
-    arrow = "A→B" if direction == "a_to_b" else "B→A"
+    arrow = ARROWS[direction]
     return f"""**ComfyUI** with the CycleGAN nodes: add *Download CycleGAN from Hub*, give it the
 repo_id `{repo}`, connect it to *Translate (CycleGAN)*, and choose the direction {arrow}.
 
@@ -98,7 +98,7 @@ def _facts(
     rows = {
         "domain A": _plain(config.domain_a),
         "domain B": _plain(config.domain_b),
-        "directions": ", ".join("A→B" if way == "a_to_b" else "B→A" for way in directions),
+        "directions": ", ".join(ARROWS[way] for way in directions),
         "network": f"{network}, {config.base_channels} channels, {config.norm} norm",
         "trained at": f"{config.image_size} pixels",
     }

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ..layers import at_least_float32
+from ..device.precision import at_least_float32
 
 
 class RowSource(Protocol):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..checkpoint.checkpoint import atomic_write
+from ..files import atomic_write
 from ..training.losses import Losses
 
 COLUMNS = ("step", "lr", *Losses._fields)
@@ -35,7 +35,7 @@ class LossTable:
         without its rows; those are made anew.
 
         Raises:
-            CheckpointError: it can't be written.
+            CycleGANError: it can't be written.
         """
         there = _read(self.path)
         lines = [_line(COLUMNS)]
@@ -48,7 +48,7 @@ class LossTable:
         """Add the steps that are new in `history`.
 
         Raises:
-            CheckpointError: it can't be written; the next time tries them again.
+            CycleGANError: it can't be written; the next time tries them again.
         """
         new = enumerate(history[self._steps :], start=self._steps + 1)
         lines = [_row(step, lr_of(step), terms.tolist()) for step, terms in new]

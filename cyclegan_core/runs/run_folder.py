@@ -19,9 +19,10 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from .._version import __version__
-from ..checkpoint.checkpoint import atomic_write, save_model
+from ..checkpoint.checkpoint import save_model
 from ..device.distributed import gather
 from ..errors import CycleGANError
+from ..files import atomic_write
 from ..model import CycleGAN
 from ..pictures.picture import write_picture
 from ..training.trainer import StepReport, Trainer

@@ -40,8 +40,7 @@ class StreamPlan:
 
 def padded_size(config: ModelConfig, height: int, width: int) -> tuple[int, int]:
     """Height and width of what a network is given for a picture."""
-    multiple, least = config.size_multiple, config.min_size
-    height, width = (max(-(-side // multiple) * multiple, least) for side in (height, width))
+    height, width = config.padded_size(height, width)
     return height, width
 
 

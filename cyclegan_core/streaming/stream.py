@@ -21,11 +21,11 @@ from torch import Tensor, nn
 
 from ..config import ModelConfig
 from ..device.memory import whole_pass_bytes
-from ..errors import CycleGANError
-from ..fitting import half_precision
+from ..device.precision import half_precision
+from ..errors import CycleGANError, NonFiniteError
 from ..networks import ResnetGenerator
 from ..pictures.rows import RowSink, RowSource, TensorRows
-from ..pixels import NetworkOutput, NonFiniteError
+from ..pixels import NetworkOutput
 from .plan import StreamPlan, stored_bytes
 from .sweeps import OnProgress, Schedule, Steps
 

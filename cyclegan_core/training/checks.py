@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
-
 import torch
 
 from ..config import TrainConfig
 from ..data.unpaired_folders import UnpairedFolders
 from ..device.memory import free_bytes
-from ..errors import CompilerError
 
 _BATCHES_AT_A_TIME = 5
 """At least so many lie in memory while one is trained on."""
@@ -66,26 +62,3 @@ def _check_batch(config: TrainConfig, side: int) -> None:
             f"batch_size must be smaller: {config.batch_size} pictures of {side} pixels take "
             f"{needed / 1e9:.1f} GB, decoded ahead, and {free / 1e9:.1f} GB are free."
         )
-
-
-@contextmanager
-def compiled(*, wanted: bool) -> Generator[None]:
-    """Say in a sentence that torch.compile can't work here, which shows at the first step.
-
-    Raises:
-        CompilerError: it can't.
-    """
-    if not wanted:
-        yield
-        return
-    from torch._dynamo.exc import TorchDynamoException  # importing it takes a second
-
-    try:
-        yield
-    except TorchDynamoException as error:
-        lines = [line for line in str(error).splitlines() if line and not line.endswith(":")]
-        reason = lines[0].rstrip(".") if lines else type(error).__name__
-        raise CompilerError(
-            f"The networks can't be compiled here ({reason}); do without compile, or install what "
-            "is missing."
-        ) from error

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 from torch import Tensor
 
-from ..layers import at_least_float32
+from ..device.precision import at_least_float32
 
 GanMode = Literal["lsgan", "vanilla", "wgangp"]
 

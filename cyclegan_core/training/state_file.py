@@ -14,10 +14,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..checkpoint.checkpoint import atomic_write
 from ..config import TrainConfig
 from ..device.distributed import gather
 from ..errors import CheckpointError
+from ..files import atomic_write
 from .losses import Losses
 
 if TYPE_CHECKING:
@@ -62,7 +62,11 @@ def save(trainer: Trainer, path: Path) -> None:
     for _, images in pools:
         tensors |= images
     tensors = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    atomic_write(path, lambda temporary: save_file(tensors, temporary, metadata))
+    atomic_write(
+        path,
+        lambda temporary: save_file(tensors, temporary, metadata),
+        error_type=CheckpointError,
+    )
 
 
 def load(trainer: Trainer, path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..device.distributed import average_gradients
-from ..layers import at_least_float32
+from ..device.precision import at_least_float32
 from ..networks import ResnetBlock
 from .divergence import judge
 from .ema import follow, share_of_new

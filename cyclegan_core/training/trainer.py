@@ -16,10 +16,11 @@ from ..config import TrainConfig
 from ..data.loader import BatchConfig, Batches
 from ..data.unpaired_folders import UnpairedFolders
 from ..device.distributed import rank_0_says, rank_and_world_size
+from ..device.graphs import compiled
 from ..model import CycleGAN
 from . import schedules
 from . import state_file as train_state
-from .checks import check_data, compiled
+from .checks import check_data
 from .divergence import Unread, go_back, now, read
 from .ema import copy_weights
 from .image_pool import ImagePool

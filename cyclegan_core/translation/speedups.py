@@ -15,10 +15,9 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from ..device.graphs import on_side_stream, record
+from ..device.graphs import compiled, on_side_stream, record
 from ..device.memory import is_out_of_memory
-from ..fitting import half_precision
-from ..training.checks import compiled
+from ..device.precision import half_precision
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from ..config import ModelConfig
 from ..device.memory import Limits, is_out_of_memory
+from ..errors import NonFiniteError
 from ..pictures.rows import RowSink, RowSource, TensorRows
-from ..pixels import NonFiniteError, non_finite_error
+from ..pixels import non_finite_error
 from ..streaming.stream import StreamPlan, stream, thumbnail
 from .overlap import CudaLanes, Lanes, overlapped
 from .plan import Memory, Way, Ways

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ..config import ModelConfig
+from ..device.precision import at_least_float32
 from ..fitting import pad, to_channels
-from ..layers import at_least_float32
 from .speedups import Speedup, run
 
 

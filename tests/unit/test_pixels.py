@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from cyclegan_core import CycleGANError
-from cyclegan_core.fitting import half_precision, to_channels
+from cyclegan_core.device.precision import half_precision
+from cyclegan_core.fitting import to_channels
 
 from .commands import SMALL, Shell, draw, save
 

@@ -11,14 +11,10 @@ import torch
 
 from cyclegan_core import CycleGANError, ModelConfig
 from cyclegan_core.device.memory import whole_pass_bytes
+from cyclegan_core.errors import NonFiniteError
 from cyclegan_core.pictures.rows import TensorRows
 from cyclegan_core.streaming.feature_maps import stored_maps
-from cyclegan_core.streaming.stream import (
-    NonFiniteError,
-    StreamPlan,
-    stream,
-    thumbnail,
-)
+from cyclegan_core.streaming.stream import StreamPlan, stream, thumbnail
 from cyclegan_core.streaming.strip_layers import Convolution
 
 from .test_stream import SMALL, make, photo, plan, streamed

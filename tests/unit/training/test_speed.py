@@ -10,9 +10,9 @@ import torch
 from torch.testing import assert_close
 
 from cyclegan_core.config import ModelConfig, TrainConfig
+from cyclegan_core.device.graphs import compiled
 from cyclegan_core.errors import CycleGANError
 from cyclegan_core.networks import PatchDiscriminator, ResnetBlock
-from cyclegan_core.training.checks import compiled
 from cyclegan_core.training.trainer import Trainer
 
 from ..small_training import (
