@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cyclegan_core import CycleGANError, load_model, save_model
+from cyclegan_core import CheckpointError, CycleGANError, load_model, save_model
 from cyclegan_core.files import atomic_write
 
 from .weights import SMALL, make_model, same
@@ -66,7 +66,7 @@ def test_a_full_disk_leaves_the_old_file(saved: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
-        with pytest.raises(CycleGANError, match=r"can't be written to .* \(File too large\)"):
+        with pytest.raises(CheckpointError, match=r"can't be written to .* \(File too large\)"):
             save_model(large, saved)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -78,11 +78,11 @@ def test_folders_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for folder in (tmp_path / "absent", tmp_path / "file"):
         with pytest.raises(
-            CycleGANError, match=r"can't be written to .*check that the folder exists"
+            CheckpointError, match=r"can't be written to .*check that the folder exists"
         ):
             save_model(make_model(), folder / "m.safetensors")
     (tmp_path / "m.safetensors").mkdir()
-    with pytest.raises(CycleGANError, match=r"m.safetensors can't be written"):
+    with pytest.raises(CheckpointError, match=r"m.safetensors can't be written"):
         save_model(make_model(), tmp_path / "m.safetensors")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "m.safetensors"]
 
@@ -91,6 +91,6 @@ def test_weights_that_diverged_are_not_saved(saved: Path) -> None:
     before, model = saved.read_bytes(), make_model()
     with torch.no_grad():
         model.gen_ba.model[4].weight[0, 0, 0, 0] = 1e6
-    with pytest.raises(CycleGANError, match=r"'gen_ba.model.4.weight' holds .* as float16"):
+    with pytest.raises(CheckpointError, match=r"'gen_ba.model.4.weight' holds .* as float16"):
         save_model(model, saved, dtype=torch.float16)
     assert saved.read_bytes() == before
