@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..cyclegan_core import CycleGAN, Direction
 from ..cyclegan_core.device.memory import Limits
-from ..cyclegan_core.pictures.search import find_pictures
+from ..cyclegan_core.pictures.files import find_pictures
 from ..cyclegan_core.runs.run_folder import STATE_NAME
 from ..cyclegan_core.translation.plan import Memory, wanted_bytes
 

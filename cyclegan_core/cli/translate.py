@@ -23,12 +23,12 @@ from ..device.precision import DTYPES, NAMES, fastest_dtype
 from ..errors import CompilerError, CycleGANError, PictureError
 from ..fitting import check_files_fit
 from ..model import CycleGAN
-from ..pictures.picture import write_picture
-from ..pictures.picture_rows import MAX_PIXELS, OpenPicture, open_picture
+from ..pictures.files import identity
+from ..pictures.picture import MAX_PIXELS, OpenPicture, open_picture, write_picture
 from ..translation.plan import Memory
 from ..translation.speedups import Speedup
 from .hub import find_with_bar
-from .outputs import Job, identity, plan_outputs
+from .outputs import Job, plan_outputs
 
 Settings = dict[str, Any]
 """What `CycleGAN.translate_rows` and `reconstruct` are called with."""
