@@ -26,6 +26,7 @@ from .halves import FORMAT, FORMAT_VERSION, PREFIXES, Content, Half, merge, read
 from .model import CycleGAN
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +107,9 @@ def load_files(
 def _assemble(content: Content, halves: Mapping[Direction, Half]) -> CycleGAN:
     """The model with the tensors of the halves."""
     model = _skeleton(content.path.name, halves)
+    dtypes = {key: tensor.dtype for key, tensor in model.state_dict().items()}
     state = {
-        PREFIXES[key] + name: _usable(content.path.name, name, tensor)
+        PREFIXES[key] + name: _usable(content.path.name, name, tensor, dtypes[PREFIXES[key] + name])
         for key, half in halves.items()
         for name, tensor in half.tensors.items()
     }
@@ -214,7 +216,7 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def _skeleton(name: str, halves: Mapping[Direction, Half]) -> CycleGAN:
-    """The model on the `meta` device, checked against the shapes of the tensors."""
+    """The model on the `meta` device, checked against the shapes and dtypes of the tensors."""
     config = merge(name, halves)
     damaged = CheckpointError(
         f"{name} has settings that do not fit its tensors; download or copy it again."
@@ -227,37 +229,37 @@ def _skeleton(name: str, halves: Mapping[Direction, Half]) -> CycleGAN:
             model = CycleGAN(config, directions=tuple(halves))
     except (RuntimeError, OverflowError, TypeError):  # sizes beyond all reason
         raise damaged from None
-    expected = {key: tensor.shape for key, tensor in model.state_dict().items()}
+    expected = model.state_dict()
     given = {
-        PREFIXES[direction] + key: tensor.shape
+        PREFIXES[direction] + key: tensor
         for direction, half in halves.items()
         for key, tensor in half.tensors.items()
     }
     for key in (*expected, *given):
-        if expected.get(key) != given.get(key):
+        wanted, stored = expected.get(key), given.get(key)
+        if wanted is None or stored is None or wanted.shape != stored.shape:
             raise CheckpointError(
                 f"{name} does not fit the network it describes: '{key}' is "
-                f"{_size(given.get(key))} instead of {_size(expected.get(key))}; "
-                "download or copy it again."
+                f"{_size(stored)} instead of {_size(wanted)}; download or copy it again."
+            )
+        # A count of batches may be any number: some tools cast all that a file holds.
+        known = _FLOATS if wanted.is_floating_point() else (*_FLOATS, *_INTEGERS)
+        if stored.dtype not in known:
+            raise CheckpointError(
+                f"{name} stores '{key}' as {str(stored.dtype).removeprefix('torch.')}, which is "
+                "not supported; convert it to float32 or float16."
             )
     return model
 
 
-def _size(shape: torch.Size | None) -> str:
-    return "absent" if shape is None else "x".join(map(str, shape)) or "a number"
+def _size(tensor: Tensor | None) -> str:
+    return "absent" if tensor is None else "x".join(map(str, tensor.shape)) or "a number"
 
 
-def _usable(name: str, key: str, tensor: Tensor) -> Tensor:
-    """A tensor in memory of its own, float32 if it is a float."""
-    if not tensor.is_floating_point():
-        return tensor.clone()
-    if tensor.dtype not in _FLOATS:
-        raise CheckpointError(
-            f"{name} stores '{key}' as {str(tensor.dtype).removeprefix('torch.')}, which is not "
-            "supported; convert it to float32 or float16."
-        )
-    result = tensor.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
-    if not _is_finite(result):
+def _usable(name: str, key: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """A tensor in memory of its own, with the network's dtype."""
+    result = tensor.to(dtype, copy=True, memory_format=torch.contiguous_format)
+    if dtype.is_floating_point and not _is_finite(result):
         raise CheckpointError(
             f"{name} holds NaN or infinite values in '{key}', left by a training that diverged; "
             "use an earlier checkpoint."
