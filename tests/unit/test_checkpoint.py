@@ -220,6 +220,21 @@ def test_weights_that_are_no_numbers(saved: Path) -> None:
         load_model(saved)
 
 
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.float8_e4m3fn, torch.float8_e5m2, torch.int8, torch.int64, torch.uint16, torch.bool],
+)
+def test_a_description_of_numbers_that_are_not_supported(dtype: torch.dtype, saved: Path) -> None:
+    """Of a file stored in them altogether; the header alone says so."""
+    rewrite(saved, tensors={key: value.to(dtype) for key, value in load_file(saved).items()})
+    with pytest.raises(CheckpointError) as caught:
+        inspect_checkpoint(saved)
+    assert str(caught.value) == (
+        f"model.safetensors stores 'gen_ab.model.1.weight' as {str(dtype).removeprefix('torch.')}, "
+        "which is not supported; convert it to float32 or float16."
+    )
+
+
 @pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.bool, torch.complex64])
 @pytest.mark.parametrize("key", ["gen_ba.model.4.weight", "gen_ab.model.2.running_mean"])
 def test_weights_of_another_kind(dtype: torch.dtype, key: str, tmp_path: Path) -> None:
@@ -229,8 +244,9 @@ def test_weights_of_another_kind(dtype: torch.dtype, key: str, tmp_path: Path) -
     rewrite(path, tensors={key: load_file(path)[key].to(dtype)})
     kind = str(dtype).removeprefix("torch.")
     expected = f"m.safetensors stores '{key}' as {kind}, which is not supported; convert it to"
-    with pytest.raises(CheckpointError, match=expected):
-        load_model(path)
+    for call in (load_model, inspect_checkpoint):
+        with pytest.raises(CheckpointError, match=expected):
+            call(path)
 
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.float16])
