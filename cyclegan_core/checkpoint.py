@@ -106,10 +106,10 @@ def load_files(
 
 def _assemble(content: Content, halves: Mapping[Direction, Half]) -> CycleGAN:
     """The model with the tensors of the halves."""
-    model = _skeleton(content.path.name, halves)
+    model = _skeleton(halves)
     dtypes = {key: tensor.dtype for key, tensor in model.state_dict().items()}
     state = {
-        PREFIXES[key] + name: _usable(content.path.name, name, tensor, dtypes[PREFIXES[key] + name])
+        PREFIXES[key] + name: _usable(half.path.name, name, tensor, dtypes[PREFIXES[key] + name])
         for key, half in halves.items()
         for name, tensor in half.tensors.items()
     }
@@ -126,7 +126,7 @@ def inspect_checkpoint(path: str | Path) -> CheckpointInfo:
     """
     content = read_halves(Path(path), headers_only=True)
     halves: dict[Direction, Half] = {key or "a_to_b": h for key, h in content.halves.items()}
-    model = _skeleton(content.path.name, halves)
+    model = _skeleton(halves)
     weights = next(iter(halves.values())).tensors.values()
     stored = next(tensor.dtype for tensor in weights if tensor.is_floating_point())
     return CheckpointInfo(
@@ -215,40 +215,40 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def _skeleton(name: str, halves: Mapping[Direction, Half]) -> CycleGAN:
+def _skeleton(halves: Mapping[Direction, Half]) -> CycleGAN:
     """The model on the `meta` device, checked against the shapes and dtypes of the tensors."""
-    config = merge(name, halves)
-    damaged = CheckpointError(
-        f"{name} has settings that do not fit its tensors; download or copy it again."
-    )
+    config = merge(halves)
     num_levels = config.num_blocks if config.generator == "resnet" else config.num_downs
-    if num_levels > sum(len(half.tensors) for half in halves.values()):
+    # The one with the fewest tensors, in case that the settings promise too many.
+    least = min(halves.values(), key=lambda half: len(half.tensors))
+    damaged = CheckpointError(
+        f"{least.path.name} has settings that do not fit its tensors; download or copy it again."
+    )
+    if num_levels > len(least.tensors):
         raise damaged
     try:
         with torch.device("meta"):
             model = CycleGAN(config, directions=tuple(halves))
     except (RuntimeError, OverflowError, TypeError):  # sizes beyond all reason
         raise damaged from None
-    expected = model.state_dict()
-    given = {
-        PREFIXES[direction] + key: tensor
-        for direction, half in halves.items()
-        for key, tensor in half.tensors.items()
-    }
-    for key in (*expected, *given):
-        wanted, stored = expected.get(key), given.get(key)
-        if wanted is None or stored is None or wanted.shape != stored.shape:
-            raise CheckpointError(
-                f"{name} does not fit the network it describes: '{key}' is "
-                f"{_size(stored)} instead of {_size(wanted)}; download or copy it again."
-            )
-        # A count of batches may be any number: some tools cast all that a file holds.
-        known = _FLOATS if wanted.is_floating_point() else (*_FLOATS, *_INTEGERS)
-        if stored.dtype not in known:
-            raise CheckpointError(
-                f"{name} stores '{key}' as {str(stored.dtype).removeprefix('torch.')}, which is "
-                "not supported; convert it to float32 or float16."
-            )
+    for direction, half in halves.items():
+        expected = model.generator(direction).state_dict()
+        for key in (*expected, *half.tensors):
+            wanted, stored = expected.get(key), half.tensors.get(key)
+            place = f"'{PREFIXES[direction]}{key}'"
+            if wanted is None or stored is None or wanted.shape != stored.shape:
+                raise CheckpointError(
+                    f"{half.path.name} does not fit the network it describes: {place} is "
+                    f"{_size(stored)} instead of {_size(wanted)}; download or copy it again."
+                )
+            # A count of batches may be any number: some tools cast all that a file holds.
+            known = _FLOATS if wanted.is_floating_point() else (*_FLOATS, *_INTEGERS)
+            if stored.dtype not in known:
+                raise CheckpointError(
+                    f"{half.path.name} stores {place} as "
+                    f"{str(stored.dtype).removeprefix('torch.')}, which is not supported; convert "
+                    "it to float32 or float16."
+                )
     return model
 
 
