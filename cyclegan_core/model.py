@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -12,17 +13,14 @@ from torch import Tensor, nn
 from .config import ARROWS, DIRECTIONS, GENERATOR_NAMES, Direction, ModelConfig, opposite
 from .device.memory import Limits
 from .errors import MissingDirectionError
-from .fitting import eval_mode, to_channels
 from .hub.mixin import HubModel
 from .networks import build_generator, init_weights
 from .pictures.rows import RowSink, RowSource
+from .pixels import to_channels
+from .progress import OnProgress, ignore
 from .translation.plan import Memory
 from .translation.speedups import Speedup, forget
-from .translation.translate import OnProgress, Translation
-
-
-def ignore(done: int, total: int) -> None:
-    """The callback of those who don't watch."""
+from .translation.translate import Translation
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +160,7 @@ class CycleGAN(nn.Module, HubModel):
         work = Translation(
             network, self.config, channels, memory, dtype, limits or Limits(), speedup
         )
-        with torch.no_grad(), eval_mode(network):
+        with torch.no_grad(), _eval_mode(network):
             work.batch(images, result, on_progress)
         return result
 
@@ -189,7 +187,7 @@ class CycleGAN(nn.Module, HubModel):
         work = Translation(
             network, self.config, channels, memory, dtype, limits or Limits(), speedup
         )
-        with torch.no_grad(), eval_mode(network):
+        with torch.no_grad(), _eval_mode(network):
             work.rows(source, sink, on_progress)
 
     def reconstruct(  # noqa: PLR0913 - those of `translate`
@@ -229,6 +227,18 @@ class CycleGAN(nn.Module, HubModel):
         rec = self.translate(fake, opposite(direction), on_progress=on_way_back, **settings)
         error = (rec - to_channels(images.detach(), rec.shape[1])).abs()
         return Reconstruction(fake, rec, error)
+
+
+@contextmanager
+def _eval_mode(network: nn.Module) -> Generator[None]:
+    """Translate without dropout, whatever mode the network is in, and leave it as found."""
+    were_training = [module for module in network.modules() if module.training]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module in were_training:
+            module.training = True
 
 
 def _empty_result(images: Tensor, channels: int) -> Tensor:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ..config import ModelConfig
-from ..device.precision import at_least_float32
-from ..fitting import pad, to_channels
+from ..device.precision import HALVES
+from ..pixels import pad, to_channels, to_unit_range, to_value_range
 from .speedups import Speedup, run
 
 
@@ -32,16 +32,15 @@ class WholePass:
         weights = next(self.network.parameters())
         height, width = images.shape[-2:]
         inputs = to_channels(images.to(weights.device, weights.dtype), self.channels)
-        low, high = self.config.value_range
         # A tensor of our own, so the same numbers and speed however the pictures lie in memory.
         layout = fastest_layout(weights, half)
         scaled = torch.empty(
             inputs.shape, dtype=inputs.dtype, device=inputs.device, memory_format=layout
         )
-        torch.mul(inputs, high - low, out=scaled).add_(low)
-        padded = pad(scaled, self.config.size_multiple, self.config.min_size)
+        to_value_range(inputs, self.config, out=scaled)
+        padded = pad(scaled, self.config.padded_size(height, width))
         output = run(self.network, padded, half, self.speedup)[..., :height, :width]
-        return at_least_float32(output).add(1).div_(2).clamp_(0, 1)
+        return to_unit_range(output)
 
 
 def fastest_layout(weights: Tensor, half: torch.dtype | None) -> torch.memory_format:
@@ -52,7 +51,7 @@ def fastest_layout(weights: Tensor, half: torch.dtype | None) -> torch.memory_fo
     GPUs multiply half precision so. No device has convolutions of float64 for it.
     """
     device = weights.device.type
-    is_half = half is not None or weights.dtype in (torch.bfloat16, torch.float16)
+    is_half = half is not None or weights.dtype in HALVES
     if weights.dtype == torch.float64 or not (device == "cpu" or (device == "cuda" and is_half)):
         return torch.contiguous_format
     return torch.channels_last
