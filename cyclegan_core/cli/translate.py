@@ -17,15 +17,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..checkpoint.checkpoint import load_model
-from ..config import Direction
-from ..device.memory import Limits, is_out_of_memory
+from ..config import Direction, Memory, Speedup
+from ..device.memory import is_out_of_memory
 from ..device.precision import DTYPES, NAMES, fastest_dtype
 from ..errors import CompilerError, CycleGANError, PictureError
 from ..model import CycleGAN
 from ..pictures.files import identity
 from ..pictures.picture import MAX_PIXELS, OpenPicture, open_picture, write_picture
-from ..translation.plan import Memory
-from ..translation.speedups import Speedup
+from ..translation.plan import Limits
 from .hub import find_with_bar
 from .outputs import Job, plan_outputs
 
