@@ -22,7 +22,7 @@ if sys.platform == "win32":
     pytest.skip("needs fork and POSIX signals", allow_module_level=True)
 
 NUM_KILLS = 20
-NUM_STEPS = 60
+NUM_STEPS = 40
 """More than any machine does between 20 kills: at most 0.5 s of its processor each."""
 OPTIONS = (
     *("--model.base-channels", 2, "--model.num-blocks", 1, "--disc-channels", 2),
