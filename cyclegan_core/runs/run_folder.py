@@ -26,7 +26,7 @@ from ..files import atomic_write
 from ..model import CycleGAN
 from ..pictures.picture import write_picture
 from ..training.trainer import StepReport, Trainer
-from .loss_table import LossTable
+from .logs import LossTable
 
 log = logging.getLogger(__name__)
 
