@@ -27,8 +27,8 @@ from ..data.transforms import DataConfig
 from ..data.unpaired_folders import UnpairedFolders
 from ..device.distributed import any_rank, rank_and_world_size
 from ..hub.bundled import find_model
+from ..runs.logs import TensorBoardLog
 from ..runs.run_folder import MODEL_NAME, RunFolder
-from ..runs.tensorboard_log import TensorBoardLog
 from ..training.losses import Losses
 from ..training.presets import PRESETS
 from ..training.trainer import StepReport, Trainer

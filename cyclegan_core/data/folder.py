@@ -126,7 +126,7 @@ class PictureFolder:
     def verify(self) -> None:
         """Decode every picture, so that damaged ones are known (and fill the cache, if kept)."""
 
-        def decode(path: Path) -> None:
+        def decode(path: Path) -> None:  # whose pixels are dropped, all would be too much
             self._decode(path)
 
         self._attempt_all(decode)
@@ -182,6 +182,7 @@ class PictureFolder:
             return None
 
     def _decode(self, path: Path) -> Pixels:
+        """Read and resize a picture, and keep it in memory if pictures are kept."""
         image = read_flat(path, channels=self._channels, background=self._config.background)
         pixels = prepare(image, self._config)
         if self.keeps_pixels:
@@ -229,6 +230,7 @@ def _stat(path: Path) -> tuple[int, int]:
 
 
 def _stop(error: OSError) -> None:
+    """End the search at a folder that can't be read."""
     raise DatasetError(
         f"{error.filename} can't be read ({error.strerror}); check the permissions, or move it."
     ) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..validation import check_int
+from ..validation import check_choices, check_int
 
 Preprocess = Literal[
     "resize_and_crop", "square_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"
@@ -63,8 +63,7 @@ class DataConfig:
     """Keep the decoded pictures in memory if both folders together need no more than this."""
 
     def __post_init__(self) -> None:
-        _check_choice("preprocess", self.preprocess, get_args(Preprocess))
-        _check_choice("pairing", self.pairing, get_args(Pairing))
+        check_choices(self)
         for name in ("load_size", "crop_size"):
             check_int(name, getattr(self, name), least=1)
         check_int("cache_bytes", self.cache_bytes, least=0)
@@ -79,7 +78,15 @@ class DataConfig:
             raise ValueError(
                 f"load_size must be at least crop_size; got {self.load_size} and {self.crop_size}."
             )
-        _check_colour("background", self.background)
+        colour: Any = self.background  # whatever came from outside
+        if not (
+            isinstance(colour, tuple)
+            and len(colour) == 3
+            and all(isinstance(sample, int) and 0 <= sample <= 255 for sample in colour)
+        ):
+            raise ValueError(
+                f"background must be a tuple of three numbers from 0 to 255; got {colour!r}."
+            )
 
     @property
     def crops(self) -> bool:
@@ -105,7 +112,7 @@ def prepared_size(size: tuple[int, int], config: DataConfig) -> tuple[int, int]:
 
 
 def prepare(image: Image.Image, config: DataConfig) -> Pixels:
-    """The part without chance: resize, as bytes."""
+    """Resize a picture: the part of its way without chance; (H,W,C) bytes."""
     size = prepared_size(image.size, config)
     if size != image.size:
         image = image.resize(size, Image.Resampling.BICUBIC)
@@ -114,7 +121,7 @@ def prepare(image: Image.Image, config: DataConfig) -> Pixels:
 
 
 def draw(pixels: Pixels, config: DataConfig, rng: random.Random) -> Tensor:
-    """The part with chance: crop and flip; (H,W,C) bytes -> (C,H,W) float32 in [0,1]."""
+    """Crop and flip at random; (H,W,C) bytes -> (C,H,W) float32 in [0,1]."""
     if config.crops:
         side = config.crop_size
         top = rng.randint(0, pixels.shape[0] - side)
@@ -126,21 +133,7 @@ def draw(pixels: Pixels, config: DataConfig, rng: random.Random) -> Tensor:
 
 
 def _short_side_to(target: int, size: tuple[int, int]) -> tuple[int, int]:
-    """Keep the aspect; the long side is rounded down, as torchvision does."""
+    """Width and height with the short side `target`; the long one rounded down, as torchvision."""
     short, long = sorted(size)
     new_long = int(target * long / short)
     return (target, new_long) if size[0] == short else (new_long, target)
-
-
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}.")
-
-
-def _check_colour(name: str, value: Any) -> None:  # noqa: ANN401 - it comes from outside
-    if not (
-        isinstance(value, tuple)
-        and len(value) == 3
-        and all(isinstance(sample, int) and 0 <= sample <= 255 for sample in value)
-    ):
-        raise ValueError(f"{name} must be a tuple of three numbers from 0 to 255; got {value!r}.")
