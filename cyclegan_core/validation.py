@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, get_args, get_type_hints
+
+_LARGEST = sys.float_info.max
+"""NaN, infinity, and whole numbers that no float can hold are not up to it."""
 
 
 def check_int(name: str, value: object, *, least: int) -> None:
@@ -25,7 +29,7 @@ def check_range(name: str, value: object) -> None:
     if (
         not isinstance(value, (tuple, list))
         or len(value) != 2
-        or not all(isinstance(end, (int, float)) and math.isfinite(end) for end in value)
+        or not all(isinstance(end, (int, float)) and abs(end) <= _LARGEST for end in value)
         or not value[0] < value[1]
     ):
         raise ValueError(f"{name} must be (low, high) with low < high; got {value!r}.")
@@ -36,7 +40,7 @@ def check_float(name: str, value: object, *, low: float, high: float = math.inf)
     if (
         not isinstance(value, (int, float))
         or isinstance(value, bool)
-        or not math.isfinite(value)
+        or not abs(value) <= _LARGEST
         or not low <= value <= high
     ):
         bounds = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"

@@ -32,6 +32,7 @@ from .generators import (
 )
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +112,10 @@ def load_files(
 
 def _assemble(content: Content, halves: Mapping[Direction, Half]) -> CycleGAN:
     """The model with the tensors of the halves."""
-    model = _skeleton(content.path.name, halves)
+    model = _skeleton(halves)
+    dtypes = {key: tensor.dtype for key, tensor in model.state_dict().items()}
     state = {
-        PREFIXES[key] + name: _usable(content.path.name, name, tensor)
+        PREFIXES[key] + name: _usable(half.path.name, name, tensor, dtypes[PREFIXES[key] + name])
         for key, half in halves.items()
         for name, tensor in half.tensors.items()
     }
@@ -130,7 +132,7 @@ def inspect_checkpoint(path: str | Path) -> CheckpointInfo:
     """
     content = read_halves(Path(path), headers_only=True)
     halves: dict[Direction, Half] = {key or "a_to_b": h for key, h in content.halves.items()}
-    model = _skeleton(content.path.name, halves)
+    model = _skeleton(halves)
     weights = next(iter(halves.values())).tensors.values()
     stored = next(tensor.dtype for tensor in weights if tensor.is_floating_point())
     return CheckpointInfo(
@@ -192,51 +194,51 @@ def save_model(
     atomic_write(path, lambda temporary: temporary.write_bytes(content), error_type=CheckpointError)
 
 
-def _skeleton(name: str, halves: Mapping[Direction, Half]) -> CycleGAN:
-    """The model on the `meta` device, checked against the shapes of the tensors."""
-    config = merge(name, halves)
-    damaged = CheckpointError(
-        f"{name} has settings that do not fit its tensors; download or copy it again."
-    )
+def _skeleton(halves: Mapping[Direction, Half]) -> CycleGAN:
+    """The model on the `meta` device, checked against the shapes and dtypes of the tensors."""
+    config = merge(halves)
     num_levels = config.num_blocks if config.generator == "resnet" else config.num_downs
-    if num_levels > sum(len(half.tensors) for half in halves.values()):
+    # The one with the fewest tensors, in case that the settings promise too many.
+    least = min(halves.values(), key=lambda half: len(half.tensors))
+    damaged = CheckpointError(
+        f"{least.path.name} has settings that do not fit its tensors; download or copy it again."
+    )
+    if num_levels > len(least.tensors):
         raise damaged
     try:
         with torch.device("meta"):
             model = CycleGAN(config, directions=tuple(halves))
     except (RuntimeError, OverflowError, TypeError):  # sizes beyond all reason
         raise damaged from None
-    expected = {key: tensor.shape for key, tensor in model.state_dict().items()}
-    given = {
-        PREFIXES[direction] + key: tensor.shape
-        for direction, half in halves.items()
-        for key, tensor in half.tensors.items()
-    }
-    for key in (*expected, *given):
-        if expected.get(key) != given.get(key):
-            raise CheckpointError(
-                f"{name} does not fit the network it describes: '{key}' is "
-                f"{_size(given.get(key))} instead of {_size(expected.get(key))}; "
-                "download or copy it again."
-            )
+    for direction, half in halves.items():
+        expected = model.generator(direction).state_dict()
+        for key in (*expected, *half.tensors):
+            wanted, stored = expected.get(key), half.tensors.get(key)
+            place = f"'{PREFIXES[direction]}{key}'"
+            if wanted is None or stored is None or wanted.shape != stored.shape:
+                raise CheckpointError(
+                    f"{half.path.name} does not fit the network it describes: {place} is "
+                    f"{_size(stored)} instead of {_size(wanted)}; download or copy it again."
+                )
+            # A count of batches may be any number: some tools cast all that a file holds.
+            known = _FLOATS if wanted.is_floating_point() else (*_FLOATS, *_INTEGERS)
+            if stored.dtype not in known:
+                raise CheckpointError(
+                    f"{half.path.name} stores {place} as "
+                    f"{str(stored.dtype).removeprefix('torch.')}, which is not supported; convert "
+                    "it to float32 or float16."
+                )
     return model
 
 
-def _size(shape: torch.Size | None) -> str:
-    return "absent" if shape is None else "x".join(map(str, shape)) or "a number"
+def _size(tensor: Tensor | None) -> str:
+    return "absent" if tensor is None else "x".join(map(str, tensor.shape)) or "a number"
 
 
-def _usable(name: str, key: str, tensor: Tensor) -> Tensor:
-    """A tensor in memory of its own, float32 if it is a float."""
-    if not tensor.is_floating_point():
-        return tensor.clone()
-    if tensor.dtype not in _FLOATS:
-        raise CheckpointError(
-            f"{name} stores '{key}' as {str(tensor.dtype).removeprefix('torch.')}, which is not "
-            "supported; convert it to float32 or float16."
-        )
-    result = tensor.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
-    if not _is_finite(result):
+def _usable(name: str, key: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """A tensor in memory of its own, with the network's dtype."""
+    result = tensor.to(dtype, copy=True, memory_format=torch.contiguous_format)
+    if dtype.is_floating_point and not _is_finite(result):
         raise CheckpointError(
             f"{name} holds NaN or infinite values in '{key}', left by a training that diverged; "
             "use an earlier checkpoint."

@@ -27,6 +27,8 @@ _LABELS = {"domain_a", "domain_b", "image_size"}
 class Half:
     """One generator: our keys without "gen_ab.", and the settings as if it went from A to B."""
 
+    path: Path
+    """The file it lies in, which is the one to blame."""
     config: ModelConfig
     tensors: dict[str, Tensor]
     target: str = ""
@@ -103,7 +105,7 @@ def read_files(
         first = replace(first, path=path)
         halves: dict[Direction | None, Half] = {d: contents[d].half(d) for d in DIRECTIONS}
     if config and first.layout != FORMAT:
-        halves = {key: _with_settings(path, key, half, config) for key, half in halves.items()}
+        halves = {key: _with_settings(key, half, config) for key, half in halves.items()}
     return replace(first, halves=halves)
 
 
@@ -116,7 +118,7 @@ def _read_file(path: Path, config: ModelConfig | None, *, headers_only: bool) ->
     chosen = _choose(path.name, find_generators(path.name, weights.tensors))
     halves: dict[Direction | None, Half] = {
         generator.direction: Half(
-            _config(generator, path.name), generator.tensors, generator.target
+            path, _config(generator, path.name), generator.tensors, generator.target
         )
         for generator in chosen
     }
@@ -152,7 +154,7 @@ def _read_ours(path: Path, weights: Weights, config: ModelConfig | None) -> Cont
             raise CheckpointError(
                 f"{path.name} has an unknown tensor '{key}'; download or copy it again."
             )
-        half = halves.setdefault(direction, Half(turned(config, direction), {}))
+        half = halves.setdefault(direction, Half(path, turned(config, direction), {}))
         half.tensors[key.removeprefix(PREFIXES[direction])] = tensor
     if not halves:
         raise CheckpointError(f"{path.name} holds no generator; save the model again.")
@@ -195,21 +197,19 @@ def turned(config: ModelConfig, direction: Direction) -> ModelConfig:
     return replace(config, channels_a=config.channels_b, channels_b=config.channels_a)
 
 
-def _with_settings(
-    path: Path, direction: Direction | None, half: Half, config: ModelConfig
-) -> Half:
+def _with_settings(direction: Direction | None, half: Half, config: ModelConfig) -> Half:
     """A foreign generator with what config.json adds: names, sizes, and the value range."""
     given = turned(config, direction or "a_to_b")
     differing = differences(given, half.config) - {"value_range"}
     if differing:
         raise CheckpointError(
-            f"{path.name} and the config.json beside it disagree about "
+            f"{half.path.name} and the config.json beside it disagree about "
             f"{', '.join(sorted(differing))}; delete config.json to use what the weights say."
         )
     return replace(half, config=given)
 
 
-def merge(name: str, halves: Mapping[Direction, Half]) -> ModelConfig:
+def merge(halves: Mapping[Direction, Half]) -> ModelConfig:
     """The settings of both halves together.
 
     Raises:
@@ -219,8 +219,9 @@ def merge(name: str, halves: Mapping[Direction, Half]) -> ModelConfig:
     for other in others:
         differing = differences(first, other)
         if differing:
+            names = " and ".join(dict.fromkeys(half.path.name for half in halves.values()))
             raise CheckpointError(
-                f"The two generators of {name} differ in {', '.join(sorted(differing))}, so they "
+                f"The two generators of {names} differ in {', '.join(sorted(differing))}, so they "
                 "can't be one model; load them one at a time."
             )
     targets = {

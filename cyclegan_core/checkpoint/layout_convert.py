@@ -206,12 +206,15 @@ def _batch_norm(
 ) -> dict[str, Tensor]:
     """A norm with statistics; the bias of the convolution before it moves into the mean."""
     mean = get(tensors, f"{theirs}.running_mean")
-    if bias is not None and bias.shape != mean.shape:
-        raise MismatchError(f"has a bias that does not fit '{theirs}'")
+    if bias is not None:
+        if bias.shape != mean.shape:
+            raise MismatchError(f"has a bias that does not fit '{theirs}'")
+        # In float64, because 8-bit floats, which are refused by their dtype later, can't subtract.
+        mean = (mean.double() - bias.double()).to(mean.dtype)
     return {
         f"{ours}.weight": tensors.get(f"{theirs}.weight", torch.ones_like(mean)),
         f"{ours}.bias": tensors.get(f"{theirs}.bias", torch.zeros_like(mean)),
-        f"{ours}.running_mean": mean if bias is None else mean - bias,
+        f"{ours}.running_mean": mean,
         f"{ours}.running_var": get(tensors, f"{theirs}.running_var"),
         f"{ours}.num_batches_tracked": torch.zeros((), dtype=torch.long, device=mean.device),
     }

@@ -220,6 +220,52 @@ def test_weights_that_are_no_numbers(saved: Path) -> None:
         load_model(saved)
 
 
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.float8_e4m3fn, torch.float8_e5m2, torch.int8, torch.int64, torch.uint16, torch.bool],
+)
+def test_a_description_of_numbers_that_are_not_supported(dtype: torch.dtype, saved: Path) -> None:
+    """Of a file stored in them altogether; the header alone says so."""
+    rewrite(saved, tensors={key: value.to(dtype) for key, value in load_file(saved).items()})
+    with pytest.raises(CheckpointError) as caught:
+        inspect_checkpoint(saved)
+    assert str(caught.value) == (
+        f"model.safetensors stores 'gen_ab.model.1.weight' as {str(dtype).removeprefix('torch.')}, "
+        "which is not supported; convert it to float32 or float16."
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.bool, torch.complex64])
+@pytest.mark.parametrize("key", ["gen_ba.model.4.weight", "gen_ab.model.2.running_mean"])
+def test_weights_of_another_kind(dtype: torch.dtype, key: str, tmp_path: Path) -> None:
+    """One tensor alone, a weight or a statistic; the others are as they should be."""
+    path = tmp_path / "m.safetensors"
+    save_model(make_model(replace(SMALL, norm="batch")), path)
+    rewrite(path, tensors={key: load_file(path)[key].to(dtype)})
+    kind = str(dtype).removeprefix("torch.")
+    expected = f"m.safetensors stores '{key}' as {kind}, which is not supported; convert it to"
+    for call in (load_model, inspect_checkpoint):
+        with pytest.raises(CheckpointError, match=expected):
+            call(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.float16])
+def test_counters_may_be_any_real_number(dtype: torch.dtype, tmp_path: Path) -> None:
+    """Some tools cast every tensor of a file; a count of batches loses nothing by it."""
+    path, model = tmp_path / "m.safetensors", make_model(replace(SMALL, norm="batch"))
+    save_model(model, path)
+    counters = {
+        k: v.to(dtype) for k, v in load_file(path).items() if k.endswith("num_batches_tracked")
+    }
+    rewrite(path, tensors=counters)
+    assert same(load_model(path), model)
+    assert all(load_model(path).state_dict()[key].dtype == torch.int64 for key in counters)
+    key = next(iter(counters))
+    rewrite(path, tensors={key: torch.zeros((), dtype=torch.complex64)})
+    with pytest.raises(CheckpointError, match=f"stores '{key}' as complex64"):
+        load_model(path)
+
+
 def test_an_empty_file_of_ours(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     save_file({}, path, {"format": "cyclegan", "format_version": "1", "config": config_with()})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from cyclegan_core import (
@@ -64,9 +66,55 @@ def test_halves_of_different_networks_are_refused(tmp_path: Path) -> None:
     torch.save(foreign.upstream().state_dict(), tmp_path / "a.pth")
     torch.save(foreign.vintagify(blocks=3).state_dict(), tmp_path / "b.pth")
     with pytest.raises(
-        CheckpointError, match=r"generators of a.pth differ in norm_affine, num_blocks"
+        CheckpointError, match=r"generators of a.pth and b.pth differ in norm_affine, num_blocks"
     ):
         load_model(tmp_path / "a.pth", path_b_to_a=tmp_path / "b.pth")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (torch.full((4,), torch.nan), "holds NaN or infinite values in 'model.1.bias'"),
+        (torch.zeros(5), "does not fit the network it describes: 'gen_{}.model.1.bias' is 5 ins"),
+        (torch.zeros(4, dtype=torch.int8), "stores 'gen_{}.model.1.bias' as int8"),
+    ],
+)
+def test_the_file_that_is_damaged_is_named(
+    value: torch.Tensor, expected: str, tmp_path: Path
+) -> None:
+    """Of two that were given, and of two in a folder; the other one is sound."""
+    there, back = tmp_path / "gen_AB.safetensors", tmp_path / "gen_BA.safetensors"
+    for damaged, way in ((there, "ab"), (back, "ba")):
+        save_model(make_model(directions=["a_to_b"]), there)
+        save_model(make_model(directions=["b_to_a"]), back)
+        with safe_open(damaged, framework="pt") as file:
+            header = file.metadata()
+        tensors = load_file(damaged) | {f"gen_{way}.model.1.bias": value}
+        save_file(tensors, damaged, header)
+        sentence = f"{damaged.name} {expected.format(way)}"
+        with pytest.raises(CheckpointError, match=re.escape(sentence)):
+            load_model(there, path_b_to_a=back)
+        with pytest.raises(CheckpointError, match=re.escape(sentence)):
+            load_model(tmp_path)
+
+
+def test_the_file_with_too_few_tensors_is_named(tmp_path: Path) -> None:
+    """A header that promises a thousand blocks, before a network of that size is made."""
+    for name, direction in (("there", "a_to_b"), ("back", "b_to_a")):
+        path = tmp_path / f"{name}.safetensors"
+        save_model(make_model(directions=[direction]), path)
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata()
+        header["config"] = json.dumps({**SMALL.to_dict(), "num_blocks": 1000})
+        tensors = load_file(path)
+        if name == "there":
+            tensors |= {f"gen_ab.{number}": torch.zeros(1) for number in range(1000)}
+        save_file(tensors, path, header)
+    with pytest.raises(CheckpointError, match=r"back.safetensors has settings that do not fit its"):
+        load_model(
+            tmp_path / "there.safetensors",
+            path_b_to_a=tmp_path / "back.safetensors",
+        )
 
 
 # --- folders -----------------------------------------------------------------------------------

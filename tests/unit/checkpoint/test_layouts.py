@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from cyclegan_core import CheckpointError, inspect_checkpoint, load_model
@@ -158,6 +159,17 @@ def test_batch_norm_with_a_bias_before_it(tmp_path: Path) -> None:
     model = load_model(save(network.state_dict(), tmp_path / "net.pth"))
     assert difference(model, "a_to_b", network) <= 1e-6
     assert model.config.norm == "batch"
+
+
+def test_numbers_that_are_not_supported(tmp_path: Path) -> None:
+    """Float8 has no arithmetic, and here a bias has to move into a mean."""
+    layers = foreign.resnet_layers(norm=foreign.batch, bias=True)
+    state = foreign.scramble(foreign.Named("model", layers)).state_dict()
+    stored = {k: v.to(torch.float8_e4m3fn) for k, v in state.items() if v.is_floating_point()}
+    save_file(stored, tmp_path / "net.safetensors")
+    for call in (load_model, inspect_checkpoint):
+        with pytest.raises(CheckpointError, match=r"net.safetensors stores .* as float8_e4m3fn"):
+            call(tmp_path / "net.safetensors")
 
 
 def test_lornatang_before_2023_has_no_statistics(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from cyclegan_core import (
     CycleGAN,
@@ -86,6 +88,35 @@ def test_info_on_what_is_no_model(run, tmp_path: Path) -> None:
         assert path.name in result.json["error"]
         result = run("info", path)
         assert (result.code, result.out, result.err.count("\n")) == (1, "", 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.int8])
+def test_one_broken_file_does_not_hide_the_others(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+) -> None:
+    monkeypatch.setenv("CYCLEGAN_MODELS", str(tmp_path))
+    save(tmp_path / "good.safetensors")
+    save(tmp_path / "odd.safetensors")
+    with safe_open(tmp_path / "odd.safetensors", framework="pt") as file:
+        header = file.metadata()
+        tensors = {key: file.get_tensor(key).to(dtype) for key in file.keys()}  # noqa: SIM118
+    save_file(tensors, tmp_path / "odd.safetensors", header)
+    (tmp_path / "text.safetensors").write_text("hello")
+    (tmp_path / "gone.safetensors").symlink_to(tmp_path / "nowhere")
+    said = f"stores 'gen_ab.model.1.weight' as {str(dtype).removeprefix('torch.')}, which"
+    result = run("info", "odd")
+    assert (result.code, result.out) == (1, "")
+    assert said in result.err
+    result = run("list", "--json")
+    assert (result.code, result.err) == (0, "")
+    models = {model["name"]: model for model in result.json["models"]}
+    assert models["good"]["domains"] == ["horse", "zebra"]
+    assert "error" not in models["good"]
+    assert said in models["odd"]["error"]
+    assert {"text", "gone"} <= {name for name, model in models.items() if "error" in model}
+    result = run("list")
+    assert (result.code, result.err) == (0, "")
+    assert "good" in result.out
 
 
 # --- convert -----------------------------------------------------------------------------------
