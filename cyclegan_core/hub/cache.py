@@ -48,9 +48,7 @@ def cached_files(repo: str, revision: str | None) -> tuple[str, list[HubFile]]:
 
 def _describe(path: Path, snapshot: Path) -> HubFile:
     """A cached file; where links are used, the name of what they lead to is its checksum."""
-    digest = path.resolve().name
-    if len(digest) not in (40, 64):
-        digest = _git_name(path)
+    digest = path.resolve().name if path.is_symlink() else _git_name(path)
     name = path.relative_to(snapshot).as_posix()
     is_sha256 = len(digest) == 64
     return HubFile(
