@@ -16,13 +16,12 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..checkpoint.checkpoint import load_model
 from ..config import Direction
 from ..device.memory import Limits, is_out_of_memory
 from ..device.precision import DTYPES, NAMES, fastest_dtype
 from ..errors import CompilerError, CycleGANError, PictureError
 from ..fitting import check_files_fit
-from ..model import CycleGAN
+from ..model import CycleGAN, load_model
 from ..pictures.picture import write_picture
 from ..pictures.picture_rows import MAX_PIXELS, OpenPicture, open_picture
 from ..translation.plan import Memory

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from cyclegan_core import CycleGAN, ModelConfig, load_model
-from cyclegan_core.hub.bundled import bundled_models
+from cyclegan_core.hub.catalog import bundled_models
 from cyclegan_core.pictures.picture_rows import ImageRows, to_image
 from cyclegan_core.pictures.rows import TensorRows
 from cyclegan_core.streaming.plan import strip_rows
