@@ -5,7 +5,7 @@ is calling: no host, no device choice, no download, and no effect on import.
 """
 
 from ._version import __version__
-from .checkpoint.checkpoint import CheckpointInfo, inspect_checkpoint, load_model, save_model
+from .checkpoint.checkpoint import CheckpointInfo, inspect_checkpoint
 from .config import Direction, ModelConfig, TrainConfig
 from .data.transforms import DataConfig
 from .data.unpaired_folders import UnpairedFolders
@@ -19,7 +19,7 @@ from .errors import (
     PictureError,
     TrainingDivergedError,
 )
-from .model import CycleGAN, Reconstruction
+from .model import CycleGAN, Reconstruction, load_model, save_model
 from .pictures.picture import Picture, read_picture, write_picture
 from .runs.run_folder import RunFolder
 from .training.losses import Losses

@@ -19,10 +19,9 @@ from rich.text import Text
 
 from ..checkpoint.checkpoint import inspect_checkpoint
 from ..errors import CheckpointError
-from ..hub.bundled import bundled_models, find_model, models_folder, pulled_models
-from ..hub.catalog import CatalogEntry, read_catalog
+from ..hub.catalog import CatalogEntry, bundled_models, models_folder, pulled_models, read_catalog
 from ..hub.download import OnBytes
-from ..hub.install import pull
+from ..hub.install import find_model, pull
 from ..hub.publish import push
 from ..hub.repository import PREFIX, split_id
 

@@ -21,12 +21,12 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..checkpoint.checkpoint import load_model
 from ..config import TrainConfig
 from ..data.transforms import DataConfig
 from ..data.unpaired_folders import UnpairedFolders
 from ..device.distributed import any_rank, rank_and_world_size
-from ..hub.bundled import find_model
+from ..hub.install import find_model
+from ..model import load_model
 from ..runs.logs import TensorBoardLog
 from ..runs.run_folder import MODEL_NAME, RunFolder
 from ..training.losses import Losses

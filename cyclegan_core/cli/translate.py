@@ -16,12 +16,11 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..checkpoint.checkpoint import load_model
 from ..config import Direction, Memory, Speedup
 from ..device.memory import is_out_of_memory
 from ..device.precision import DTYPES, NAMES, fastest_dtype
 from ..errors import CompilerError, CycleGANError, PictureError
-from ..model import CycleGAN
+from ..model import CycleGAN, load_model
 from ..pictures.files import identity
 from ..pictures.picture import MAX_PIXELS, OpenPicture, open_picture, write_picture
 from ..translation.plan import Limits

@@ -14,10 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..checkpoint.checkpoint import CheckpointInfo, inspect_checkpoint, load_model, save_model
+from ..checkpoint.checkpoint import CheckpointInfo, inspect_checkpoint
 from ..config import GENERATOR_NAMES, Direction, opposite
 from ..errors import CheckpointError
-from ..hub.bundled import find_model
+from ..hub.install import find_model
+from ..model import load_model, save_model
 from ..pictures.files import identity
 
 
