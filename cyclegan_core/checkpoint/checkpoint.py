@@ -22,12 +22,10 @@ from ..errors import CheckpointError
 from ..files import atomic_write
 from ..networks import build_generator
 from .folder import choose_files
+from .header import FORMAT, FORMAT_VERSION
 from .layouts import FoundGenerator, find_generators
 from .settings import parse_config, parse_object, read_settings
 from .weight_file import Weights, read_weights
-
-FORMAT = "cyclegan"
-FORMAT_VERSION = 1
 
 _PREFIXES: dict[Direction, str] = {d: f"{name}." for d, name in GENERATOR_NAMES.items()}
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
