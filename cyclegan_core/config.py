@@ -20,6 +20,12 @@ Direction = Literal["a_to_b", "b_to_a"]
 
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 
+Memory = Literal["auto", "whole", "streamed", "thumbnail"]
+"""How a picture goes through the network."""
+
+Speedup = Literal["none", "graph", "compile"]
+"""How a network is run on whole pictures."""
+
 ARROWS: dict[Direction, str] = {"a_to_b": "A→B", "b_to_a": "B→A"}
 """How people read a direction."""
 

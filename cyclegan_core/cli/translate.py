@@ -17,18 +17,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..checkpoint.checkpoint import load_model
-from ..config import Direction
-from ..device.memory import Limits, is_out_of_memory
+from ..config import Direction, Memory, Speedup
+from ..device.memory import is_out_of_memory
 from ..device.precision import DTYPES, NAMES, fastest_dtype
 from ..errors import CompilerError, CycleGANError, PictureError
-from ..fitting import check_files_fit
 from ..model import CycleGAN
-from ..pictures.picture import write_picture
-from ..pictures.picture_rows import MAX_PIXELS, OpenPicture, open_picture
-from ..translation.plan import Memory
-from ..translation.speedups import Speedup
+from ..pictures.files import identity
+from ..pictures.picture import MAX_PIXELS, OpenPicture, open_picture, write_picture
+from ..translation.plan import Limits
 from .hub import find_with_bar
-from .outputs import Job, identity, plan_outputs
+from .outputs import Job, plan_outputs
 
 Settings = dict[str, Any]
 """What `CycleGAN.translate_rows` and `reconstruct` are called with."""
@@ -259,6 +257,23 @@ def _tell(entry: dict[str, Any], console: Console) -> None:
 
 def _device_of(model: CycleGAN) -> torch.device:
     return next(model.parameters()).device
+
+
+def check_files_fit(name: str, channels: tuple[int, int]) -> None:
+    """Make sure that a model's pictures can be files.
+
+    Args:
+        name: of the model, for the message.
+        channels: of what it takes and of what it makes.
+
+    Raises:
+        CycleGANError: either is neither grey nor RGB.
+    """
+    if not set(channels) <= {1, 3}:
+        raise CycleGANError(
+            f"{name} makes pictures of {channels[1]} channels from {channels[0]}, and files are "
+            "grey (1) or RGB (3); choose another model."
+        )
 
 
 def choose_device(name: str) -> torch.device:

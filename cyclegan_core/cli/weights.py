@@ -18,7 +18,7 @@ from ..checkpoint.checkpoint import CheckpointInfo, inspect_checkpoint, load_mod
 from ..config import GENERATOR_NAMES, Direction, opposite
 from ..errors import CheckpointError
 from ..hub.bundled import find_model
-from .outputs import identity
+from ..pictures.files import identity
 
 
 @dataclass(frozen=True, kw_only=True)

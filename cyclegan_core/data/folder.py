@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import DatasetError, PictureError
+from ..pictures.files import find_pictures
 from ..pictures.picture import read_flat, read_size
-from ..pictures.search import find_pictures
 from .transforms import DataConfig, Pixels, prepare, prepared_size
 
 log = logging.getLogger(__name__)

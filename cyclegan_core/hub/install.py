@@ -16,7 +16,8 @@ from .._version import __version__
 from ..checkpoint.checkpoint import load_model, save_model
 from ..config import Direction
 from ..errors import CheckpointError, DownloadError
-from ..model import CycleGAN, ignore
+from ..model import CycleGAN
+from ..progress import ignore
 from .cache import cached_files
 from .download import OnBytes, fetch
 from .faults import as_sentences, not_a_hub

@@ -12,7 +12,7 @@ import torch
 import torch._inductor.exc
 
 from cyclegan_core import CycleGANError
-from cyclegan_core.translation.speedups import _kept, forget
+from cyclegan_core.translation.whole_pass import _kept, forget
 
 from ..test_model import make, photo
 
@@ -62,6 +62,18 @@ def test_what_is_kept_goes_when_the_weights_move_and_is_not_copied() -> None:
     forget(network)
     forget(network)
     assert set(model.state_dict()) == keys
+
+
+def test_what_is_kept_stays_where_the_weights_stay() -> None:
+    """A host calls `to` for every run, mostly with the device that the weights are on."""
+    model = make()
+    kept = _kept(model.gen_ab)
+    model.to("cpu")
+    model.to(torch.float32)
+    model.float()
+    assert _kept(model.gen_ab) is kept
+    model.bfloat16()
+    assert _kept(model.gen_ab) is not kept
 
 
 def test_strips_go_without_and_say_so_once(caplog) -> None:
