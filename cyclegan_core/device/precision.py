@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import sys
 import time
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -25,11 +27,17 @@ HALVES = (torch.bfloat16, torch.float16)
 _CLEARLY = 1.4
 """How many times as fast half precision must be: it has a price."""
 
-_SECONDS = 0.05
-"""After which no further measurement is begun, if there are enough."""
+_SECONDS = 0.5
+"""After which no further measurement is begun; on an idle machine a tenth of it is enough."""
 
-_FEWEST = 8
-"""Measurements of each format, a millisecond each: on a busy machine most are interrupted."""
+_ALIKE = 1.1
+"""How far measurements that confirm the quickest one may be from it, as a factor."""
+
+_CONFIRMED = 5
+"""Measurements, with the quickest one, that have to be alike before it is believed."""
+
+_FEWEST = 10
+"""Measurements of each format at least."""
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -52,7 +60,8 @@ def half_precision(
 def fastest_dtype(device: torch.device) -> torch.dtype:
     """float32, or a half precision whose convolutions are clearly faster on this device.
 
-    It costs up to 0.1 s on a CPU, once per process and device, and logs what it found.
+    It is measured once per process and device, which costs 0.1 s, or 0.5 s on a busy machine, and
+    logs what it found.
     """
     half = _candidate(device)
     if half is None:
@@ -79,39 +88,59 @@ def _candidate(device: torch.device) -> torch.dtype | None:
 
 @torch.no_grad()
 def _times_as_fast(device: torch.device, half: torch.dtype) -> float:
-    """How fast a convolution like those of the residual blocks is in `half`, of fp32."""
+    """How many times as fast as in fp32 a residual block's convolution is in `half`.
+
+    Whatever else runs on the machine makes measurements longer, never shorter. So they are short,
+    less than a millisecond; the formats take turns; and the quickest of each counts, as soon as
+    others confirm it.
+    """
     channels = 64 if device.type == "cpu" else 256
-    started = time.perf_counter()
+    deadline = time.perf_counter() + _SECONDS
     with half_precision(device, None), _one_thread():
-        # Not random, so that the caller's dice stay as they are.
+        # Not random, so that the state of the caller's rng stays as it is.
         x = torch.ones(1, channels, 32, 32, device=device)
         weight = torch.ones(channels, channels, 3, 3, device=device)
         x, weight = (part.contiguous(memory_format=torch.channels_last) for part in (x, weight))
         pairs = {dtype: (x.to(dtype), weight.to(dtype)) for dtype in (torch.float32, half)}
-        best = dict.fromkeys(pairs, float("inf"))
-        for turn in range(20):  # the least of short ones: what else runs here does not count
+        times: dict[torch.dtype, list[float]] = {dtype: [] for dtype in pairs}
+        for pixels, kernel in pairs.values():
+            _seconds(pixels, kernel)  # the first one sets things up
+        while True:
             for dtype, (pixels, kernel) in pairs.items():
-                seconds = _seconds(pixels, kernel)
-                if turn:  # the first one sets things up
-                    best[dtype] = min(best[dtype], seconds)
-            if turn >= _FEWEST and time.perf_counter() - started > _SECONDS:
-                break
-    return best[torch.float32] / best[half]
+                times[dtype].append(_seconds(pixels, kernel))
+            is_sure = all(
+                sum(seconds <= _ALIKE * min(all_seconds) for seconds in all_seconds) >= _CONFIRMED
+                for all_seconds in times.values()
+            )
+            is_enough = is_sure and len(times[half]) >= _FEWEST
+            if is_enough or time.perf_counter() > deadline:
+                return min(times[torch.float32]) / min(times[half])
 
 
 @contextmanager
 def _one_thread() -> Generator[None]:
-    """Threads that wait for each other on a busy machine would be all that is measured."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """Let what this thread computes on the CPU be computed by it alone; others are not concerned.
+
+    Threads that wait for each other on a busy machine would be all that is measured. And
+    `torch.set_num_threads` would also decide for threads that begin to use torch meanwhile, where
+    OpenMP's own function is for the calling thread alone. Where that can't be found, as on
+    Windows, which looks for it in torch's own file only, nothing changes.
+    """
+    before = torch.get_num_threads()  # which also sets this thread up, if torch is new to it
+    try:
+        set_threads = ctypes.CDLL(sys.modules["torch._C"].__file__).omp_set_num_threads
+    except (OSError, AttributeError):
+        yield
+        return
+    set_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        set_threads(before)
 
 
 def _seconds(x: Tensor, weight: Tensor) -> float:
-    """Of one convolution."""
+    """How long one convolution takes."""
     _wait(x.device)
     start = time.perf_counter()
     torch.nn.functional.conv2d(x, weight, padding=1)
@@ -120,6 +149,7 @@ def _seconds(x: Tensor, weight: Tensor) -> float:
 
 
 def _wait(device: torch.device) -> None:
+    """Wait for what the device has been told to do."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

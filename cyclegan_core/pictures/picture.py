@@ -53,7 +53,7 @@ class OpenPicture:
         return ImageRows(Image.new("L" if channels == 1 else "RGB", (width, height)))
 
     def pixels(self) -> Tensor:
-        """All of it: (C,H,W) float32 in [0,1]."""
+        """Read the whole picture: (C,H,W) float32 in [0,1]."""
         return self.rows.read(0, self.rows.size[1])
 
     def write(self, path: Path, result: ImageRows) -> None:

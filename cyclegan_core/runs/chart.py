@@ -98,6 +98,7 @@ def _draw_axes(
     ticks: Sequence[float],
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
 ) -> None:
+    """Draw the axes, a line for each of `ticks`, and the numbers beside them."""
     for value in ticks:
         x, y = axes.place(1, value)
         draw.line([(x, y), (axes.right * _SCALE, y)], _GRID, width=_SCALE)
@@ -117,6 +118,7 @@ def _draw_axes(
 def _draw_curve(
     draw: ImageDraw.ImageDraw, points: Sequence[tuple[float, float]], colour: str
 ) -> None:
+    """Draw a line through `points`, or a dot if there is one only."""
     if len(points) == 1:
         draw.circle(points[0], 4 * _SCALE, colour)
     else:

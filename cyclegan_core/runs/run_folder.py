@@ -74,7 +74,7 @@ class RunFolder:
         return self
 
     def _take_lock(self) -> str | None:
-        """What is wrong, if anything is."""
+        """Make the folder and lock it; a sentence about what is wrong, or None."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self.path / ".lock", timeout=0)
@@ -86,6 +86,7 @@ class RunFolder:
         return None
 
     def _release(self) -> None:
+        """Let go of the lock, if this rank holds it."""
         if self._lock is not None:
             self._lock.release()
 
@@ -179,6 +180,7 @@ class RunFolder:
         return path
 
     def _keep_checkpoint(self, model: CycleGAN) -> None:
+        """Keep `model` beside the newest of its predecessors, if that is wanted."""
         keep = self.trainer.config.keep_checkpoints
         if keep == 0:
             return
@@ -192,6 +194,7 @@ class RunFolder:
                 old.unlink()
 
     def _read_run(self) -> dict[str, float]:
+        """What is needed of run.json, the step and the seconds so far; -1 and 0 without one."""
         try:
             run = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
             return {"step": int(run["step"]), "seconds": float(run["seconds"])}
@@ -199,6 +202,7 @@ class RunFolder:
             return {"step": -1, "seconds": 0.0}  # it is made again
 
     def _write_run(self) -> None:
+        """Write run.json: settings, data, versions, progress."""
         now = time.monotonic()
         self._seconds, self._since = self._seconds + now - self._since, now
         trainer = self.trainer

@@ -26,7 +26,6 @@ class ImagePool:
         self.rng = rng
         self.count = 0
         """Slots in use, those of pictures that are decided on but not kept yet included."""
-        # One tensor has a row more than there are slots, for pictures that stay nowhere.
         self._stored: Tensor | list[Tensor] | None = None
 
     @property
@@ -54,6 +53,7 @@ class ImagePool:
         shown, slots = list(range(self.size, self.size + count)), [self.size] * count
         holder: dict[int, int] = {}
         """Slot -> the picture of these that was put there last."""
+        # `slots` is filled at the end: of two pictures put into one slot, the later one stays.
         for number in range(count if self.size > 0 else 0):
             if self.count < self.size:
                 slot = self.count
@@ -78,6 +78,7 @@ class ImagePool:
         elif isinstance(self._stored, Tensor) and self._stored.shape[1:] != images.shape[1:]:
             self._stored = [row.clone() for row in self._stored[: self.size]]
         shown, stored = exchange[0], self._stored
+        # Pictures of several sizes are picked one by one, which waits for the device.
         if isinstance(stored, list):
             numbers: list[int] = shown.tolist()
             pick = (stored[n] if n < self.size else images[n - self.size] for n in numbers)
@@ -104,4 +105,5 @@ class ImagePool:
 
 
 def _new_rows(size: int, image: Tensor) -> Tensor:
+    """Room for `size` pictures like `image`, and one more for those that stay nowhere."""
     return image.new_zeros(size + 1, *image.shape)

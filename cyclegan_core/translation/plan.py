@@ -24,7 +24,7 @@ STRIP_BYTES = 2**29
 
 _LEAST_STRIP_BYTES = 2**24
 _SAFE_SHARE = {"cpu": 0.6, "cuda": 0.9}
-"""Of the free memory; a system that runs out of its own kills instead of raising."""
+"""Which part of the free memory may be used: a system that runs out of its own kills processes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,14 +90,14 @@ class Workload:
     config: ModelConfig
     settings: TranslateSettings
     device: torch.device
-    """Of the weights."""
+    """Where the weights are."""
     dtype: torch.dtype = torch.float32
-    """Of the weights."""
+    """The weights' precision."""
     height: int
     width: int
     pictures: int = 1
     pending_bytes: int = 0
-    """Of results on the CPU: a system counts their pages as free until they are written."""
+    """Bytes of results on the CPU, whose pages a system counts as free until they are written."""
 
     def plans(self) -> Iterator[Plan]:
         """What to try, best first; nothing that certainly does not fit.

@@ -92,7 +92,6 @@ class Translation:
             memory_format=torch.channels_last if is_last else torch.contiguous_format,
         )
         pending = result.numel() * result.element_size() if result.device.type == "cpu" else 0
-        pending = result.numel() * result.element_size() if result.device.type == "cpu" else 0
         work = self.workload((height, width), pictures=total, pending_bytes=pending)
         device = work.device
         done = 0
@@ -122,7 +121,7 @@ class Translation:
         raise AssertionError("attempts end by themselves")
 
     def rows(self, source: RowSource, sink: RowSink, on_progress: OnProgress) -> None:
-        """One picture that is read and written in strips where it need not be whole."""
+        """Translate one picture, which is read and written in strips where it need not be whole."""
         _, height, width = source.size
         with torch.no_grad(), _eval_mode(self.network):
             for attempt in self.attempts(self.workload((height, width))):
@@ -138,7 +137,7 @@ class Translation:
     def workload(
         self, size: tuple[int, int], *, pictures: int = 1, pending_bytes: int = 0
     ) -> Workload:
-        """Pictures of a height and width for this network."""
+        """Describe pictures of a height and width, and this network, for a plan."""
         weights = next(self.network.parameters())
         return Workload(
             config=self.config,

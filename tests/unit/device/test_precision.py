@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -38,10 +40,20 @@ def test_half_precision_must_be_clearly_faster(ratio: float, chosen, monkeypatch
 
 
 def test_the_measurement_leaves_nothing_behind() -> None:
-    threads, dice = torch.get_num_threads(), torch.get_rng_state()
+    threads, rng = torch.get_num_threads(), torch.get_rng_state()
     assert 0 < precision._times_as_fast(CPU, torch.bfloat16) < 100
     assert torch.get_num_threads() == threads
-    assert torch.equal(torch.get_rng_state(), dice)
+    assert torch.equal(torch.get_rng_state(), rng)
+
+
+def test_the_measurement_is_for_its_own_thread_alone() -> None:
+    """One that begins to use torch meanwhile gets as many threads as ever, and keeps them."""
+    before = torch.get_num_threads()
+    with precision._one_thread(), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == before
+        if sys.platform == "linux":
+            assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
 
 
 def test_a_device_without_half_precision_is_not_measured() -> None:

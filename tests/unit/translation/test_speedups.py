@@ -64,6 +64,18 @@ def test_what_is_kept_goes_when_the_weights_move_and_is_not_copied() -> None:
     assert set(model.state_dict()) == keys
 
 
+def test_what_is_kept_stays_where_the_weights_stay() -> None:
+    """A host calls `to` for every run, mostly with the device that the weights are on."""
+    model = make()
+    kept = _kept(model.gen_ab)
+    model.to("cpu")
+    model.to(torch.float32)
+    model.float()
+    assert _kept(model.gen_ab) is kept
+    model.bfloat16()
+    assert _kept(model.gen_ab) is not kept
+
+
 def test_strips_go_without_and_say_so_once(caplog) -> None:
     model, images = make(), photo(2, 3, 16, 12)
     with caplog.at_level(logging.WARNING):
