@@ -14,6 +14,9 @@ from .transforms import DataConfig
 FEW_PICTURES = 100
 """With fewer, a discriminator soon knows them by heart."""
 
+Twins = list[tuple[PictureFile, PictureFile]]
+"""Files of A with the same content as one of B."""
+
 _NAMED_IN_TEXT = 5
 
 
@@ -69,11 +72,12 @@ class DatasetReport:
         return "\n".join([f"A: {self.a}", f"B: {self.b}", *warnings])
 
 
-def describe(a: PictureFolder, b: PictureFolder, config: DataConfig, digest: str) -> DatasetReport:
-    """The report on two folders, as they are known by now."""
-    return DatasetReport(
-        _describe_folder(a), _describe_folder(b), tuple(_warnings(a, b, config)), digest
-    )
+def describe(
+    a: PictureFolder, b: PictureFolder, config: DataConfig, digest: str, twins: Twins
+) -> DatasetReport:
+    """The report on two folders, as they are known by now; `twins` are their `identical_files`."""
+    warnings = tuple(_warnings(a, b, config, twins))
+    return DatasetReport(_describe_folder(a), _describe_folder(b), warnings, digest)
 
 
 def _describe_folder(folder: PictureFolder) -> FolderReport:
@@ -95,7 +99,9 @@ def _sizes(folder: PictureFolder) -> list[tuple[int, int]]:
     return [folder.sizes[file.path] for file in folder.files]
 
 
-def _warnings(a: PictureFolder, b: PictureFolder, config: DataConfig) -> Iterator[str]:
+def _warnings(
+    a: PictureFolder, b: PictureFolder, config: DataConfig, twins: Twins
+) -> Iterator[str]:
     for folder in (a, b):
         sizes = _sizes(folder)
         if len(sizes) < FEW_PICTURES:
@@ -109,7 +115,6 @@ def _warnings(a: PictureFolder, b: PictureFolder, config: DataConfig) -> Iterato
             f"the pictures are paired by index, but there are {len(a)} in A and {len(b)} in B; "
             "check that the names of true partners sort alike."
         )
-    twins = identical_files(a.used_files(), b.used_files())
     if twins:
         names = ", ".join(file.name for file, _ in twins[:_NAMED_IN_TEXT])
         more = f" and {len(twins) - _NAMED_IN_TEXT} more" if len(twins) > _NAMED_IN_TEXT else ""
@@ -141,9 +146,7 @@ def _size_warnings(folder: Path, sizes: list[tuple[int, int]], config: DataConfi
         )
 
 
-def identical_files(
-    files_a: list[PictureFile], files_b: list[PictureFile]
-) -> list[tuple[PictureFile, PictureFile]]:
+def identical_files(files_a: list[PictureFile], files_b: list[PictureFile]) -> Twins:
     """Pairs with the same content, by size first and SHA-256 then; at most one per file of A."""
     by_size: dict[int, list[PictureFile]] = defaultdict(list)
     for file in files_b:
@@ -158,7 +161,7 @@ def identical_files(
                 digests[file.path] = str(file.path)
         return digests[file.path]
 
-    pairs: list[tuple[PictureFile, PictureFile]] = []
+    pairs: Twins = []
     for file in files_a:
         candidates = by_size.get(file.num_bytes, [])
         twin = next((other for other in candidates if content(other) == content(file)), None)

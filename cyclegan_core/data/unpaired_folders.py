@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import DatasetError
 from .folder import OnFile, PictureFolder, digest, ignore, list_pictures
-from .report import DatasetReport, describe
+from .report import DatasetReport, Twins, describe, identical_files
 from .transforms import DataConfig, Pixels, draw, prepared_size
 
 VERIFY_PIXELS = 2**27
@@ -86,6 +86,7 @@ class UnpairedFolders:
             _skip_partners(self._b, self._a)
         self._a.settle()
         self._b.settle()
+        self._twins: Twins | None = None
 
     def __len__(self) -> int:
         """Samples in an epoch: the larger folder's number of pictures."""
@@ -128,7 +129,10 @@ class UnpairedFolders:
 
     def report(self) -> DatasetReport:
         """Counts, sizes, skipped files and warnings, as known by now; `str` of it is for people."""
-        return describe(self._a, self._b, self.config, self.digest)
+        # Once, because files of the same size are read whole for it, and every save has a report.
+        if self._twins is None:
+            self._twins = identical_files(self._a.used_files(), self._b.used_files())
+        return describe(self._a, self._b, self.config, self.digest, self._twins)
 
     def _pair_from(self, index: int) -> tuple[tuple[Pixels, Path], tuple[Pixels, Path]]:
         """The pair at `index`, or the next one of which both pictures are sound."""

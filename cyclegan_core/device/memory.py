@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from ..config import ModelConfig
+from ..errors import CycleGANError
 
 _HALVES = (torch.bfloat16, torch.float16)
 
@@ -17,6 +18,10 @@ _OUT = (
     *("out of memory", "ALLOC_FAILED"),  # Apple's GPUs and pinned memory; cuBLAS and cuDNN
 )
 """In the messages of errors that have no class of their own."""
+
+
+class OutOfMemoryError(CycleGANError, torch.OutOfMemoryError):
+    """A GPU has too little memory; hosts that know torch's own error free what they can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from ..config import ModelConfig
 from ..device.memory import Limits, free_bytes, whole_pass_bytes
-from ..errors import CycleGANError
 from ..streaming.plan import StreamPlan, stored_bytes
 
 Memory = Literal["auto", "whole", "streamed", "thumbnail"]
@@ -65,17 +64,15 @@ class Ways:
         device = self.weights.device
         room = self._room()
         needed = whole_pass_bytes(self.config, height, width, self._precision)
-        # Whole is all there is for a U-Net: its bottleneck sees the whole picture.
         is_unet = self.config.generator == "unet"
-        is_whole = self.memory == "whole" or (self.memory == "auto" and is_unet)
-        if is_whole or (self.memory == "auto" and needed <= room):
+        if self._is_whole or (self.memory == "auto" and needed <= room):
             chunk = min(CHUNK_PIXELS // (height * width), pictures)
             if chunk * needed > room:
                 chunk = int(room // needed)
             if chunk > 1 and device.type != "cpu":
                 yield Way(chunk)
             yield Way()
-        if is_whole:
+        if self._is_whole:
             return
         if is_unet:  # streaming says why it can't
             yield self._way(_LEAST_STRIP_BYTES, "device")
@@ -100,6 +97,12 @@ class Ways:
     def _way(self, strip_bytes: int, store: Literal["device", "host"] | Path) -> Way:
         return Way(plan=StreamPlan(dtype=self.half, strip_bytes=strip_bytes, store=store))
 
+    @property
+    def _is_whole(self) -> bool:
+        """Whether one pass is all there is, as for a U-Net: its bottleneck sees the picture."""
+        is_unet = self.config.generator == "unet"
+        return self.memory == "whole" or (self.memory == "auto" and is_unet)
+
     def _room(self) -> float:
         return self._room_on(self.weights.device, self.limits.free_bytes)
 
@@ -122,27 +125,44 @@ class Ways:
     def _precision(self) -> torch.dtype:
         return self.half or self.weights.dtype
 
-    def too_large(self, height: int, width: int) -> CycleGANError:
+    def too_large(self, height: int, width: int) -> str:
         """The sentence for a picture that no way was small enough for."""
+        if self._is_whole:
+            return self._too_large_for_one_pass(height, width)
         room, least = self._room(), _LEAST_STRIP_BYTES
         maps = self._stored(height, width)
-        if self.memory == "auto" and self.config.generator == "unet":
-            maps = whole_pass_bytes(self.config, height, width, self._precision)
         what = (
             f"A picture of {width}×{height} needs {_figure(maps + least)} of memory beside itself"
         )
         advice = "make it smaller, or close other programs"
         if room < maps + least:
             what += f" and its result, and {_figure(room)} can be used"
-            scale = max(0.0, (room - least) / max(1, maps)) ** 0.5
-            columns, rows = (int(scale * side) // 4 * 4 for side in (width, height))
-            if scale < 1 and min(rows, columns) > 0:
-                advice = f"about {columns}×{rows} would fit"
+            fitting = _scaled(height, width, (room - least) / max(1, maps), 4)
+            advice = f"about {fitting} would fit" if fitting else advice
         else:
             what += " and its result, and that could not be had"
         if self.config.generator == "resnet" and maps and self.limits.scratch is None:
             advice += "; the command's --scratch allows any size"
-        return CycleGANError(f"{what}; {advice}.")
+        return f"{what}; {advice}."
+
+    def _too_large_for_one_pass(self, height: int, width: int) -> str:
+        """The sentence for one pass that was tried and ran out of memory."""
+        needed = whole_pass_bytes(self.config, height, width, self._precision)
+        # What is free by now counts as well: the limits were wrong, or are those of another time.
+        room = min(self._room(), self._room_on(self.weights.device, None))
+        is_known = room < needed
+        share = room / needed if is_known else 0.5  # it ran out all the same, so: half of it
+        fitting = _scaled(height, width, share, self.config.size_multiple)
+        size = f"about {fitting} {'would' if is_known else 'may'} fit"
+        other = "choose memory 'auto' or 'streamed', which take it in strips"
+        if self.config.generator == "unet":
+            other = "choose a model with a resnet generator, which can take it in strips"
+        return (
+            f"A picture of {width}×{height} needs {_figure(needed)} of memory in one pass beside "
+            f"itself and its result, and "
+            f"{f'{_figure(room)} can be used' if is_known else 'that could not be had'}; "
+            f"{size if fitting else 'make it smaller'}, or {other}."
+        )
 
 
 def wanted_bytes(config: ModelConfig, memory: Memory, size: torch.Size) -> int:
@@ -158,3 +178,10 @@ def wanted_bytes(config: ModelConfig, memory: Memory, size: torch.Size) -> int:
 
 def _figure(size: float) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def _scaled(height: int, width: int, share: float, multiple: int) -> str:
+    """The size with this share of the pixels, in whole multiples; empty if that is none."""
+    scale = max(0.0, share) ** 0.5
+    columns, rows = (int(scale * side) // multiple * multiple for side in (width, height))
+    return f"{columns}×{rows}" if scale < 1 and min(rows, columns) > 0 else ""

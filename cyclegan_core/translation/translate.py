@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from ..config import ModelConfig
-from ..device.memory import Limits, is_out_of_memory
-from ..errors import NonFiniteError
+from ..device.memory import Limits, OutOfMemoryError, is_out_of_memory
+from ..errors import CycleGANError, NonFiniteError
 from ..pictures.rows import RowSink, RowSource, TensorRows
 from ..pixels import non_finite_error
 from ..streaming.stream import StreamPlan, stream, thumbnail
@@ -139,24 +139,26 @@ class Translation:
         ways = self.ways.best_first(height, width, pictures)
         way = next(ways, None)
         if way is None:
-            raise self.ways.too_large(height, width)
+            raise CycleGANError(self.ways.too_large(height, width))
+        fault = CycleGANError
 
         def attempt(work: Callable[[Way], int]) -> int:
-            nonlocal way
+            nonlocal way, fault
             while way is not None:
                 try:
                     return work(way)
                 except (RuntimeError, MemoryError, OSError) as error:
-                    is_last = self.memory == "whole" and way.chunk == 1
-                    if is_last or not is_out_of_memory(error):
+                    if not is_out_of_memory(error):
                         raise
+                    is_device = isinstance(error, torch.OutOfMemoryError)
+                    fault = OutOfMemoryError if is_device else CycleGANError
                 # Only here, where the error no longer holds the frames and their tensors.
                 if self.weights.device.type == "cuda":
                     torch.cuda.empty_cache()
                 failed, way = way, next(ways, None)
                 if way is not None:
                     log.warning("Out of memory %s; going on %s.", failed, way)
-            raise self.ways.too_large(height, width)
+            raise fault(self.ways.too_large(height, width))
 
         return attempt
 

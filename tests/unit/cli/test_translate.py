@@ -13,6 +13,7 @@ import torch._inductor.exc
 from PIL import Image
 
 from cyclegan_core import CycleGAN, load_model, read_picture
+from cyclegan_core.cli import translate as cli_pictures
 from cyclegan_core.cli.translate import Translate
 from cyclegan_core.device.precision import NAMES, fastest_dtype
 
@@ -285,7 +286,7 @@ def test_a_direction_that_is_not_there_is_said_once(run, tmp_path: Path) -> None
     assert "only translates B→A (zebra → horse), not A→B; choose the other dir" in result.err
 
 
-def test_a_picture_too_large_for_the_memory_is_named(tmp_path: Path) -> None:
+def test_a_picture_too_large_for_the_memory_is_named(tmp_path: Path, monkeypatch) -> None:
     """The real thing would need all of this machine's memory, so the network says it."""
     source = draw(tmp_path / "x.png")
     command = Translate(inputs=(), out=tmp_path, model="m")
@@ -293,6 +294,11 @@ def test_a_picture_too_large_for_the_memory_is_named(tmp_path: Path) -> None:
         model = CycleGAN(SMALL)
         model.gen_ab.register_forward_pre_hook(lambda *_, error=error: _raise(error))
         entry = command._do_one(model, (source, tmp_path / "y.png"), (), {"memory": "whole"})
+        assert entry["error"].startswith(f"{source}: A picture of 13×9 needs ")
+        assert "choose memory 'auto' or 'streamed'" in entry["error"]
+        with monkeypatch.context() as patch:
+            patch.setattr(cli_pictures, "open_picture", lambda *_, error=error, **__: _raise(error))
+            entry = command._do_one(model, (source, tmp_path / "y.png"), (), {})
         assert entry["error"].startswith(f"{source} needs more memory than there is (cpu)")
         assert list(tmp_path.iterdir()) == [source]
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from cyclegan_core import CycleGANError, load_model
+from cyclegan_core import CycleGANError, UnpairedFolders, load_model
 from cyclegan_core.errors import CheckpointError
 from cyclegan_core.runs.run_folder import RunFolder
 from cyclegan_core.training.losses import Losses
 from cyclegan_core.training.trainer import Trainer
 
+from ..folders import noise
 from ..run_files import files, rows, run
 from ..small_training import assert_same, draw_folders, everything, make_config, open_folders
 
@@ -85,6 +88,32 @@ def test_run_json(tmp_path, pictures):
     said = json.loads((tmp_path / "run" / "run.json").read_text())
     assert (said["step"], said["max_steps"]) == (8, 8)
     assert said["seconds"] > before
+
+
+def test_a_file_is_compared_with_others_once_in_a_session(tmp_path, monkeypatch):
+    """Bitmaps of one size have to be read whole, and a large set takes minutes."""
+    for domain in "ab":
+        (tmp_path / domain).mkdir()
+        for number in range(3):
+            noise(number + 10 * (domain == "b"), (20, 20)).save(tmp_path / domain / f"{number}.bmp")
+    (tmp_path / "b" / "copy.bmp").write_bytes((tmp_path / "a" / "1.bmp").read_bytes())
+    read: Counter[Path] = Counter()
+    read_bytes = Path.read_bytes
+
+    def count(path: Path) -> bytes:
+        read.update([path] if path.suffix == ".bmp" else [])
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", count)
+    folders = UnpairedFolders(tmp_path / "a", tmp_path / "b", load_size=20, crop_size=16)
+    str(folders.report())  # as the command and the node do first
+    trainer = Trainer(make_config(save_every=2), folders)
+    with RunFolder(tmp_path / "run", trainer, num_samples=1) as folder:
+        trainer.run(on_step=folder.on_step)
+    assert len(read) == 7
+    assert set(read.values()) == {1}
+    warnings = json.loads((tmp_path / "run" / "run.json").read_text())["data"]["warnings"]
+    assert "1 files of A are in B too (1.bmp); a picture should show one domain only." in warnings
 
 
 def test_samples_are_a_fixed_grid(tmp_path, pictures):

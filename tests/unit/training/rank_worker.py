@@ -30,7 +30,7 @@ if __package__:
     from ..small_training import everything, open_folders
     from ..warm import OPERATIONS, is_writing
 else:  # as a script
-    from training import everything, open_folders
+    from small_training import everything, open_folders
     from warm import OPERATIONS, is_writing
 
 

@@ -43,7 +43,7 @@ HERE = Path(__file__).parent
 ENVIRONMENT = {
     **os.environ,
     "OMP_NUM_THREADS": "1",
-    "PYTHONPATH": str(HERE.parents[2]),
+    "PYTHONPATH": os.pathsep.join(map(str, (HERE.parents[2], HERE.parent))),
     "GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo",
     "PYTHONWARNINGS": "ignore",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cyclegan_core import ModelConfig
+from cyclegan_core import CycleGANError, ModelConfig
 from cyclegan_core.device.memory import Limits, is_out_of_memory
 from cyclegan_core.translation.plan import Way, Ways
 from cyclegan_core.translation.translate import Translation
@@ -42,8 +43,11 @@ def translate(megabytes, memory):
         print(megabytes, memory, float((result - whole).abs().max()) <= 2e-5)
     except CycleGANError as error:
         print(megabytes, memory, error)
-    except RuntimeError as error:
-        print(megabytes, memory, type(error).__name__)
+        found = re.search(r"about (\\d+)×(\\d+) would fit", str(error))
+        if found:
+            width, height = map(int, found.groups())
+            part = images[..., :height, :width]
+            print(model.translate(part, memory="whole", limits=everything).shape == part.shape)
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
 
@@ -68,8 +72,17 @@ def test_out_of_memory_goes_on_in_strips_and_ends_in_a_sentence() -> None:
     large, small = (f"in strips of {size} MB with maps in device memory" for size in (512, 32))
     first = f"log: Out of memory in one pass; going on {large}."
     second = f"log: Out of memory {large}; going on {small}."
-    *lines, sentence, last = done.stdout.splitlines()
-    assert lines == [first, "265 auto True", "265 whole RuntimeError", first, second]
+    lines = done.stdout.splitlines()
+    assert lines[:2] == [first, "265 auto True"]
+    assert re.fullmatch(
+        r"265 whole A picture of 512×1200 needs 565 MB of memory in one pass beside itself and its "
+        r"result, and \d+ MB can be used; about \d+×\d+ would fit, or choose memory 'auto' or "
+        r"'streamed', which take it in strips\.",
+        lines[2],
+    )
+    assert lines[3] == "True", "the size that is named does fit"
+    assert lines[4:6] == [first, second]
+    sentence, last = lines[6:]
     assert sentence == (
         "20 auto A picture of 512×1200 needs 95 MB of memory beside itself and its result, and "
         "that could not be had; make it smaller, or close other programs; the command's --scratch "
@@ -89,10 +102,38 @@ def test_whole_pictures_go_one_at_a_time_before_an_error(chunk: int, monkeypatch
         tried.append(way.chunk)
         raise MemoryError
 
-    with pytest.raises(MemoryError):
+    with pytest.raises(CycleGANError, match="choose memory 'auto' or 'streamed'"):
         work._attempts(8, 8, 2)(run_out)
     assert tried == [2, 1][2 - chunk :]
     assert len(caplog.records) == len(tried) - 1
+
+
+@pytest.mark.parametrize("memory", ["auto", "whole", "streamed", "thumbnail"])
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError()])
+def test_a_host_knows_that_its_device_ran_out(error: BaseException, memory: str) -> None:
+    """ComfyUI frees memory when it sees torch's own class; it shows the text, which is ours."""
+    work = Translation(torch.nn.Linear(1, 1), PAPER, (3, 3), memory, None, Limits())
+
+    def run_out(_: Way) -> int:
+        raise error
+
+    with pytest.raises(CycleGANError, match=r"A picture of 64×32 needs .* of memory") as caught:
+        work._attempts(32, 64, 1)(run_out)
+    is_device = isinstance(error, torch.OutOfMemoryError)
+    assert isinstance(caught.value, torch.OutOfMemoryError) == is_device
+    assert caught.value.__context__ is None, "its frames would hold the tensors"
+
+
+def test_a_size_is_named_even_if_the_figures_say_that_there_is_room() -> None:
+    """They are estimates, and memory may be in pieces."""
+    for config, advice in (
+        (PAPER, "about 44×20 may fit, or choose memory 'auto' or 'streamed', which take it in st"),
+        (ModelConfig(generator="unet", num_downs=5), "about 32×32 may fit, or choose a model with"),
+    ):
+        size = (32, 64) if config is PAPER else (64, 64)
+        ways = Ways(config, "whole", torch.empty(1, device="meta"), None, Limits())
+        text = ways.too_large(*size)
+        assert f"and that could not be had; {advice}" in text
 
 
 def test_what_counts_as_out_of_memory() -> None:
