@@ -227,9 +227,10 @@ def _read_file(
         return _read_ours(path, weights, settings)
     parts: list[Checkpoint] = []
     for found in _choose(path.name, find_generators(path.name, weights.tensors)):
-        way = found.direction or direction
+        # Foreign tensors are described as if they went from A to B.
+        known = found.direction or direction
         config = found.config
-        if way == "b_to_a":
+        if known == "b_to_a":
             config = replace(config, channels_a=config.channels_b, channels_b=config.channels_a)
         if settings:
             # Names, sizes and the value range are what config.json can add to the weights.
@@ -246,7 +247,7 @@ def _read_file(
                 path=path,
                 layout=found.layout,
                 config=config,
-                generators={way: GeneratorWeights(found.tensors, path, found.target)},
+                generators={known: GeneratorWeights(found.tensors, path, found.target)},
                 knows_direction=found.direction is not None,
             )
         )

@@ -89,7 +89,7 @@ def read_header(path: Path) -> Header | None:
 
 
 def direction_of_key(key: str) -> Direction | None:
-    """Of which of our generators a tensor is; None if its key is not ours."""
+    """Say which of our generators a tensor belongs to; None if its key is not ours."""
     return next((d for d, prefix in PREFIXES.items() if key.startswith(prefix)), None)
 
 
