@@ -28,7 +28,8 @@ from torch import Tensor
 
 from cyclegan_core import CycleGAN, ModelConfig
 from cyclegan_core.pictures.rows import TensorRows
-from cyclegan_core.streaming.stream import StreamPlan, stream, thumbnail
+from cyclegan_core.streaming.plan import StreamPlan
+from cyclegan_core.streaming.stream import stream, thumbnail
 
 
 def main() -> None:

@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
 
 from .errors import CycleGANError, reason
+
+
+@contextmanager
+def partial_file(path: Path) -> Generator[Path]:
+    """An empty file beside `path`, which takes its place when the block ends without an error.
+
+    Its name ends in `.partial`: where a process was killed, such a file stays.
+    """
+    name = path.name[:40]  # a name may have 255 bytes, and a letter takes up to 4
+    partial = path.with_name(f".{name}.{secrets.token_hex(4)}.partial")
+    try:
+        partial.touch(exist_ok=False)
+        mode = partial.stat().st_mode
+        yield partial
+        partial.chmod(mode)  # some writers make a file that only its owner may read
+        partial.replace(path)
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def atomic_write(
@@ -30,20 +49,13 @@ def atomic_write(
         error_type: the file can't be written; a file that was there stays as it was.
     """
     path = Path(os.path.realpath(path))  # keeps a link a link
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        temporary.touch(exist_ok=False)
-        mode = temporary.stat().st_mode
-        write(temporary)
-        temporary.chmod(mode)  # some writers make a file that only its owner may read
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with partial_file(path) as partial:
+            write(partial)
+            with partial.open("rb+") as file:
+                os.fsync(file.fileno())
     except (OSError, SafetensorError) as error:
         raise error_type(
             f"{path.name} can't be written to {path.parent} ({reason(error)}); "
             "check that the folder exists, may be written to, and has space."
         ) from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)

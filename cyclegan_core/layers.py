@@ -1,4 +1,8 @@
-"""Norms and padding that stay in half precision, with float32 statistics, in any memory layout."""
+"""The layers that networks are made of, where torch's own are slow, inexact, or not there.
+
+Norms and padding stay in half precision, with float32 statistics, in any memory layout; the
+parameters of all are those of torch's classes.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 from torch import Tensor, nn
 
-from .device.precision import at_least_float32
+from .device.precision import HALVES, at_least_float32
 
 _BLOCK_PIXELS = 2**10
-"""Of `_moments`: their float32 sums are exact to 1e-6, and 256 channels of them fit a cache."""
+"""Pixels that `_moments` adds up at once: exact to 1e-6 in float32; 256 channels fit a cache."""
 
 
 class InstanceNorm(nn.InstanceNorm2d):
@@ -26,7 +30,7 @@ class InstanceNorm(nn.InstanceNorm2d):
             if self.in_place and not torch.is_grad_enabled() and _is_exact_on_cpu(input):
                 return _norm_in_place(input, *self._scale(input), self.eps)
             return cast(Tensor, _ChannelsLastNorm.apply(input, *self._scale(input), self.eps))
-        if input.dtype in (torch.bfloat16, torch.float16) and input.device.type == "cpu":
+        if input.dtype in HALVES and input.device.type == "cpu":
             # Torch reads half precision and computes in float32, at a third of the cost of a
             # widened copy; only without float32 weights would it round the statistics too.
             weight, bias = self._scale(input)
@@ -58,6 +62,41 @@ class ReflectionPad(nn.ReflectionPad2d):
             return super().forward(input)
         with torch.autocast("cpu", enabled=False):
             return super().forward(input)
+
+
+class ResizeConv2d(nn.Conv2d):
+    """Nearest resize by 2, then a 3x3 convolution: upsampling without checkerboard (Odena 2016).
+
+    It stands where the transposed convolution would, so both kinds share their key names.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, bias: bool) -> None:
+        super().__init__(in_channels, out_channels, kernel_size=3, padding=1, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B,C,H,W) -> (B,C',2H,2W)."""
+        return super().forward(F.interpolate(input, scale_factor=2.0, mode="nearest"))
+
+
+class NarrowConv2d(nn.Conv2d):
+    """A convolution to few channels, which a CPU pads to 16: 7x7 to 3 wastes four fifths.
+
+    Where no gradient is wanted, it is a 7x1 convolution to 7 times the channels and a sum of 7
+    shifted maps, which takes half the time in float32 (half precision gains nothing by it).
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B,C,H,W) -> (B,C',H-k+1,W-k+1)."""
+        if torch.is_grad_enabled() or self.out_channels > 4 or not _is_quick_narrow(input):
+            return super().forward(input)
+        size = self.kernel_size[0]
+        columns = self.weight.permute(3, 0, 1, 2).flatten(0, 1).unsqueeze(3)
+        maps = F.conv2d(input, columns).unflatten(1, (size, -1)).unbind(1)
+        width = input.shape[3] - size + 1
+        output = maps[0][..., :width] + cast(Tensor, self.bias)[:, None, None]
+        for shift in range(1, size):
+            output += maps[shift][..., shift : shift + width]
+        return output
 
 
 class _ChannelsLastNorm(torch.autograd.Function):
@@ -121,7 +160,7 @@ def _normed(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor
 
 
 def _norm_in_place(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """The same in x itself: memory that was just read is written quicker than new memory."""
+    """Norm pictures where they are: memory just read is written quicker than new memory."""
     for picture in x.split(1):
         mean, variance = _moments(picture, weight)
         scale = weight * (variance + eps).rsqrt()
@@ -152,7 +191,7 @@ def _moments(x: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
 def _written_out_gradients(
     x: Tensor, weight: Tensor, gradient: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The same in operations that can be differentiated again, as the gradient penalty does."""
+    """Compute the gradients in operations that have gradients, as the gradient penalty needs."""
     axes = (2, 3)
     variance, mean = torch.var_mean(at_least_float32(x), axes, correction=0, keepdim=True)
     inverse_std = (variance + eps).rsqrt()
@@ -165,7 +204,7 @@ def _written_out_gradients(
 
 
 def _is_exact_on_cpu(x: Tensor) -> bool:
-    """Half precision would be widened; a compiler does all this better."""
+    """Whether to norm in place: half precision would be widened, a compiler does it better."""
     is_wide = x.dtype in (torch.float32, torch.float64)
     return is_wide and x.device.type == "cpu" and not torch.compiler.is_compiling()
 
@@ -173,3 +212,10 @@ def _is_exact_on_cpu(x: Tensor) -> bool:
 def is_channels_last(x: Tensor) -> bool:
     """Whether a pixel's channels lie together, and its neighbours' do not."""
     return not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _is_quick_narrow(x: Tensor) -> bool:
+    """Whether `NarrowConv2d` was measured so: channels-last float32 on a CPU, not compiled."""
+    is_float = x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    is_quick = is_float and x.device.type == "cpu" and is_channels_last(x)
+    return is_quick and not torch.compiler.is_compiling()

@@ -1,29 +1,34 @@
-"""Names of a package that are imported when they are first asked for, so that it starts fast."""
+"""Names that a package offers without importing the modules they live in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable
 from importlib import import_module
 
 
 def lazy_names(
-    package: str, homes: Mapping[str, str]
+    package: str, **homes: tuple[str, ...]
 ) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
-    """The functions `__getattr__` and `__dir__` of a package's face.
+    """A package's `__getattr__` and `__dir__` (PEP 562), which import a module at first use.
 
-    Type checkers can't follow them, so the face imports the same names under TYPE_CHECKING.
+    Type checkers don't run this: beside it, the names are imported under `TYPE_CHECKING`.
 
     Args:
-        package: the face's `__name__`.
-        homes: name -> the module below the package that defines it.
+        package: its `__name__`.
+        homes: the names that each module offers; of a module in a room, "room__module".
     """
+    modules = {name: home for home, names in homes.items() for name in names}
 
-    def find(name: str) -> object:
-        if name not in homes:
+    def get(name: str) -> object:
+        if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_module(f"{package}.{homes[name]}"), name)
+        home = import_module("." + modules[name].replace("__", "."), package)
+        value: object = getattr(home, name)
+        setattr(sys.modules[package], name, value)  # the next time it is found at once
+        return value
 
     def names() -> list[str]:
-        return sorted(homes)
+        return sorted({*vars(sys.modules[package]), *modules})
 
-    return find, names
+    return get, names

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -16,23 +16,28 @@ from .checkpoint.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from .config import ARROWS, DIRECTIONS, GENERATOR_NAMES, Direction, ModelConfig, opposite
-from .device.memory import Limits
+from .config import (
+    ARROWS,
+    DIRECTIONS,
+    GENERATOR_NAMES,
+    Direction,
+    Memory,
+    ModelConfig,
+    Speedup,
+    opposite,
+)
 from .errors import MissingDirectionError
-from .fitting import eval_mode, to_channels
 from .hub.mixin import HubModel
 from .networks import build_generator, init_weights
 from .pictures.rows import RowSink, RowSource
-from .translation.plan import Memory
-from .translation.speedups import Speedup, forget
-from .translation.translate import OnProgress, Translation
+from .pixels import to_channels
+from .progress import OnProgress, ignore
+from .translation.plan import Limits, TranslateSettings
+from .translation.translate import Translation
+from .translation.whole_pass import forget
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-
-def ignore(done: int, total: int) -> None:
-    """The callback of those who don't watch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +134,17 @@ class CycleGAN(nn.Module, HubModel):
         fn: Callable[[Tensor], Tensor],
         recurse: bool = True,  # noqa: FBT001, FBT002
     ) -> CycleGAN:
-        """What `to` and its like do; what was recorded for the weights' old place goes first."""
-        for direction in self.directions:
-            forget(self.generator(direction))
-        return super()._apply(fn, recurse)
+        """Do what `to` and its like do; what was recorded goes where the weights have moved."""
+        before = self._places()
+        super()._apply(fn, recurse)
+        if self._places() != before:
+            for direction in self.directions:
+                forget(self.generator(direction))
+        return self
+
+    def _places(self) -> list[tuple[object, ...]]:
+        """Where the weights lie, and as what numbers; a copy lies elsewhere than its original."""
+        return [(x.device, x.dtype, x.data_ptr()) for x in self.state_dict().values()]
 
     def check_round_trip(self) -> None:
         """Make sure that `reconstruct` can work.
@@ -188,15 +200,11 @@ class CycleGAN(nn.Module, HubModel):
                 there is in any way that `memory` allows, or torch.compile can't work here.
         """
         network = self.generator(direction)
-        _check_arguments(images, memory, dtype, speedup)
-        channels = self.config.channels(direction)
-        result = _empty_result(images, channels[1])
-        work = Translation(
-            network, self.config, channels, memory, dtype, limits or Limits(), speedup
+        settings = TranslateSettings(
+            memory=memory, dtype=dtype, limits=limits or Limits(), speedup=speedup
         )
-        with torch.no_grad(), eval_mode(network):
-            work.batch(images, result, on_progress)
-        return result
+        channels = self.config.channels(direction)
+        return Translation(network, self.config, channels, settings).batch(images, on_progress)
 
     def translate_rows(  # noqa: PLR0913 - those of `translate`, and where to
         self,
@@ -216,13 +224,11 @@ class CycleGAN(nn.Module, HubModel):
         down, so that neither has to hold floats.
         """
         network = self.generator(direction)
-        _check_settings(memory, dtype, speedup)
-        channels = self.config.channels(direction)
-        work = Translation(
-            network, self.config, channels, memory, dtype, limits or Limits(), speedup
+        settings = TranslateSettings(
+            memory=memory, dtype=dtype, limits=limits or Limits(), speedup=speedup
         )
-        with torch.no_grad(), eval_mode(network):
-            work.rows(source, sink, on_progress)
+        channels = self.config.channels(direction)
+        Translation(network, self.config, channels, settings).rows(source, sink, on_progress)
 
     def reconstruct(  # noqa: PLR0913 - those of `translate`
         self,
@@ -243,7 +249,6 @@ class CycleGAN(nn.Module, HubModel):
             MissingDirectionError: a round trip needs both generators.
         """
         self.check_round_trip()
-        _check_arguments(images, memory, dtype, speedup)
 
         def on_way_there(done: int, total: int) -> None:
             on_progress(done, 2 * total)
@@ -251,44 +256,18 @@ class CycleGAN(nn.Module, HubModel):
         def on_way_back(done: int, total: int) -> None:
             on_progress(total + done, 2 * total)
 
-        settings: dict[str, Any] = {
-            "memory": memory,
-            "dtype": dtype,
-            "limits": limits,
-            "speedup": speedup,
-        }
-        fake = self.translate(images, direction, on_progress=on_way_there, **settings)
-        rec = self.translate(fake, opposite(direction), on_progress=on_way_back, **settings)
+        settings = TranslateSettings(
+            memory=memory, dtype=dtype, limits=limits or Limits(), speedup=speedup
+        )
+
+        def translate(images: Tensor, direction: Direction, on_progress: OnProgress) -> Tensor:
+            network, channels = self.generator(direction), self.config.channels(direction)
+            return Translation(network, self.config, channels, settings).batch(images, on_progress)
+
+        fake = translate(images, direction, on_way_there)
+        rec = translate(fake, opposite(direction), on_way_back)
         error = (rec - to_channels(images.detach(), rec.shape[1])).abs()
         return Reconstruction(fake, rec, error)
-
-
-def _empty_result(images: Tensor, channels: int) -> Tensor:
-    """(B,`channels`,H,W) that lies in memory like `images`, so that no one has to copy it."""
-    last = images.is_contiguous(memory_format=torch.channels_last)
-    layout = torch.channels_last if last else torch.contiguous_format
-    shape = (len(images), channels, *images.shape[-2:])
-    return torch.empty(shape, dtype=images.dtype, device=images.device, memory_format=layout)
-
-
-def _check_arguments(images: Tensor, memory: str, dtype: torch.dtype | None, speedup: str) -> None:
-    if images.ndim != 4 or not images.is_floating_point():
-        raise ValueError(
-            "images must be a float tensor (B,C,H,W) in [0,1]; got "
-            f"{tuple(images.shape)} of {images.dtype}."
-        )
-    if 0 in images.shape[1:]:
-        raise ValueError(f"images must have at least one pixel; got {tuple(images.shape)}.")
-    _check_settings(memory, dtype, speedup)
-
-
-def _check_settings(memory: str, dtype: torch.dtype | None, speedup: str) -> None:
-    if memory not in get_args(Memory):
-        raise ValueError(f"memory must be one of {', '.join(get_args(Memory))}; got {memory!r}.")
-    if dtype not in (None, torch.float32, torch.bfloat16, torch.float16):
-        raise ValueError(f"dtype must be float32, bfloat16 or float16; got {dtype}.")
-    if speedup not in get_args(Speedup):
-        raise ValueError(f"speedup must be one of {', '.join(get_args(Speedup))}; got {speedup!r}.")
 
 
 def load_model(

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .config import Direction, ModelConfig
-from .convolutions import NarrowConv2d, ResizeConv2d
-from .layers import BatchNorm, InstanceNorm, ReflectionPad
+from .layers import BatchNorm, InstanceNorm, NarrowConv2d, ReflectionPad, ResizeConv2d
 
 Norm = Literal["instance", "batch", "none"]
 

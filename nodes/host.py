@@ -18,10 +18,10 @@ from PIL import Image
 from torch import Tensor
 
 from ..cyclegan_core import CycleGAN, Direction
-from ..cyclegan_core.device.memory import Limits
-from ..cyclegan_core.pictures.search import find_pictures
+from ..cyclegan_core.config import Memory
+from ..cyclegan_core.pictures.files import find_pictures
 from ..cyclegan_core.runs.run_folder import STATE_NAME
-from ..cyclegan_core.translation.plan import Memory, wanted_bytes
+from ..cyclegan_core.translation.plan import Limits, TranslateSettings, wanted_bytes
 
 CycleGANType = io.Custom("CYCLEGAN")
 """The socket; on its wire travels a `CycleGAN`, shared and cached: no node may change it."""
@@ -192,15 +192,20 @@ def gpu_dtype() -> torch.dtype:
 
 
 @contextmanager
-def lease(model: CycleGAN, image: Tensor, memory: Memory = "auto") -> Generator[CycleGAN]:
+def lease(
+    model: CycleGAN, image: Tensor, dtype: torch.dtype, memory: Memory = "auto"
+) -> Generator[CycleGAN]:
     """Borrow the host's GPU for a model while the pictures `image` (B,H,W,C) go through it.
 
+    The host is asked for the memory of the plan that will be taken, with convolutions in `dtype`.
     The host's memory manager loads the weights, evicting others if it must, and from then on
     counts them as its own and may evict them between runs. Where it left them on another device
     (some hosts do so with plain modules), they are moved for the loan and moved back at its end.
     """
     device = mm.get_torch_device()
-    working = wanted_bytes(model.config, memory, image.shape[:3])
+    most = Limits(free_bytes=int(mm.get_total_memory(device)))
+    settings = TranslateSettings(memory=memory, dtype=dtype, limits=most)
+    working = wanted_bytes(model.config, settings, image.shape[:3], device)
     # Weights moved in inference mode could never be trained afterwards.
     with torch.inference_mode(mode=False):
         mm.load_models_gpu([_patcher(model)], memory_required=working)

@@ -56,11 +56,12 @@ class ReconstructCycleGAN(io.ComfyNode):
     def execute(cls, model: CycleGAN, image: Tensor, direction: str) -> io.NodeOutput:
         """Convert, go round the cycle, convert back."""
         pixels, alpha = host.to_bchw(image)
-        with host.lease(model, image):
+        dtype = choose_dtype("auto")
+        with host.lease(model, image, dtype):
             result = model.reconstruct(
                 pixels,
                 host.chosen(host.DIRECTIONS, "direction", direction),
-                dtype=choose_dtype("auto"),
+                dtype=dtype,
                 on_progress=host.progress(2 * len(pixels)),
                 limits=host.limits(),
             )

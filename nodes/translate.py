@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..cyclegan_core import CycleGAN
-from ..cyclegan_core.translation.plan import Memory
+from ..cyclegan_core.config import Memory
 from . import host
 from .precision import choose_dtype, precision_input
 
@@ -71,12 +71,13 @@ class TranslateCycleGAN(io.ComfyNode):
             return io.NodeOutput(image)
         pixels, alpha = host.to_bchw(image)
         how = cast(Memory, memory)
-        with host.lease(model, image, how):
+        dtype = choose_dtype(precision)
+        with host.lease(model, image, dtype, how):
             result = model.translate(
                 pixels,
                 way,
                 memory=how,
-                dtype=choose_dtype(precision),
+                dtype=dtype,
                 on_progress=host.progress(len(pixels)),
                 limits=host.limits(),
             )

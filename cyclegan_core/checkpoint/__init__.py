@@ -18,6 +18,19 @@ if TYPE_CHECKING:
     )
     from .folder import SUFFIXES
     from .settings import Header, read_header
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        checkpoint=(
+            "Checkpoint",
+            "CheckpointInfo",
+            "inspect_checkpoint",
+            "read_checkpoint",
+            "write_checkpoint",
+        ),
+        folder=("SUFFIXES",),
+        settings=("Header", "read_header"),
+    )
 
 __all__ = [
     "SUFFIXES",
@@ -29,15 +42,3 @@ __all__ = [
     "read_header",
     "write_checkpoint",
 ]
-
-_HOMES = {
-    "SUFFIXES": "folder",
-    "Checkpoint": "checkpoint",
-    "CheckpointInfo": "checkpoint",
-    "Header": "settings",
-    "inspect_checkpoint": "checkpoint",
-    "read_checkpoint": "checkpoint",
-    "read_header": "settings",
-    "write_checkpoint": "checkpoint",
-}
-__getattr__, __dir__ = lazy_names(__name__, _HOMES)

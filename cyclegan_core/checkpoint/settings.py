@@ -80,7 +80,8 @@ def read_header(path: Path) -> Header | None:
             metadata: dict[str, str] = file.metadata() or {}
             keys: list[str] = list(file.keys())
             types = {file.get_slice(key).get_dtype() for key in keys}
-        if metadata.get("format") != FORMAT or not types <= _STORED_TYPES:
+        is_ours = metadata.get("format") == FORMAT and all(map(direction_of_key, keys))
+        if not is_ours or not types <= _STORED_TYPES:
             return None
         header = parse_header(metadata, keys, path.name)
     except (OSError, SafetensorError, CheckpointError):

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import PictureError
-from ..pictures.files import READABLE, WRITABLE
-from ..pictures.search import find_pictures, identity
+from ..pictures.files import READABLE, WRITABLE, find_pictures, identity
 
 Job = tuple[Path, Path | PictureError]
 """A picture, and the file for its result, or why there can't be one."""

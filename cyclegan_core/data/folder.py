@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from ..config import DataConfig
 from ..errors import DatasetError, PictureError
+from ..pictures.files import find_pictures
 from ..pictures.picture import read_flat, read_size
-from ..pictures.search import find_pictures
-from .transforms import DataConfig, Pixels, prepare, prepared_size
+from ..validation import check_data_folder
+from .transforms import Pixels, prepare, prepared_size
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +54,7 @@ def list_pictures(folder: Path, domain: str) -> list[PictureFile]:
     Raises:
         DatasetError: `folder` is missing, not a folder, unreadable, or holds no picture.
     """
-    if not folder.exists():
-        raise DatasetError(f"{folder} does not exist; check the path of domain {domain}'s folder.")
-    if not folder.is_dir():
-        raise DatasetError(f"{folder} is a file; name the folder of domain {domain}'s pictures.")
+    check_data_folder(folder, domain)
     files = [
         PictureFile(path, path.relative_to(folder).as_posix(), *_stat(path))
         for path in find_pictures(folder, on_error=_stop)
@@ -126,7 +125,7 @@ class PictureFolder:
     def verify(self) -> None:
         """Decode every picture, so that damaged ones are known (and fill the cache, if kept)."""
 
-        def decode(path: Path) -> None:
+        def decode(path: Path) -> None:  # whose pixels are dropped, all would be too much
             self._decode(path)
 
         self._attempt_all(decode)
@@ -182,6 +181,7 @@ class PictureFolder:
             return None
 
     def _decode(self, path: Path) -> Pixels:
+        """Read and resize a picture, and keep it in memory if pictures are kept."""
         image = read_flat(path, channels=self._channels, background=self._config.background)
         pixels = prepare(image, self._config)
         if self.keeps_pixels:
@@ -229,6 +229,7 @@ def _stat(path: Path) -> tuple[int, int]:
 
 
 def _stop(error: OSError) -> None:
+    """End the search at a folder that can't be read."""
     raise DatasetError(
         f"{error.filename} can't be read ({error.strerror}); check the permissions, or move it."
     ) from None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,11 @@ from torch import Tensor
 
 from ..validation import check_int
 from .unpaired_folders import Sample, UnpairedFolders
+
+
+def decoding_threads() -> int:
+    """As many as the machine has cores, up to 8: a large JPEG keeps a core busy for 0.3 s."""
+    return min(8, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,8 +38,9 @@ class BatchConfig:
     """Which of the processes of a data-parallel training this is."""
     world_size: int = 1
     """Processes of the data-parallel training; they share each step's samples out in turn."""
-    num_threads: int = 2
-    """Threads that decode; 0 decodes in the caller's thread when a batch is asked for."""
+    num_threads: int = field(default_factory=decoding_threads)
+    """Threads that decode, by default one for each core and 8 at most; 0 decodes in the caller's
+    thread when a batch is asked for."""
     prefetch: int = 4
     """Batches that are decoded ahead."""
     pin_memory: bool = False
@@ -83,9 +90,8 @@ class Batches(Iterator[Batch]):
         """
         self.config = replace(config or BatchConfig(), **settings)
         self.data = data
-        self.seed = self.config.seed
         self.position = self.config.position
-        """Number of the next sample, counted over all ranks."""
+        """Number of the next sample, counted over all ranks; to go on there, set it in `config`."""
         self._ahead: deque[list[Callable[[], Sample]]] = deque()
         self._pool: ThreadPoolExecutor | None = None
         self._is_closed = False
@@ -93,12 +99,13 @@ class Batches(Iterator[Batch]):
         """How long callers waited for pictures, the first of all included."""
         self._step = self.config.batch_size * self.config.world_size
         if self.config.batch_size > 1:
-            _check_one_size(data, self.config.batch_size)
-
-    @property
-    def epoch(self) -> int:
-        """Epochs that are complete."""
-        return self.position // len(self.data)
+            for domain, sizes in zip("AB", data.sample_sizes, strict=True):
+                if len(sizes) > 1:
+                    raise ValueError(
+                        f"batch_size must be 1 with preprocess {data.config.preprocess!r}, because "
+                        f"domain {domain}'s pictures have {len(sizes)} different sizes; got "
+                        f"{self.config.batch_size}. A mode that crops makes them equal."
+                    )
 
     def __next__(self) -> Batch:
         """The next batch.
@@ -122,22 +129,6 @@ class Batches(Iterator[Batch]):
         self.wait_seconds += time.monotonic() - started
         return batch
 
-    def state_dict(self) -> dict[str, int]:
-        """All that is needed to go on: the seed and the position."""
-        return {"seed": self.seed, "position": self.position}
-
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go on where `state` was taken; batch size and ranks may differ from then.
-
-        Raises:
-            ValueError: `state` is not from `state_dict`.
-        """
-        if set(state) != {"seed", "position"}:
-            raise ValueError(f"the state must hold seed and position; got {sorted(state)}.")
-        check_int("position", state["position"], least=0)
-        self._forget()
-        self.seed, self.position = state["seed"], state["position"]
-
     def close(self) -> None:
         """Stop the threads. Harmless when repeated."""
         self._forget()
@@ -158,7 +149,7 @@ class Batches(Iterator[Batch]):
         """Start decoding the batch at `position`; call each item to wait for its sample."""
         first = position + self.config.rank
         numbers = range(first, first + self._step, self.config.world_size)
-        jobs = [partial(self.data.sample, number, seed=self.seed) for number in numbers]
+        jobs = [partial(self.data.sample, number, seed=self.config.seed) for number in numbers]
         if self.config.num_threads == 0:
             return list(jobs)
         if self._pool is None:
@@ -173,6 +164,7 @@ class Batches(Iterator[Batch]):
             self._pool = None
 
     def _collate(self, samples: list[Sample]) -> Batch:
+        """Put samples together, in page-locked memory if that is wanted."""
         with torch.inference_mode(mode=False):  # a host may have it on; such tensors can't train
             real_a = torch.stack([sample.a for sample in samples])
             real_b = torch.stack([sample.b for sample in samples])
@@ -180,13 +172,3 @@ class Batches(Iterator[Batch]):
                 real_a, real_b = real_a.pin_memory(), real_b.pin_memory()
         paths_a = tuple(sample.path_a for sample in samples)
         return Batch(real_a, real_b, paths_a, tuple(sample.path_b for sample in samples))
-
-
-def _check_one_size(data: UnpairedFolders, batch_size: int) -> None:
-    for domain, sizes in zip("AB", data.sample_sizes, strict=True):
-        if len(sizes) > 1:
-            raise ValueError(
-                f"batch_size must be 1 with preprocess {data.config.preprocess!r}, because "
-                f"domain {domain}'s pictures have {len(sizes)} different sizes; got {batch_size}. "
-                "A mode that crops makes them equal."
-            )

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..config import DataConfig
 from .folder import PictureFile, PictureFolder
-from .transforms import DataConfig
 
 FEW_PICTURES = 100
 """With fewer, a discriminator soon knows them by heart."""
@@ -81,6 +81,7 @@ def describe(
 
 
 def _describe_folder(folder: PictureFolder) -> FolderReport:
+    """One domain's part of the report."""
     sizes = sorted(_sizes(folder), key=lambda size: (size[0] * size[1], size))
     aspects = [width / height for width, height in sizes]
     return FolderReport(
@@ -96,12 +97,14 @@ def _describe_folder(folder: PictureFolder) -> FolderReport:
 
 
 def _sizes(folder: PictureFolder) -> list[tuple[int, int]]:
+    """Width and height of each picture in use."""
     return [folder.sizes[file.path] for file in folder.files]
 
 
 def _warnings(
     a: PictureFolder, b: PictureFolder, config: DataConfig, twins: Twins
 ) -> Iterator[str]:
+    """A sentence for each thing that may go wrong with both folders."""
     for folder in (a, b):
         sizes = _sizes(folder)
         if len(sizes) < FEW_PICTURES:
@@ -125,6 +128,7 @@ def _warnings(
 
 
 def _size_warnings(folder: Path, sizes: list[tuple[int, int]], config: DataConfig) -> Iterator[str]:
+    """A sentence for each way in which pictures lose by their resize."""
     side = config.crop_size
     small = sum(min(size) < side for size in sizes)
     if config.crops and small:

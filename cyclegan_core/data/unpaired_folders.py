@@ -1,4 +1,4 @@
-"""Training data: unpaired samples from two folders, and a resumable stream of batches of them."""
+"""Training data: an endless, numbered sequence of samples from two folders."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..config import DataConfig
 from ..errors import DatasetError
 from .folder import OnFile, PictureFolder, digest, ignore, list_pictures
 from .report import DatasetReport, Twins, describe, identical_files
-from .transforms import DataConfig, Pixels, draw, prepared_size
+from .transforms import Pixels, draw, prepared_size
 
 VERIFY_PIXELS = 2**27
 """Folders with no more pixels than this (2,000 pictures of 256², some seconds) are decoded once
@@ -93,22 +94,17 @@ class UnpairedFolders:
         return max(len(self._a), len(self._b))
 
     @property
-    def paths_a(self) -> tuple[Path, ...]:
-        """Domain A's pictures in order."""
-        return tuple(file.path for file in self._a.files)
-
-    @property
-    def paths_b(self) -> tuple[Path, ...]:
-        """Domain B's pictures in order."""
-        return tuple(file.path for file in self._b.files)
-
-    @property
     def sample_sizes(self) -> tuple[frozenset[tuple[int, int]], frozenset[tuple[int, int]]]:
         """Every (height, width) that samples of A and of B can have."""
         if self.config.crops:
             square = frozenset([(self.config.crop_size, self.config.crop_size)])
             return square, square
-        return self._prepared_sizes(self._a), self._prepared_sizes(self._b)
+
+        def sizes(folder: PictureFolder) -> frozenset[tuple[int, int]]:
+            prepared = (prepared_size(folder.sizes[f.path], self.config) for f in folder.files)
+            return frozenset((height, width) for width, height in prepared)
+
+        return sizes(self._a), sizes(self._b)
 
     def sample(self, number: int, *, seed: int = 0) -> Sample:
         """Sample `number` (from 0, without end) of the sequence that belongs to `seed`.
@@ -143,10 +139,6 @@ class UnpairedFolders:
                 return (pixels_a, self._a.files[a].path), (pixels_b, self._b.files[b].path)
         raise _nothing_left(self._a)
 
-    def _prepared_sizes(self, folder: PictureFolder) -> frozenset[tuple[int, int]]:
-        sizes = (prepared_size(folder.sizes[file.path], self.config) for file in folder.files)
-        return frozenset((height, width) for width, height in sizes)
-
 
 def folders_digest(dir_a: str | Path, dir_b: str | Path, *, max_images: int | None = None) -> str:
     """The `digest` that `UnpairedFolders` would have, without opening a picture.
@@ -169,6 +161,7 @@ def _picture_from(folder: PictureFolder, index: int) -> tuple[Pixels, Path]:
 
 
 def _nothing_left(folder: PictureFolder) -> DatasetError:
+    """What to say when every picture of a folder turned out to be damaged."""
     return DatasetError(
         f"No picture in {folder.folder} can be decoded; see the log for the reasons, "
         "and replace the files."
@@ -184,7 +177,7 @@ def _skip_partners(folder: PictureFolder, other: PictureFolder) -> None:
 
 @lru_cache(maxsize=4)
 def _shuffled(seed: int, epoch: int, length: int) -> tuple[int, ...]:
-    """The order of an epoch."""
+    """The order in which an epoch visits the larger folder's indices."""
     order = list(range(length))
     random.Random(f"{seed} epoch {epoch}").shuffle(order)
     return tuple(order)

@@ -1,17 +1,13 @@
-"""How much memory there is, how much a whole pass needs, and whether an error means too little."""
+"""How much memory there is, and whether an error means that there was too little."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from ..config import ModelConfig
 from ..errors import CycleGANError
-
-_HALVES = (torch.bfloat16, torch.float16)
 
 _OUT = (
     *("DefaultCPUAllocator", "bad_alloc", "Cannot allocate memory", "create a primitive"),
@@ -24,18 +20,6 @@ class OutOfMemoryError(CycleGANError, torch.OutOfMemoryError):
     """A GPU has too little memory; hosts that know torch's own error free what they can."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What a translation may use beyond the weights and the two pictures."""
-
-    free_bytes: int | None = None
-    """On the weights' device; None asks the device. A host that manages its memory knows better."""
-    free_host_bytes: int | None = None
-    """In the machine's memory; None asks the system."""
-    scratch: Path | None = None
-    """A folder on a disk for stored maps that fit into neither; None never uses the disk."""
-
-
 def free_bytes(device: torch.device) -> int | None:
     """Bytes that can still be allocated on a device; None if there is no way to tell."""
     if device.type == "cuda":
@@ -44,25 +28,6 @@ def free_bytes(device: torch.device) -> int | None:
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
     return _free_host_bytes() if device.type == "cpu" else None
-
-
-def whole_pass_bytes(
-    config: ModelConfig, height: int, width: int, dtype: torch.dtype | None = None
-) -> int:
-    """Peak bytes of one picture's whole pass, beyond the weights, the picture and its result.
-
-    Measured on the CPU for 16 to 64 base channels, as bytes per pixel: three and a half feature
-    maps of full size in float32; in half precision the norms' float32 copies take most of it.
-    That is where norms make new maps; a CPU, whose norms work in place, takes about half.
-    """
-    if config.generator == "unet":
-        per_pixel = 7 * config.base_channels + 24
-    elif dtype in _HALVES:
-        per_pixel = 8 * config.base_channels + 170
-    else:
-        per_pixel = 14 * config.base_channels + 24
-    rows, columns = config.padded_size(height, width)
-    return rows * columns * per_pixel * (2 if dtype == torch.float64 else 1)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -21,6 +21,23 @@ if TYPE_CHECKING:
     from .install import Pulled, find_model, installed, pull
     from .publish import push
     from .repository import PREFIX, split_id
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        catalog=(
+            "CatalogEntry",
+            "bundled_models",
+            "find_local",
+            "models_folder",
+            "pulled_models",
+            "read_catalog",
+            "weights_folder",
+        ),
+        download=("OnBytes",),
+        install=("Pulled", "find_model", "installed", "pull"),
+        publish=("push",),
+        repository=("PREFIX", "split_id"),
+    )
 
 __all__ = [
     "PREFIX",
@@ -39,22 +56,3 @@ __all__ = [
     "split_id",
     "weights_folder",
 ]
-
-_HOMES = {
-    "PREFIX": "repository",
-    "CatalogEntry": "catalog",
-    "OnBytes": "download",
-    "Pulled": "install",
-    "bundled_models": "catalog",
-    "find_local": "catalog",
-    "find_model": "install",
-    "installed": "install",
-    "models_folder": "catalog",
-    "pull": "install",
-    "pulled_models": "catalog",
-    "push": "publish",
-    "read_catalog": "catalog",
-    "split_id": "repository",
-    "weights_folder": "catalog",
-}
-__getattr__, __dir__ = lazy_names(__name__, _HOMES)

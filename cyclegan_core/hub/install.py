@@ -23,6 +23,7 @@ from ..checkpoint.folder import name_direction
 from ..checkpoint.settings import read_settings
 from ..config import Direction
 from ..errors import CheckpointError, DownloadError
+from ..progress import ignore
 from .catalog import find_local, is_path, models_folder
 from .download import OnBytes, fetch
 from .faults import as_sentences
@@ -38,10 +39,6 @@ _AS_ASKED = "offline, as asked"
 """The reason of somebody who wants no network."""
 
 
-def _ignore(done: int, total: int) -> None:
-    """The callback of those who don't watch."""
-
-
 @dataclass(frozen=True, slots=True)
 class Pulled:
     """A model that was installed, or was there already."""
@@ -55,7 +52,7 @@ class Pulled:
     """What people should know: that it was taken without asking the Hub, and why."""
 
 
-def find_model(name: str, on_bytes: OnBytes = _ignore) -> Path:
+def find_model(name: str, on_bytes: OnBytes = ignore) -> Path:
     """The weight file or folder that a user means; "hub:owner/repo" alone may fetch something.
 
     Args:
@@ -78,7 +75,7 @@ def pull(
     filename: str | None = None,
     *,
     folder: Path,
-    on_bytes: OnBytes = _ignore,
+    on_bytes: OnBytes = ignore,
     local_files_only: bool = False,
 ) -> Pulled:
     """Fetch a model, verify it, and install it as one .safetensors file of ours.
@@ -178,7 +175,7 @@ def load_pretrained(
     found, reason = _find(repo, revision, filename, local_files_only=local_files_only)
     if reason:
         _say_old(repo, revision, found.commit, reason)
-    return _read_fetched(found, fetch(found, _ignore, is_offline=bool(reason)))
+    return _read_fetched(found, fetch(found, ignore, is_offline=bool(reason)))
 
 
 def _find(

@@ -1,27 +1,28 @@
-"""Opening and writing picture files with Pillow: what goes wrong, what is unusual, atomically."""
+"""Finding, opening and writing picture files: what goes wrong, what is unusual, atomically."""
 
 from __future__ import annotations
 
-import secrets
+import os
 import struct
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from PIL import Image, ImageFile, TiffImagePlugin, TiffTags
-from torch import Tensor
 
-from ..errors import PictureError
+from ..errors import PictureError, reason
+from ..files import partial_file
 
 WRITABLE = frozenset([".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"])
 """Endings that are kept for a result; any other becomes .png."""
 
 READABLE = WRITABLE | {".jpe", ".jfif", ".gif", ".ppm", ".pgm", ".pnm", ".tga", ".jp2", ".avif"}
 """File endings that are taken for pictures when a folder is searched."""
+
+Identity = tuple[int, int]
+"""What two names of one file have in common: its device and its number there."""
 
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, RuntimeError)
 """What Pillow's decoders raise for damaged files (found by changing bytes at random)."""
@@ -32,6 +33,45 @@ _CLASSIC_TIFF = 2**31
 """Bytes of samples above which a TIFF is written with offsets of 64 bits instead of 32."""
 
 _lifting = threading.Lock()
+
+
+def identity(path: Path) -> Identity | None:
+    """The identity of a file or folder; None if there is nothing to be seen."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
+
+
+def find_pictures(
+    folder: Path,
+    *,
+    leave_out: Identity | None = None,
+    on_error: Callable[[OSError], None] | None = None,
+) -> Iterator[Path]:
+    """Files with the ending of a picture, below `folder` too; each folder's own, sorted, first.
+
+    Hidden files and folders don't count. Links are followed, but no folder is entered twice, so
+    a circle of links ends.
+
+    Args:
+        folder: where to search.
+        leave_out: the `identity` of a folder that is not entered.
+        on_error: told of each folder that can't be read; those are passed over.
+    """
+    entered = {leave_out}
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=on_error):
+        here = Path(parent)
+        known_as = identity(here)
+        if known_as in entered:
+            folders.clear()
+            continue
+        entered.add(known_as)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith(".") and Path(name).suffix.lower() in READABLE:
+                yield here / name
 
 
 @contextmanager
@@ -93,26 +133,6 @@ def peculiarities(image: ImageFile.ImageFile) -> list[str]:
     return notes
 
 
-def is_deep(image: Image.Image) -> bool:
-    """Whether the samples have more than 8 bits."""
-    return image.mode.startswith("I") or image.mode == "F"
-
-
-def decode_deep(image: Image.Image) -> tuple[Tensor, str]:
-    """Grey samples of more than 8 bits -> (1,H,W) float32 in [0,1], and what they were.
-
-    Whole numbers are taken for 16 bits (Pillow's mode "I" also holds those) unless they are
-    larger; floats for [0,1] unless they are larger, then their maximum is white.
-    """
-    samples = torch.from_numpy(np.array(image, dtype=np.float64))[None]
-    highest = float(samples.max())
-    if image.mode == "F":
-        white, note = (1.0, "float") if highest <= 1 else (highest, f"float, {highest:g} is white")
-    else:
-        white, note = (65535.0, "16-bit") if highest <= 65535 else (2.0**32 - 1, "32-bit")
-    return samples.div_(white).clamp_(0, 1).float(), note
-
-
 def write_image(
     path: Path,
     image: Image.Image,
@@ -139,17 +159,13 @@ def write_image(
         options |= {"quality": 95}
     elif suffix in (".tif", ".tiff"):
         options |= _tiff_options(image)
-    temporary = path.with_name(f".{secrets.token_hex(8)}{suffix}")
+    kind = Image.registered_extensions()[suffix]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(temporary, **options)
-        temporary.replace(path)
+        with partial_file(path) as partial:
+            image.save(partial, kind, **options)
     except (OSError, ValueError, struct.error) as error:  # the latter: too large for the format
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise PictureError(f"{path} can't be written: {reason}.") from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        raise PictureError(f"{path} can't be written: {reason(error)}.") from None
 
 
 def _tiff_options(image: Image.Image) -> dict[str, Any]:

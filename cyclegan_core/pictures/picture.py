@@ -1,15 +1,23 @@
-"""Picture files in and out: any mode, orientation and depth to (C,H,W) in [0,1], and back."""
+"""Picture files in and out: any mode, orientation and depth to (C,H,W) in [0,1], and back.
+
+Between, Pillow holds the samples as bytes; only the strips that are read become floats.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import torch
 from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
-from .files import decode_deep, is_deep, opened, write_image
-from .picture_rows import bytes_of, open_picture, to_image
+from .files import opened, peculiarities, write_image
+from .rows import ImageRows, RowSource, TensorRows, bytes_of, to_image
+
+MAX_PIXELS = 2**31
+"""Most pixels of a file that the user named: 46340×46340, 8.6 GB in Pillow's hands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +32,69 @@ class Picture:
     """Colour profile, to be written with a result of the same channel count."""
     notes: tuple[str, ...] = field(default=())
     """What was unusual about the file, for people: "grey", "16-bit", "first of 5 frames", …"""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPicture:
+    """A picture file whose samples have not become floats."""
+
+    rows: RowSource
+    """Colours or grey, upright."""
+    alpha: Image.Image | None
+    """Mode L; None for a picture without transparency."""
+    icc_profile: bytes | None
+    """Colour profile, to be written with a result of the same channel count."""
+    notes: tuple[str, ...]
+    """What was unusual about the file, for people: "grey", "16-bit", "first of 5 frames", …"""
+
+    def new_result(self, channels: int) -> ImageRows:
+        """Black rows of the same size for a result to be written to."""
+        _, height, width = self.rows.size
+        return ImageRows(Image.new("L" if channels == 1 else "RGB", (width, height)))
+
+    def pixels(self) -> Tensor:
+        """All of it: (C,H,W) float32 in [0,1]."""
+        return self.rows.read(0, self.rows.size[1])
+
+    def write(self, path: Path, result: ImageRows) -> None:
+        """Write a result with this picture's alpha, and its profile if that fits; atomic.
+
+        Raises:
+            PictureError: the folder or the file can't be written.
+        """
+        profile = self.icc_profile if result.size[0] == self.rows.size[0] else None
+        write_image(path, result.image, alpha=self.alpha, icc_profile=profile)
+
+
+def open_picture(path: Path, *, max_pixels: int | None = None) -> OpenPicture:
+    """Decode a picture file into bytes.
+
+    Honours the EXIF orientation; keeps alpha apart; scales 16-bit and float samples to [0,1];
+    takes the first frame of an animation or multi-page file and says so.
+
+    Args:
+        path: the file.
+        max_pixels: stands in for Pillow's limit of 179 million pixels.
+
+    Raises:
+        PictureError: missing, not a picture, damaged, or too large.
+    """
+    with opened(path, max_pixels=max_pixels) as file:
+        notes = peculiarities(file)
+        # A profile of a CMYK or Lab file doesn't fit the RGB pixels made from it.
+        profile = file.info.get("icc_profile") if file.mode not in ("CMYK", "LAB") else None
+        ImageOps.exif_transpose(file, in_place=True)
+        if _is_deep(file):
+            samples, depth = _decode_deep(file)
+            return OpenPicture(TensorRows(samples), None, profile, (*notes, "grey", depth))
+        has_alpha = file.has_transparency_data
+        is_grey = file.mode in ("1", "L", "LA", "La")
+        mode = ("LA" if has_alpha else "L") if is_grey else ("RGBA" if has_alpha else "RGB")
+        file.load()
+        image = file if file.mode == mode else file.convert(mode)
+    notes += ["grey"] if is_grey else []
+    alpha = image.getchannel("A") if has_alpha else None
+    return OpenPicture(ImageRows(image), alpha, profile, tuple(notes))
 
 
 def read_picture(path: str | Path) -> Picture:
@@ -52,8 +123,8 @@ def read_flat(
     """
     with opened(Path(path)) as image:
         upright = ImageOps.exif_transpose(image)
-        if is_deep(upright):
-            upright = to_image(decode_deep(upright)[0])
+        if _is_deep(upright):
+            upright = to_image(_decode_deep(upright)[0])
         elif upright.has_transparency_data:
             grey_too = upright.convert("LA") if upright.mode == "La" else upright
             layer = grey_too.convert("RGBA")
@@ -92,3 +163,23 @@ def write_picture(
     """
     layer = None if alpha is None else to_image(alpha)
     write_image(Path(path), to_image(pixels), alpha=layer, icc_profile=icc_profile)
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether the samples have more than 8 bits."""
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+def _decode_deep(image: Image.Image) -> tuple[Tensor, str]:
+    """Grey samples of more than 8 bits -> (1,H,W) float32 in [0,1], and what they were.
+
+    Whole numbers are taken for 16 bits (Pillow's mode "I" also holds those) unless they are
+    larger; floats for [0,1] unless they are larger, then their maximum is white.
+    """
+    samples = torch.from_numpy(np.array(image, dtype=np.float64))[None]
+    highest = float(samples.max())
+    if image.mode == "F":
+        white, note = (1.0, "float") if highest <= 1 else (highest, f"float, {highest:g} is white")
+    else:
+        white, note = (65535.0, "16-bit") if highest <= 65535 else (2.0**32 - 1, "32-bit")
+    return samples.div_(white).clamp_(0, 1).float(), note

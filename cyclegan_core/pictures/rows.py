@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
+import torch
+from PIL import Image
 from torch import Tensor
 
 from ..device.precision import at_least_float32
@@ -65,3 +68,42 @@ class TensorRows:
     def write(self, top: int, rows: Tensor) -> None:
         """Convert `rows` (C,h,W) to the pixels' precision and device."""
         self.pixels[:, top : top + rows.shape[1]] = rows
+
+
+class ImageRows:
+    """The rows of a Pillow image of mode L or RGB, or of the colours of LA or RGBA."""
+
+    def __init__(self, image: Image.Image) -> None:
+        """What is written appears in `image`."""
+        self.image = image
+        self._channels = 1 if image.mode in ("L", "LA") else 3
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """Channels (without alpha), height and width."""
+        return self._channels, self.image.height, self.image.width
+
+    def read(self, top: int, bottom: int) -> Tensor:
+        """(C,bottom-top,W) float32 in [0,1]."""
+        is_whole = (top, bottom) == (0, self.image.height)
+        # Cropping, too, has Pillow's limit; strips stay far below it.
+        box = (0, top, self.image.width, bottom)
+        samples = bytes_of(self.image if is_whole else self.image.crop(box))
+        return samples[: self._channels].to(torch.float32).div_(255)
+
+    def write(self, top: int, rows: Tensor) -> None:
+        """Round `rows` (C,h,W) in [0,1] to bytes."""
+        self.image.paste(to_image(rows), (0, top))
+
+
+def to_image(pixels: Tensor) -> Image.Image:
+    """(C,H,W) in [0,1] with C = 1, 2 (grey + alpha), 3 or 4 -> an 8-bit PIL image."""
+    samples = pixels.detach().float().clamp(0, 1).mul_(255).round_().byte()
+    array = samples.movedim(0, -1).cpu().numpy()
+    return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
+
+
+def bytes_of(image: Image.Image) -> Tensor:
+    """An 8-bit PIL image -> (C,H,W) uint8."""
+    array = np.array(image)
+    return torch.from_numpy(array if array.ndim == 3 else array[..., None]).movedim(-1, 0)

@@ -25,7 +25,7 @@ from ..files import atomic_write
 from ..model import CycleGAN, save_model
 from ..pictures.picture import write_picture
 from ..training.trainer import StepReport, Trainer
-from .loss_table import LossTable
+from .logs import LossTable
 
 log = logging.getLogger(__name__)
 
@@ -155,9 +155,7 @@ class RunFolder:
     @torch.no_grad()
     def samples(self) -> Tensor:
         """The grid as one picture, (3,H,W) in [0,1]; a row per sample."""
-        model, device = self.trainer.ema, self.trainer.device
-        if self.trainer.config.ema_decay == 0:
-            model = self.trainer.model
+        model, device = self.trainer.state.trained, self.trainer.device
         rows: list[Tensor] = []
         for number in range(self.num_samples):
             sample = self.trainer.data.sample(number, seed=_SAMPLE_SEED)

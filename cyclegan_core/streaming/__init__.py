@@ -1,1 +1,5 @@
-"""Exact translation in strips, in bounded memory."""
+"""Pictures through a resnet generator strip by strip, exactly, in bounded memory."""
+
+from .plan import StreamPlan
+
+__all__ = ["StreamPlan"]

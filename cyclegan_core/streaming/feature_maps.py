@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from ..errors import CycleGANError
+from ..errors import CycleGANError, reason
 
 Store = Literal["device", "host"] | Path
 """Where maps live: the weights' device, host RAM (pinned for CUDA), or files in a folder."""
@@ -139,19 +139,19 @@ def _folder(path: Path) -> Generator[None]:
 
 
 def _scratch_error(folder: Path, error: OSError) -> CycleGANError:
-    reason = error.strerror or str(error)
     return CycleGANError(
-        f"The scratch folder {folder} can't hold the feature maps: {reason}; "
+        f"The scratch folder {folder} can't hold the feature maps: {reason(error)}; "
         "name a folder on a disk with more room."
     )
 
 
 def _as_strip(rows: Tensor) -> Tensor:
-    """(h,W,C) -> (1,C,h,W), the same memory."""
+    """View stored rows (h,W,C) as a strip (1,C,h,W)."""
     return rows.permute(2, 0, 1)[None]
 
 
 def _as_rows(strip: Tensor) -> Tensor:
+    """View a strip (1,C,h,W) as rows (h,W,C), which is how maps are stored."""
     return strip[0].permute(1, 2, 0)
 
 

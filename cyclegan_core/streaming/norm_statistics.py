@@ -29,13 +29,18 @@ class Affine:
 class Moments:
     """Count, mean and sum of squared deviations per channel, in float64.
 
+    They stay on the map's device until `affine` asks for them: nothing waits for a strip.
     Source: Chan, Golub and LeVeque 1983, "Algorithms for Computing the Sample Variance", eq. 2.1.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, device: torch.device) -> None:
+        # Apple's GPUs have no float64: there the rounding within a chunk is float32's, and
+        # chunks are merged on the CPU.
+        self._wide = torch.float32 if device.type == "mps" else torch.float64
+        place = torch.device("cpu") if device.type == "mps" else device
         self.count = 0
-        self.mean = torch.zeros(channels, dtype=torch.float64)
-        self.squares = torch.zeros(channels, dtype=torch.float64)
+        self.mean = torch.zeros(channels, dtype=torch.float64, device=place)
+        self.squares = torch.zeros(channels, dtype=torch.float64, device=place)
 
     @property
     def variance(self) -> Tensor:
@@ -43,29 +48,30 @@ class Moments:
         return self.squares / self.count
 
     def update(self, x: Tensor) -> None:
-        """Add the rows `x` (1,C,h,W) of any precision and device."""
+        """Add the rows `x` (1,C,h,W) of any precision, on the device that was named."""
         channels, height, width = x.shape[1:]
-        # Apple's GPUs have no float64; there the rounding within a chunk is float32's.
-        wide = torch.float32 if x.device.type == "mps" else torch.float64
         size = _CHUNK.get(x.device.type, _CHUNK["other"])
         rows = max(1, size // (channels * width))
         for top in range(0, height, rows):
-            for part in _flat(x[0, :, top : top + rows]).split(max(1, size // channels)):
-                chunk = part.to(wide, copy=True)
+            # (C,h,W) -> (h*W,C); no copy if channels come last in memory.
+            flat = x[0, :, top : top + rows].permute(1, 2, 0).reshape(-1, channels)
+            for part in flat.split(max(1, size // channels)):
+                # The chunk's own mean first, then the squared deviations from it.
+                chunk = part.to(self._wide, copy=True)
                 mean = chunk.mean(0)
                 squares = chunk.sub_(mean).square_().sum(0)
-                self._merge(len(chunk), mean.cpu().double(), squares.cpu().double())
-
-    def _merge(self, count: int, mean: Tensor, squares: Tensor) -> None:
-        total = self.count + count
-        delta = mean - self.mean
-        self.squares += squares + delta.square() * (self.count * count / total)
-        self.mean += delta * (count / total)
-        self.count = total
+                # Merge them with those of the chunks before, as eq. 2.1 does.
+                total = self.count + len(chunk)
+                delta = mean.to(self.mean) - self.mean
+                correction = delta.square() * (self.count * len(chunk) / total)
+                self.squares += squares.to(self.squares) + correction
+                self.mean += delta * (len(chunk) / total)
+                self.count = total
 
     def affine(self, norm: nn.InstanceNorm2d, like: Tensor) -> Affine:
         """What `norm` does to a map with these moments, on the device of `like`."""
-        return _affine(self.mean, self.variance, norm, like)
+        mean, variance = torch.stack([self.mean, self.variance]).cpu()  # waits for the device once
+        return _affine(mean, variance, norm, like)
 
 
 def fixed_affine(norm: nn.Module, like: Tensor) -> Affine:
@@ -80,6 +86,7 @@ def fixed_affine(norm: nn.Module, like: Tensor) -> Affine:
 def _affine(
     mean: Tensor, variance: Tensor, norm: nn.InstanceNorm2d | nn.BatchNorm2d, like: Tensor
 ) -> Affine:
+    """The affine of a norm with these statistics, (C,) float64 on the CPU."""
     scale = torch.rsqrt(variance + norm.eps)
     shift = -mean * scale
     if norm.affine:
@@ -88,8 +95,3 @@ def _affine(
     dtype = torch.promote_types(like.dtype, torch.float32)
     scale, shift = (part.to(like.device, dtype).view(1, -1, 1, 1) for part in (scale, shift))
     return Affine(scale, shift)
-
-
-def _flat(x: Tensor) -> Tensor:
-    """(C,h,W) -> (h*W,C); no copy if channels come last in memory."""
-    return x.permute(1, 2, 0).reshape(-1, x.shape[0])

@@ -1,4 +1,4 @@
-"""How much memory streaming takes, and where."""
+"""What streaming is told to take: precision, memory of a strip, and where maps are stored."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from ..config import ModelConfig
+from ..device.precision import HALVES
 from ..validation import check_int
 from .feature_maps import Store
 
@@ -31,17 +32,11 @@ class StreamPlan:
     """Where stored maps live: the weights' "device", "host" RAM, or files in a folder."""
 
     def __post_init__(self) -> None:
-        if self.dtype not in (None, torch.float32, torch.bfloat16, torch.float16):
+        if self.dtype not in (None, torch.float32, *HALVES):
             raise ValueError(f"dtype must be float32, bfloat16 or float16; got {self.dtype}.")
         check_int("strip_bytes", self.strip_bytes, least=1)
         if not isinstance(self.store, Path) and self.store not in ("device", "host"):
             raise ValueError(f"store must be device, host or a folder's Path; got {self.store!r}.")
-
-
-def padded_size(config: ModelConfig, height: int, width: int) -> tuple[int, int]:
-    """Height and width of what a network is given for a picture."""
-    height, width = config.padded_size(height, width)
-    return height, width
 
 
 def stored_bytes(
@@ -53,7 +48,7 @@ def stored_bytes(
     """
     if config.norm != "instance":
         return 0
-    height, width = padded_size(config, height, width)
+    height, width = config.padded_size(height, width)
     numbers = 4 * config.base_channels * (height // 4) * (width // 4)
     return 2 * numbers * (dtype or torch.float32).itemsize
 
@@ -63,12 +58,11 @@ def strip_rows(
 ) -> int:
     """Rows of a strip whose working set stays within `strip_bytes`: a multiple of 4, at least 4.
 
-    `kept_rows` more are kept between strips.
-    They are rows of the picture or of a map at quarter size, which are as large: a quarter of
-    the pixels, four times the channels.
+    `kept_rows` more are kept between strips. They are rows of the picture or of a map at quarter
+    size, which are as large: a quarter of the pixels, four times the channels.
     """
     # Where the picture is enlarged before it is convolved, the largest map is of twice the size.
     largest = 2 if config.upsample == "resize" else 1
-    row = largest * config.base_channels * padded_size(config, 1, width)[1] * dtype.itemsize
+    row = largest * config.base_channels * config.padded_size(1, width)[1] * dtype.itemsize
     rows = (strip_bytes // row - kept_rows) // _MAPS_PER_STRIP
     return max(4, min(rows, _ENOUGH_ROWS) // 4 * 4)

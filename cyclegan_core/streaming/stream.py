@@ -17,19 +17,16 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..config import ModelConfig
-from ..device.memory import whole_pass_bytes
 from ..device.precision import half_precision
-from ..errors import CycleGANError, NonFiniteError
 from ..networks import ResnetGenerator
 from ..pictures.rows import RowSink, RowSource, TensorRows
 from ..pixels import NetworkOutput
-from .plan import StreamPlan, stored_bytes
-from .sweeps import OnProgress, Schedule, Steps
-
-__all__ = ["NonFiniteError", "StreamPlan", "stored_bytes", "stream", "thumbnail"]
+from ..progress import OnProgress, ignore
+from .plan import StreamPlan
+from .sweeps import StripCounter, Sweeps
 
 THUMBNAIL_SIDE = 512
 """Longer side in pixels of the reduced copy that a thumbnail takes its statistics from."""
@@ -38,12 +35,8 @@ _SHORTEST = 64
 """Pixels to which a side is reduced at most, so that a long ribbon keeps some of its width."""
 
 
-def ignore(done: int, total: int) -> None:
-    """The callback of those who don't watch."""
-
-
 def stream(
-    network: nn.Module,
+    network: ResnetGenerator,
     config: ModelConfig,
     source: RowSource,
     sink: RowSink,
@@ -57,7 +50,7 @@ def stream(
     Of a picture of one flat colour, norms make noise from the rounding, and each pass its own.
 
     Args:
-        network: a resnet generator; dropout is off, whatever mode it is in.
+        network: dropout is off, whatever mode it is in.
         config: its architecture.
         source: the picture; it is read several times.
         sink: takes the result, which has the source's height and width.
@@ -67,25 +60,25 @@ def stream(
     Raises:
         ValueError: the picture's channels don't fit.
         NonFiniteError: the result is not finite; in half precision it may be without.
-        CycleGANError: the picture is not finite, a scratch folder fails, or it is a U-Net.
+        CycleGANError: the picture is not finite, or a scratch folder fails.
     """
-    resnet = _resnet(network, config, source)
-    steps = Steps(on_progress)
+    counter = StripCounter(on_progress)
     output = NetworkOutput(sink, *source.size[1:])
-    with torch.no_grad(), half_precision(_device(network), None):
-        schedule = Schedule(resnet, config, source, plan, steps)
+    device = next(network.parameters()).device
+    with torch.no_grad(), half_precision(device, None):
+        sweeps = Sweeps(network, config, source, plan, counter)
         if config.norm != "instance":
-            steps.total = schedule.strips_at_once
-            schedule.write_at_once(output)
+            counter.total = sweeps.strips_at_once
+            sweeps.write_at_once(output)
             return
-        steps.total = schedule.strips_to_measure + schedule.strips_per_sweep
-        with schedule.maps() as (x, y):
-            schedule.measure(x, y)
-            schedule.write_from(x, output)
+        counter.total = sweeps.strips_to_measure + sweeps.strips_to_write
+        with sweeps.maps() as (x, y):
+            sweeps.measure(x, y)
+            sweeps.write_from(x, output)
 
 
 def thumbnail(
-    network: nn.Module,
+    network: ResnetGenerator,
     config: ModelConfig,
     source: RowSource,
     sink: RowSink,
@@ -101,35 +94,19 @@ def thumbnail(
     detail that the reduced copy lacks shifts the statistics. Arguments and errors are those of
     `stream`.
     """
-    resnet = _resnet(network, config, source)
-    steps = Steps(on_progress)
+    counter = StripCounter(on_progress)
     output = NetworkOutput(sink, *source.size[1:])
-    with torch.no_grad(), half_precision(_device(network), None):
-        schedule = Schedule(resnet, config, source, plan, steps)
-        steps.total = schedule.strips_at_once
+    device = next(network.parameters()).device
+    with torch.no_grad(), half_precision(device, None):
+        sweeps = Sweeps(network, config, source, plan, counter)
+        counter.total = sweeps.strips_at_once
         if config.norm == "instance":
-            small = Schedule(resnet, config, TensorRows(_reduced(source)), plan, steps)
-            steps.total += small.strips_to_measure
+            small = Sweeps(network, config, TensorRows(_reduced(source)), plan, counter)
+            counter.total += small.strips_to_measure
             with small.maps() as (x, y):
                 small.measure(x, y)
-            schedule.norms = small.norms
-        schedule.write_at_once(output)
-
-
-def _resnet(network: nn.Module, config: ModelConfig, source: RowSource) -> ResnetGenerator:
-    if not isinstance(network, ResnetGenerator):
-        _, height, width = source.size
-        needed = whole_pass_bytes(config, height, width) / 1e9
-        raise CycleGANError(
-            "A U-Net can't translate in strips, because its inner layers see the whole picture; "
-            f"choose memory 'whole', which needs about {needed:.1f} GB for {width}×{height}, or a "
-            "model with a resnet generator."
-        )
-    return network
-
-
-def _device(network: nn.Module) -> torch.device:
-    return next(network.parameters()).device
+            sweeps.norms = small.norms
+        sweeps.write_at_once(output)
 
 
 def _reduced(source: RowSource) -> Tensor:

@@ -4,16 +4,21 @@ A stage takes the next rows of its input and returns the rows of its output that
 or None if that is not yet one. What later rows will need, it keeps; so every row is computed
 once, and rows are padded at the true borders of the picture only. Strips have the layout
 channels_last, in which rows lie one after the other and the CPU convolves fastest.
+
+`Layers` cuts a resnet generator into such stages: convolutions with their padding, and norms.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 from torch import Tensor, nn
 
+from ..networks import ResizeConv2d, ResnetBlock, ResnetGenerator
 from .norm_statistics import Affine
 
 Stage = Callable[[Tensor, bool], Tensor | None]
@@ -45,21 +50,31 @@ class Window:
 
     def __call__(self, x: Tensor, last: bool) -> Tensor | None:  # noqa: FBT001 - a Stage
         """(1,C,h,W) -> (1,C,n,W+2*padding), n fit for a whole number of output rows."""
+        # What is kept from the strip before, then the new rows; padding above the first strip of
+        # the picture and below the last one only, as the others continue each other.
         pad = self._padding
         kept = 0 if self._kept is None else self._kept.shape[2]
         known = kept + x.shape[2]
         top, bottom = (pad if self._is_top else 0), (pad if last else 0)
-        window = _empty(x, top + known + bottom, x.shape[3] + 2 * pad)
+        shape = (1, x.shape[1], top + known + bottom, x.shape[3] + 2 * pad)
+        window = torch.empty(
+            shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last
+        )
         if self._kept is not None:
             window[:, :, top : top + kept] = self._kept
         new = window[:, :, top + kept : top + known]
         new[..., pad : pad + x.shape[3]] = x
         _pad_columns(new, pad, reflect=self._reflect)
-        if known <= top:  # too few rows to be mirrored
+
+        # A mirror needs more rows than it makes: with too few, wait for the next strip.
+        if known <= top:
             self._kept = window[:, :, top : top + known]
             return None
         _pad_rows(window, top, bottom, reflect=self._reflect)
         self._is_top = False
+
+        # Give as many rows as make whole output rows. The next output row begins `stride` below
+        # the last one, and all from there on is kept for it.
         outputs = max(0, (window.shape[2] - self._kernel) // self._stride + 1)
         self._kept = window[:, :, outputs * self._stride :].clone()
         if outputs == 0:
@@ -171,13 +186,6 @@ def _parameters(
     return weight, None if conv.bias is None else conv.bias.detach().to(dtype)
 
 
-def _empty(like: Tensor, height: int, width: int) -> Tensor:
-    shape = (1, like.shape[1], height, width)
-    return torch.empty(
-        shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last
-    )
-
-
 def _pad_columns(x: Tensor, pad: int, *, reflect: bool) -> None:
     """Fill `pad` columns at both sides of (1,C,h,W)."""
     end = x.shape[3] - 1
@@ -193,3 +201,75 @@ def _pad_rows(x: Tensor, top: int, bottom: int, *, reflect: bool) -> None:
         x[:, :, i] = x[:, :, 2 * top - i] if reflect else 0
     for i in range(bottom):
         x[:, :, end - i] = x[:, :, end - 2 * bottom + i] if reflect else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A convolution and what belongs to it."""
+
+    conv: nn.Conv2d | nn.ConvTranspose2d
+    padding: int
+    reflect: bool
+    norm: nn.Module | None
+    """The norm that follows; None where there is none."""
+
+    def stages(self, dtype: torch.dtype) -> list[Stage]:
+        """Fresh stages from the layer's input to its output before the norm."""
+        if isinstance(self.conv, nn.ConvTranspose2d):
+            return [TransposedConvolution(self.conv, dtype)]
+        (kernel, _), (stride, _) = self.conv.kernel_size, self.conv.stride
+        window = Window(kernel, stride, self.padding, reflect=self.reflect)
+        before: list[Stage] = [enlarge] if isinstance(self.conv, ResizeConv2d) else []
+        return [*before, window, Convolution(self.conv, dtype)]
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """All layers of a resnet generator, in the order of the network."""
+
+    encoder: tuple[Layer, ...]
+    """c7s1-F, d2F, d4F."""
+    blocks: tuple[tuple[Layer, Layer], ...]
+    decoder: tuple[Layer, ...]
+    """u2F, uF."""
+    last: Layer
+    """c7s1-C', before tanh."""
+
+    @classmethod
+    def of(cls, network: ResnetGenerator) -> Layers:
+        """Cut `network` into its layers, which share its weights."""
+        # A block's convolutions lie inside it; the others are three, two and one, in this order.
+        modules = list(network.model)
+        blocks = [module for module in modules if isinstance(module, ResnetBlock)]
+        branches = [_layers(block.conv_block) for block in blocks]
+        rest = _layers(module for module in modules if module not in blocks)
+        return cls(
+            encoder=tuple(rest[:3]),
+            blocks=tuple((first, second) for first, second in branches),
+            decoder=tuple(rest[3:5]),
+            last=rest[5],
+        )
+
+    @property
+    def all(self) -> list[Layer]:
+        """Every layer, the last one included."""
+        inner = [layer for pair in self.blocks for layer in pair]
+        return [*self.encoder, *inner, *self.decoder, self.last]
+
+
+def _layers(modules: Iterable[nn.Module]) -> list[Layer]:
+    """Convolutions with the padding before and the norm after them; other modules have no part."""
+    layers: list[Layer] = []
+    mirrored = 0
+    for module in modules:
+        if isinstance(module, nn.ReflectionPad2d):
+            mirrored = module.padding[0]
+        elif isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            own = cast(int, module.padding[0])
+            reflect = mirrored > 0 or module.padding_mode == "reflect"
+            layers.append(Layer(module, mirrored or own, reflect, None))
+            mirrored = 0
+        elif isinstance(module, (nn.InstanceNorm2d, nn.BatchNorm2d)):
+            conv = layers[-1]
+            layers[-1] = Layer(conv.conv, conv.padding, conv.reflect, module)
+    return layers

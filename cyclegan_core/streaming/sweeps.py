@@ -1,4 +1,4 @@
-"""The sweeps of one picture through a resnet generator, as `streaming` describes them."""
+"""The sweeps of one picture through a resnet generator, as `stream` describes them."""
 
 from __future__ import annotations
 
@@ -10,32 +10,30 @@ import torch
 from torch import Tensor, nn
 
 from ..config import ModelConfig
+from ..device.precision import HALVES
 from ..networks import ResnetGenerator
 from ..pictures.rows import RowSource
 from ..pixels import NetworkInput, NetworkOutput
+from ..progress import OnProgress
 from .feature_maps import Store, StoredMap, stored_maps
-from .layers import Layer, Layers
 from .norm_statistics import Affine, Moments, fixed_affine
 from .plan import StreamPlan, strip_rows
-from .strip_layers import InPieces, Normalisation, Residual, Stage, push, tanh
-
-OnProgress = Callable[[int, int], None]
-"""Called as (strips done, strips in all) after each strip; it cancels the work by raising."""
+from .strip_layers import InPieces, Layer, Layers, Normalisation, Residual, Stage, push, tanh
 
 Read = Callable[[int, int], Tensor]
 """(top, bottom) -> rows (1,C,bottom-top,W) of a picture or a map."""
 
 
 @dataclass(slots=True)
-class Steps:
-    """Counts strips, of one or more schedules, and tells."""
+class StripCounter:
+    """Counts the strips of all sweeps of a translation, and reports each."""
 
     on_progress: OnProgress
     total: int = 0
     done: int = 0
 
-    def step(self) -> None:
-        """A strip more is done."""
+    def add(self) -> None:
+        """Count one more strip that is done."""
         self.done += 1
         self.on_progress(self.done, self.total)
 
@@ -45,11 +43,18 @@ class Strips:
     """What a sweep reads: a picture or a map, in strips."""
 
     height: int
+    """Rows in all."""
     rows: int
+    """Rows of a strip; the last one may have fewer."""
     read: Read
 
+    @property
+    def count(self) -> int:
+        """How many strips there are."""
+        return -(-self.height // self.rows)
 
-class Schedule:
+
+class Sweeps:
     """One picture on its way through a network's layers."""
 
     def __init__(
@@ -58,12 +63,12 @@ class Schedule:
         config: ModelConfig,
         source: RowSource,
         plan: StreamPlan,
-        steps: Steps,
+        counter: StripCounter,
     ) -> None:
         self._layers = Layers.of(network)
         weights = next(network.parameters())
         dtype = weights.dtype
-        if plan.dtype in (torch.bfloat16, torch.float16) and dtype != torch.float64:
+        if plan.dtype in HALVES and dtype != torch.float64:
             dtype = plan.dtype  # autocast, too, leaves float64 alone
         self._like = torch.empty(0, dtype=dtype, device=weights.device)
         channels = self._layers.encoder[0].conv.in_channels
@@ -75,7 +80,7 @@ class Schedule:
         rows = strip_rows(config, self._input.width, dtype, plan.strip_bytes, kept_rows=kept)
         self._picture_at_once = Strips(self._input.height, rows, self._input.read)
         self._store: Store = plan.store
-        self._steps = steps
+        self._counter = counter
         self.norms: dict[nn.Module, Affine] = {
             layer.norm: fixed_affine(layer.norm, self._like)
             for layer in self._layers.all
@@ -83,40 +88,48 @@ class Schedule:
         }
 
     @property
-    def strips_per_sweep(self) -> int:
-        """Strips of a sweep of `measure` over the picture, or of `write_from`."""
-        return -(-self._input.height // self._rows)
+    def strips_to_write(self) -> int:
+        """How many strips `write_from` takes."""
+        return self._picture.count
 
     @property
     def strips_at_once(self) -> int:
-        """Strips of `write_at_once`."""
-        return -(-self._input.height // self._picture_at_once.rows)
+        """How many strips `write_at_once` takes."""
+        return self._picture_at_once.count
 
     @property
     def strips_to_measure(self) -> int:
-        """Strips of all sweeps of `measure`."""
+        """How many strips all sweeps of `measure` take."""
         outer = len(self._layers.encoder) + len(self._layers.decoder)
         inner = 2 * len(self._layers.blocks)
-        return outer * self.strips_per_sweep + inner * -(-self._input.height // 4 // self._rows)
+        return outer * self._picture.count + inner * -(-self._input.height // 4 // self._rows)
 
     def maps(self) -> AbstractContextManager[list[StoredMap]]:
-        """The two stored maps, `x` and `y`."""
+        """The two stored maps, `x` and `y`, at quarter size."""
         size = (self._input.height // 4, self._input.width // 4)
-        return stored_maps(2, (self._layers.encoder[-1].channels, *size), self._like, self._store)
+        channels = self._layers.encoder[-1].conv.out_channels
+        return stored_maps(2, (channels, *size), self._like, self._store)
 
     def measure(self, x: StoredMap, y: StoredMap) -> None:
         """Find the statistics of all instance norms; the last block's output stays in `x`."""
+        # Encoder: each norm needs a sweep from the picture on, as no map of full size is stored;
+        # the last sweep, at quarter size, leaves its output in `x`.
         first, second, third = self._layers.encoder
         self._measure(self._picture, [], first)
         self._measure(self._picture, self._normed(first), second)
         stages = [*self._normed(first), *self._normed(second)]
         self._measure(self._picture, stages, third, into=x)
         read = self._normed_map(x, third, keep=True)
+
+        # Blocks: `x` holds a block's input, `y` first the output of its first convolution, then,
+        # row by row over that, of the second. The sum of both is made by who reads it next.
         for first, second in self._layers.blocks:
             self._measure(self._at_quarter(read), [], first, into=y)
             normed = self._normed_map(y, first, keep=False)  # it is overwritten anyway
             self._measure(self._at_quarter(normed), [], second, into=y)
             read = self._sum(x, y, second)
+
+        # Decoder: its first sweep also finishes the last block's output in `x`.
         first, second = self._layers.decoder
         self._measure(self._at_quarter(read, finely=True), [], first)
         self._measure(self._at_quarter(x.read, finely=True), self._normed(first), second)
@@ -137,8 +150,9 @@ class Schedule:
         self._write(self._picture_at_once, [*encoder, *after], output)
 
     def _decoder(self) -> list[Stage]:
+        """The stages from the last block's output to the network's."""
         normed = [stage for layer in self._layers.decoder for stage in self._normed(layer)]
-        return [*normed, *self._raw(self._layers.last), tanh]
+        return [*normed, *self._layers.last.stages(self._like.dtype), tanh]
 
     def _write(self, strips: Strips, stages: list[Stage], output: NetworkOutput) -> None:
         def write(top: int, rows: Tensor) -> None:
@@ -152,14 +166,14 @@ class Schedule:
     ) -> None:
         """Find the statistics of the layer's output, and store that if wanted."""
         assert isinstance(layer.norm, nn.InstanceNorm2d)
-        moments = Moments(layer.channels)
+        moments = Moments(layer.conv.out_channels, self._like.device)
 
         def take(top: int, rows: Tensor) -> None:
             moments.update(rows)
             if into is not None:
                 into.write(top, rows)
 
-        self._sweep(strips, [*before, *self._raw(layer)], take)
+        self._sweep(strips, [*before, *layer.stages(self._like.dtype)], take)
         affine = moments.affine(layer.norm, self._like)
         if not affine.is_finite:
             raise self._input.non_finite_error(self._rows)
@@ -168,6 +182,7 @@ class Schedule:
     def _sweep(
         self, strips: Strips, stages: Sequence[Stage], take: Callable[[int, Tensor], None]
     ) -> None:
+        """Send all strips through the stages; `take` gets (first row, rows) of what comes out."""
         done = 0
         for top in range(0, strips.height, strips.rows):
             bottom = min(top + strips.rows, strips.height)
@@ -176,23 +191,21 @@ class Schedule:
                 take(done, rows)
                 done += rows.shape[2]
             del rows  # before the next strip needs the memory
-            self._steps.step()
+            self._counter.add()
 
     def _at_quarter(self, read: Read, *, finely: bool = False) -> Strips:
-        """A map in strips that are as large as the picture's; `finely` if they'll get so."""
+        """A map in strips as large as the picture's: now or, `finely`, once enlarged."""
         return Strips(self._input.height // 4, self._rows // 4 if finely else self._rows, read)
 
-    def _raw(self, layer: Layer) -> list[Stage]:
-        return layer.stages(self._like.dtype)
-
     def _normed(self, layer: Layer, *, relu: bool = True) -> list[Stage]:
-        return [*self._raw(layer), self._norm(layer, relu=relu)]
+        """The stages from a layer's input to its output after norm and ReLU."""
+        return [*layer.stages(self._like.dtype), self._norm(layer, relu=relu)]
 
     def _norm(self, layer: Layer, *, relu: bool) -> Normalisation:
         return Normalisation(None if layer.norm is None else self.norms[layer.norm], relu=relu)
 
     def _normed_map(self, stored: StoredMap, layer: Layer, *, keep: bool) -> Read:
-        """Reads relu(norm(map)), and leaves that in the map if wanted."""
+        """A function that reads relu(norm(map)), which leaves that in the map if wanted."""
         norm = self._norm(layer, relu=True)
 
         def read(top: int, bottom: int) -> Tensor:
@@ -204,7 +217,7 @@ class Schedule:
         return read
 
     def _sum(self, x: StoredMap, y: StoredMap, layer: Layer) -> Read:
-        """Reads the output of a block, x + norm(y), and leaves that in `x`."""
+        """A function that reads the output of a block, x + norm(y), which leaves that in `x`."""
         norm = self._norm(layer, relu=False)
 
         def read(top: int, bottom: int) -> Tensor:

@@ -1,4 +1,8 @@
-"""The terms of CycleGAN's objective, as pure functions; scalars of at least float32."""
+"""CycleGAN's objective: its terms (eq. 1-3, section 5.2) from networks, settings and a batch.
+
+Everything here is a pure function of tensors and networks; terms are scalars of at least float32.
+`step.py` says in which order the gradients are taken and how the weights move.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,12 @@ from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..config import Direction, TrainConfig
 from ..device.precision import at_least_float32
+from ..model import CycleGAN
+from ..networks import PatchDiscriminator, PixelDiscriminator, init_weights
 
 GanMode = Literal["lsgan", "vanilla", "wgangp"]
 
@@ -36,6 +43,109 @@ class Losses(NamedTuple):
     """Half the sum of disc_a's losses on real_a and on pooled fake_a."""
     disc_b: Tensor
     """Half the sum of disc_b's losses on real_b and on pooled fake_b."""
+
+
+Terms = dict[str, Tensor]
+"""Names of `Losses` fields -> weighted scalars; a term that the settings switch off is absent."""
+
+
+def build_discriminator(config: TrainConfig, channels: int) -> nn.Module:
+    """A fresh discriminator of `config`'s kind, for pictures of `channels` channels."""
+    width = config.disc_channels
+    network = (
+        PatchDiscriminator(channels, base_channels=width, num_layers=config.disc_layers)
+        if config.discriminator == "patch"
+        else PixelDiscriminator(channels, base_channels=width)
+    )
+    init_weights(network)
+    return network
+
+
+def generator_terms(
+    model: CycleGAN,
+    disc_a: nn.Module,
+    disc_b: nn.Module,
+    config: TrainConfig,
+    real_a: Tensor,
+    real_b: Tensor,
+) -> tuple[Tensor, Tensor, Terms]:
+    """Compute fake_a, fake_b, and the terms of the generators' objective (eq. 3, section 5.2).
+
+    `real_a` and `real_b` are (B,C,H,W) in [-1,1].
+    """
+    terms: Terms = {}
+    lambda_idt_a = config.lambda_a * config.lambda_identity
+    lambda_idt_b = config.lambda_b * config.lambda_identity
+    low, high = model.config.value_range
+
+    def generate(direction: Direction, images: Tensor) -> Tensor:
+        """Pictures in [-1,1] through a generator, whose input may want another range."""
+        if (low, high) != (-1.0, 1.0):
+            images = (images + 1) * ((high - low) / 2) + low
+        return model.generator(direction)(images)
+
+    def fake_and_identity(
+        direction: Direction, source: Tensor, target: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """`source` translated, and in the same pass `target`, if it is given."""
+        if target is None:
+            return generate(direction, source), None
+        fake, identity = generate(direction, torch.cat([source, target])).chunk(2)
+        return fake, identity
+
+    # Pictures can share a pass unless batch norm would let them know of each other.
+    is_shared = (
+        config.batch_passes and config.model.norm != "batch" and real_a.shape == real_b.shape
+    )
+    with autocast(config, real_a.device):
+        with_b = real_b if is_shared and lambda_idt_b > 0 else None
+        with_a = real_a if is_shared and lambda_idt_a > 0 else None
+        fake_b, idt_b = fake_and_identity("a_to_b", real_a, with_b)
+        fake_a, idt_a = fake_and_identity("b_to_a", real_b, with_a)
+        if config.lambda_a > 0 and config.cycle in ("both", "forward"):  # eq. 2
+            rec_a = generate("b_to_a", fake_b)
+            terms["cycle_a"] = config.lambda_a * l1(rec_a, real_a)
+        if config.lambda_b > 0 and config.cycle in ("both", "backward"):
+            rec_b = generate("a_to_b", fake_a)
+            terms["cycle_b"] = config.lambda_b * l1(rec_b, real_b)
+        if lambda_idt_b > 0:  # section 5.2
+            idt_b = generate("a_to_b", real_b) if idt_b is None else idt_b
+            terms["identity_b"] = lambda_idt_b * l1(idt_b, real_b)
+        if lambda_idt_a > 0:
+            idt_a = generate("b_to_a", real_a) if idt_a is None else idt_a
+            terms["identity_a"] = lambda_idt_a * l1(idt_a, real_a)
+        if config.lambda_gan > 0:  # eq. 1
+            for name, disc, fake in (("gan_ab", disc_b, fake_b), ("gan_ba", disc_a, fake_a)):
+                term = gan_loss(disc(fake), is_real=True, mode=config.gan_mode)
+                terms[name] = config.lambda_gan * term
+    return fake_a, fake_b, terms
+
+
+def discriminator_term(
+    disc: nn.Module, config: TrainConfig, real: Tensor, fake: Tensor, alpha: Tensor
+) -> Tensor:
+    """Half the sum of a discriminator's losses on real and generated pictures (eq. 1).
+
+    With wgangp the gradient penalty is inside the half, so that it keeps its proportion; `alpha`,
+    (B,1,1,1) in [0,1], says where between real and generated it is measured.
+    """
+    with autocast(config, real.device):
+        if config.batch_passes and real.shape == fake.shape:  # its norm is always per picture
+            on_real, on_fake = disc(torch.cat([real, fake])).chunk(2)
+        else:
+            on_real, on_fake = disc(real), disc(fake)
+        term = gan_loss(on_real, is_real=True, mode=config.gan_mode)
+        term = term + gan_loss(on_fake, is_real=False, mode=config.gan_mode)
+    if config.gan_mode == "wgangp":
+        alpha = alpha.to(real)
+        term = term + config.lambda_penalty * gradient_penalty(disc, real, fake, alpha)
+    return 0.5 * term
+
+
+def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
+    """The context in which convolutions run in `config.precision`."""
+    dtype = torch.float16 if config.precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype, enabled=config.precision != "fp32")
 
 
 def gan_loss(logits: Tensor, *, is_real: bool, mode: GanMode = "lsgan") -> Tensor:

@@ -1,13 +1,15 @@
-"""How weights move: Adam, and the scale that keeps float16's small gradients alive."""
+"""How weights move: Adam, its learning rate, the loss scale of float16, and the average."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from ..config import TrainConfig
+from ..model import CycleGAN
 
 _FUSED_DEVICES = ("cpu", "cuda", "xpu", "mps")
 
@@ -18,7 +20,7 @@ _SKIPPING_DEVICES = ("cpu", "cuda")
 def new_adam(
     config: TrainConfig, networks: Iterable[nn.Module], device: torch.device
 ) -> torch.optim.Adam:
-    """Over all weights of `networks`; `set_rate` sets its learning rate before every step."""
+    """One Adam over all weights of `networks`; `set_rate` gives it a rate before every step."""
     parameters = [p for network in networks for p in network.parameters()]
     fused = config.fused_adam and device.type in _FUSED_DEVICES
     betas = (config.beta1, config.beta2)
@@ -29,7 +31,7 @@ def new_adam(
 
 
 def set_rate(optimizer: torch.optim.Adam, rate: float) -> None:
-    """The learning rate of the next step."""
+    """Set the learning rate of the next step."""
     group = optimizer.param_groups[0]
     if isinstance(group["lr"], Tensor):
         group["lr"].fill_(rate)
@@ -38,13 +40,44 @@ def set_rate(optimizer: torch.optim.Adam, rate: float) -> None:
 
 
 def move(optimizer: torch.optim.Adam, *, skip: Tensor) -> None:
-    """A step, unless `skip`, a boolean on the device, is true; who isn't fused has to ask it."""
+    """Take a step, unless `skip`, a boolean on the device, is true.
+
+    Where Adam is not fused, the host has to wait for `skip`.
+    """
     if optimizer.param_groups[0]["fused"] and skip.device.type in _SKIPPING_DEVICES:
         # Torch's own way to leave out a step; its type knows nothing of it.
         optimizer.found_inf = skip.float()  # pyright: ignore[reportAttributeAccessIssue]
         optimizer.step()
     elif not skip:
         optimizer.step()
+
+
+def lr_multiplier(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
+    """The factor of the learning rate for the step that follows `step` finished ones.
+
+    The rate changes at the start of each epoch, as in the original; a training of less than the
+    paper's 200 epochs is cut into 200 parts instead, which then count as epochs. With n constant
+    epochs and m epochs of decay, epoch e (from 1) has, by `config.schedule`:
+
+    - constant: 1.
+    - linear: 1 − max(0, e − n) / (m + 1); never 0 (paper: n = m = 100).
+    - cosine: (1 + cos(π max(0, e − n) / (m + 1))) / 2; ends low.
+    - step: a tenth for every `step_epochs` epochs gone by.
+
+    `config.lr_interval` sets the length of an epoch (in steps) by hand.
+    """
+    interval = config.lr_interval or min(steps_per_epoch, max(1, config.max_steps // 200))
+    epochs = max(1, math.ceil(config.max_steps / interval))
+    constant = round(epochs * config.constant_fraction)
+    gone = step // interval  # epoch e = gone + 1
+    if config.schedule == "constant":
+        return 1.0
+    if config.schedule == "step":
+        return 0.1 ** (gone // config.step_epochs)
+    part = max(0, min(gone + 1, epochs) - constant) / (epochs - constant + 1)
+    if config.schedule == "linear":
+        return 1.0 - part
+    return (1 + math.cos(math.pi * part)) / 2
 
 
 class LossScale:
@@ -66,7 +99,7 @@ class LossScale:
 
     @property
     def factor(self) -> float:
-        """Read from the device, or put there."""
+        """The factor, read from the device or put there."""
         return float(self.tensor)
 
     @factor.setter
@@ -83,7 +116,7 @@ class LossScale:
         self._sound_steps.fill_(value)
 
     def scale(self, loss: Tensor) -> Tensor:
-        """What to call `backward` of."""
+        """The loss, multiplied, of which `backward` is to be called."""
         return loss * self.tensor if self.active else loss
 
     def unscale(self, parameters: Iterable[nn.Parameter]) -> None:
@@ -121,3 +154,30 @@ def total_norm(parameters: list[nn.Parameter]) -> Tensor:
     if not gradients:
         return torch.zeros((), device=parameters[0].device)
     return nn.utils.get_total_norm(gradients)
+
+
+def share_of_new(decay: float, *, step: int) -> float:
+    """What the weights after `step` finished steps and one more count for in their average.
+
+    In the first steps the decay is (1 + step) / (10 + step) if that is less, or the fresh
+    weights would stay in the average for the whole of a short training.
+    """
+    return 1 - min(decay, (1 + step) / (10 + step))
+
+
+@torch.no_grad()
+def update_average(average: CycleGAN, model: CycleGAN, share: Tensor) -> None:
+    """Move `average` by `share` towards `model`: an exponential moving average.
+
+    `share` is a number on their device; 0 leaves the average as it is.
+    """
+    means: list[Tensor] = list(average.parameters())
+    weights: list[Tensor] = list(model.parameters())
+    for mean, weight in zip(average.buffers(), model.buffers(), strict=True):
+        if mean.is_floating_point():
+            means.append(mean)
+            weights.append(weight)
+        else:
+            mean.copy_(torch.where(share > 0, weight, mean))
+    shares = [share.to(means[0].dtype)] * len(means)
+    torch._foreach_lerp_(means, weights, shares)  # pyright: ignore[reportPrivateImportUsage]

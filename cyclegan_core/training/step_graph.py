@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ..config import TrainConfig
 from ..device.graphs import on_side_stream, record
-from .step import Inputs, device_step
-
-if TYPE_CHECKING:
-    from .trainer import Trainer
+from .state import TrainState
+from .step import Inputs, train_step
 
 log = logging.getLogger(__name__)
 
@@ -22,14 +19,14 @@ _WARM_UP = 3
 """Steps before the recording, in which libraries choose algorithms and reserve memory."""
 
 
-def obstacle(config: TrainConfig, *, crops: bool, world_size: int) -> str | None:
-    """Why steps of these settings can't be recorded, if they can't; for people.
+def find_obstacle(config: TrainConfig, *, crops: bool, world_size: int) -> str | None:
+    """Why steps of these settings can't be recorded, in words for people; None if they can.
 
     `crops`: whether all pictures have one size.
     """
     obstacles = {
         "dropout draws anew in every step": config.model.dropout,
-        "recompute asks for the state of the dice": config.recompute,
+        "recompute asks for the state of random numbers": config.recompute,
         "compile makes graphs of its own": config.compile,
         "without fused_adam the host decides whether weights move": not config.fused_adam,
         "preprocess none gives pictures of several sizes": not crops,
@@ -39,16 +36,14 @@ def obstacle(config: TrainConfig, *, crops: bool, world_size: int) -> str | None
 
 
 class StepGraph:
-    """Runs the device's half of the steps of a trainer: as it is, or recorded and replayed."""
+    """Runs `train_step`: as it is, or recorded and replayed."""
 
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
-        self.is_wanted = trainer.config.cuda_graph and trainer.device.type == "cuda"
-        if self.is_wanted:
-            crops, world_size = trainer.data.config.crops, trainer.world_size
-            reason = obstacle(trainer.config, crops=crops, world_size=world_size)
-            if reason is not None:
-                self._give_up(reason, logging.INFO)
+    def __init__(self, state: TrainState, obstacle: str | None) -> None:
+        """Nothing is recorded yet, nor will be if there is an `obstacle`, which is logged."""
+        self.state = state
+        self.is_wanted = state.config.cuda_graph and state.device.type == "cuda"
+        if self.is_wanted and obstacle is not None:
+            self._give_up(obstacle, logging.INFO)
         self.forget()
 
     def forget(self) -> None:
@@ -61,26 +56,28 @@ class StepGraph:
         self._steps = 0
 
     def run(self, inputs: Inputs) -> Tensor:
-        """The step's row, see `device_step`."""
+        """Take a step; its row is that of `train_step`."""
         if not self.is_wanted:
-            return device_step(self.trainer, inputs)
-        with torch.cuda.device(self.trainer.device):
-            return self._run(inputs)
-
-    def _run(self, inputs: Inputs) -> Tensor:
-        static = self.refill(inputs)
-        if static is None:
-            self._give_up("a batch has another shape than the first")
-            return device_step(self.trainer, inputs)
-        if self._steps < _WARM_UP:
-            self._steps += 1
-            return on_side_stream(partial(device_step, self.trainer, static), self.trainer.device)
-        if self.graph is None:
-            self._record(static)
-        if self.graph is None or self._row is None:
-            return device_step(self.trainer, inputs)
-        self.graph.replay()
-        return self._row.clone()
+            return train_step(self.state, inputs)
+        with torch.cuda.device(self.state.device):
+            static = self.refill(inputs)
+            if static is None:
+                self._give_up("a batch has another shape than the first")
+                return train_step(self.state, inputs)
+            if self._steps < _WARM_UP:
+                self._steps += 1
+                return on_side_stream(partial(train_step, self.state, static), self.state.device)
+            if self.graph is None:
+                try:
+                    work = partial(train_step, self.state, static)
+                    self.graph, self._row = record(work, self.state.device)
+                except RuntimeError as error:  # which running out of memory is, too
+                    reason = str(error).partition("\n")[0].rstrip(".")
+                    self._give_up(reason or type(error).__name__)
+            if self.graph is None or self._row is None:
+                return train_step(self.state, inputs)
+            self.graph.replay()
+            return self._row.clone()
 
     def refill(self, inputs: Inputs) -> Inputs | None:
         """`inputs` in the same tensors at every call; None if they have another shape."""
@@ -93,18 +90,10 @@ class StepGraph:
             static.copy_(fresh, non_blocking=True)
         return self._inputs
 
-    def _record(self, inputs: Inputs) -> None:
-        try:
-            work = partial(device_step, self.trainer, inputs)
-            self.graph, self._row = record(work, self.trainer.device)
-        except RuntimeError as error:  # which running out of memory is, too
-            reason = str(error).partition("\n")[0].rstrip(".")
-            self._give_up(reason or type(error).__name__)
-
     def _give_up(self, reason: str, level: int = logging.WARNING) -> None:
         """Go on without a recording, which is slower and the same."""
         self.is_wanted = False
         self.forget()
-        for optimizer in (self.trainer.opt_gen, self.trainer.opt_disc):
+        for optimizer in self.state.optimizers.values():
             optimizer.zero_grad()  # they may lie in the recording's memory
         log.log(level, "Steps run without a CUDA graph (%s): slower, and the same.", reason)

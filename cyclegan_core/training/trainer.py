@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import random
+import logging
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,18 +16,21 @@ from ..data.loader import BatchConfig, Batches
 from ..data.unpaired_folders import UnpairedFolders
 from ..device.distributed import rank_0_says, rank_and_world_size
 from ..device.graphs import compiled
+from ..device.memory import free_bytes
+from ..errors import TrainingDivergedError
 from ..model import CycleGAN
-from . import schedules
-from . import state_file as train_state
-from .checks import check_data
-from .divergence import Unread, go_back, now, read
-from .ema import copy_weights
-from .image_pool import ImagePool
+from . import state_file
+from .divergence import lowered_scale, problem
 from .losses import Losses
-from .objective import new_discriminator
-from .optimiser import LossScale, new_adam
-from .step import host_step, prepare
-from .step_graph import StepGraph
+from .optimiser import lr_multiplier
+from .state import Snapshot, TrainState, copy_weights, seeded
+from .step import draw_inputs
+from .step_graph import StepGraph, find_obstacle
+
+log = logging.getLogger(__name__)
+
+_BATCHES_AT_A_TIME = 5
+"""At least so many lie in memory while one is trained on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,17 @@ OnStep = Callable[[StepReport], None]
 
 def ignore(report: StepReport) -> None:
     """The callback of those who don't watch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A step that the host knows nothing about yet."""
+
+    before: Snapshot
+    names: str
+    """What its pictures are called, if that is known."""
+    row: Tensor
+    """What `check_finite` made of it, on the device."""
 
 
 class Trainer:
@@ -81,44 +94,50 @@ class Trainer:
         if model is not None:
             image_size = config.model.image_size
             config = replace(config, model=replace(model.config, image_size=image_size))
-        self.config = config
         check_data(config, data)
         self.data = data
-        self.device = torch.device(device)
-        self.step = 0
-        self.position = 0
-        """Samples taken so far, over all ranks."""
-        self.history: list[Tensor] = []
-        """The eight terms of every step that was read, (8,) float32 each."""
+        self.rank, self.world_size = rank_and_world_size()
+        self.state = TrainState.create(config, torch.device(device), self.rank, start=model)
+        """All that steps move; what follows only drives it."""
+        crops = data.config.crops
+        obstacle = find_obstacle(config, crops=crops, world_size=self.world_size)
+        self.graph = StepGraph(self.state, obstacle)
         self.unread: list[Unread] = []
         """The latest steps, up to `read_every`, which the device may not even have finished."""
-        self.names = ""
-        """What the pictures of the next step are called, for the sentence about a divergence."""
-        self.rank, self.world_size = rank_and_world_size()
-        self.pool_rng = random.Random(f"{config.seed} pools {self.rank}")
-        self.pool_a = ImagePool(config.pool_size, self.pool_rng)
-        self.pool_b = ImagePool(config.pool_size, self.pool_rng)
-        # A host may hold us in inference mode, where weights that can be trained can't be made.
-        with torch.inference_mode(mode=False), _seeded(config.seed, self.device):
-            self.model = CycleGAN(config.model)
-            self.disc_a = new_discriminator(config, config.model.channels_a)
-            self.disc_b = new_discriminator(config, config.model.channels_b)
-            if model is not None:
-                copy_weights(model, self.model)
-            self.ema = CycleGAN(config.model)
-            copy_weights(self.model, self.ema)
-            for network in (self.model, self.ema, self.disc_a, self.disc_b):
-                network.to(self.device)
-            self.ema.eval().requires_grad_(requires_grad=False)
-            prepare(self)
-            self.opt_gen = new_adam(config, [self.model], self.device)
-            self.opt_disc = new_adam(config, [self.disc_b, self.disc_a], self.device)
-            self.loss_scale = LossScale(active=config.precision == "fp16", device=self.device)
-            self.diverged = torch.tensor(False, device=self.device)
-            """Whether an unread step was not finite; then nothing moves any more."""
-        self.graph = StepGraph(self)
         self.wait_share = 0.0
         """Part of the time in `run` that was spent waiting for pictures, from 0 to 1."""
+        self._names = ""
+        """What the pictures of the next step are called, for the sentence about a divergence."""
+
+    @property
+    def config(self) -> TrainConfig:
+        """The settings, with the architecture of the start model if there was one."""
+        return self.state.config
+
+    @property
+    def device(self) -> torch.device:
+        """Where it trains."""
+        return self.state.device
+
+    @property
+    def model(self) -> CycleGAN:
+        """The generators as the last step left them; `export` gives the result of a training."""
+        return self.state.model
+
+    @property
+    def step(self) -> int:
+        """Finished steps."""
+        return self.state.step
+
+    @property
+    def position(self) -> int:
+        """Samples taken so far, over all ranks."""
+        return self.state.position
+
+    @property
+    def history(self) -> list[Tensor]:
+        """The eight terms of every step that was read, (8,) float32 each."""
+        return self.state.history
 
     def train_step(self, real_a: Tensor, real_b: Tensor) -> Losses:
         """One step on a batch, in the paper's order.
@@ -134,17 +153,18 @@ class Trainer:
         with (
             torch.inference_mode(mode=False),
             torch.enable_grad(),
-            self.step_rng() as rng,
+            self.state.step_rng() as rng,
             compiled(wanted=self.config.compile),
         ):
-            before = now(self)
+            before = self.state.snapshot()
+            self.state.set_learning_rates(self.lr_multiplier(self.step))
             try:
-                row = self.graph.run(host_step(self, real_a, real_b, rng))
+                row = self.graph.run(draw_inputs(self.state, real_a, real_b, rng))
             except BaseException:  # out of memory, say: what was drawn was not used
-                go_back(self, before)
+                self.state.rewind(before)
                 raise
-        self.step, self.names = self.step + 1, ""
-        self.unread.append(Unread(before, row))
+        self.unread.append(Unread(before, self._names, row))
+        self.state.step, self._names = self.step + 1, ""
         if len(self.unread) >= self.read_every or self.step >= self.config.max_steps:
             self.read()
         return Losses(*row[: len(Losses._fields)].unbind())
@@ -164,8 +184,24 @@ class Trainer:
                 and in `run` the pictures. Everything is as it was before that step, and steps
                 after it have not been.
         """
+        if not self.unread:
+            return
         with torch.inference_mode(mode=False):
-            read(self)
+            unread, self.unread = self.unread, []
+            table = torch.stack([each.row for each in unread]).cpu()
+            for each, row in zip(unread, table, strict=True):
+                step = each.before.step + 1
+                what = problem(row, is_scaled=self.state.loss_scale.active)
+                if what is not None:
+                    # This step and those after it have changed nothing; they are forgotten.
+                    self.state.rewind(each.before)
+                    self.state.diverged.fill_(False)
+                    of = f" (the batch was {each.names})" if each.names else ""
+                    raise TrainingDivergedError(f"Step {step}: {what}{of}.")
+                scale = lowered_scale(row)
+                if scale is not None:
+                    log.info("Step %d overflowed fp16 and is left out; scale %g.", step, scale)
+                self.history.append(row[: len(Losses._fields)])
 
     def run(self, *, on_step: OnStep = ignore) -> CycleGAN:
         """Train until `max_steps`, or until this run (of a step at least) took `max_minutes`.
@@ -192,9 +228,9 @@ class Trainer:
         with torch.inference_mode(mode=False), Batches(self.data, settings) as batches:
             while self.step < self.config.max_steps:
                 batch = next(batches)
-                self.names = ", ".join(path.name for path in (*batch.paths_a, *batch.paths_b))
+                self._names = ", ".join(path.name for path in (*batch.paths_a, *batch.paths_b))
                 losses = self.train_step(batch.real_a, batch.real_b)
-                self.position = batches.position
+                self.state.position = batches.position
                 self.wait_share = batches.wait_seconds / (time.monotonic() - started)
                 lr = self.learning_rate(self.step)
                 on_step(StepReport(self.step, self.config.max_steps, losses, lr))
@@ -209,9 +245,9 @@ class Trainer:
             TrainingDivergedError: see `read`.
         """
         self.read()
-        with torch.inference_mode(mode=False), _seeded(0, torch.device("cpu")):
+        with torch.inference_mode(mode=False), seeded(0, torch.device("cpu")):
             model = CycleGAN(self.config.model)
-            copy_weights(self.ema if self.config.ema_decay > 0 else self.model, model)
+            copy_weights(self.state.trained, model)
             model.training_info = {
                 "steps": self.step,
                 "seed": self.config.seed,
@@ -229,7 +265,7 @@ class Trainer:
             TrainingDivergedError: see `read`; nothing is written.
         """
         self.read()
-        train_state.save(self, Path(path))
+        state_file.save(self.state, self.data, Path(path))
 
     def load_state(self, path: str | Path) -> None:
         """Go on where `save_state` was called.
@@ -242,29 +278,14 @@ class Trainer:
                 networks, pools or seed.
         """
         with torch.inference_mode(mode=False):
-            train_state.load(self, Path(path))
-        self.graph.forget()  # the moments are other tensors now
+            state_file.load(self.state, self.data, Path(path))
+        self.unread = []
+        self.graph.forget()  # what Adam keeps are other tensors now
 
     def release(self) -> None:
         """Give the device's memory back, whoever still holds a reference; the trainer is over."""
-        for network in (self.model, self.ema, self.disc_a, self.disc_b):
-            network.to("cpu")
-        for optimizer in (self.opt_gen, self.opt_disc):
-            optimizer.zero_grad()
-            optimizer.state.clear()
+        self.state.release()
         self.graph.forget()
-        self.pool_a.images, self.pool_b.images = [], []
-
-    @contextmanager
-    def step_rng(self) -> Generator[torch.Generator]:
-        """Random numbers that depend on seed, step and rank alone, so they need not be saved."""
-        seed = random.Random(f"{self.config.seed} step {self.step} {self.rank}").getrandbits(63)
-        rng = torch.Generator().manual_seed(seed)
-        if not self.config.model.dropout:
-            yield rng
-            return
-        with _seeded(seed, self.device):
-            yield rng
 
     def learning_rate(self, step: int) -> float:
         """The generators' learning rate in step number `step`, from 1."""
@@ -273,10 +294,10 @@ class Trainer:
     def lr_multiplier(self, step: int) -> float:
         """The factor of both learning rates in the step that follows `step` finished ones."""
         steps_per_epoch = max(1, len(self.data) // (self.config.batch_size * self.world_size))
-        return schedules.lr_multiplier(self.config, step, steps_per_epoch)
+        return lr_multiplier(self.config, step, steps_per_epoch)
 
     def _is_time_over(self, started: float) -> bool:
-        """All ranks must agree, so rank 0's clock decides, at a step that waits anyway."""
+        """Whether `max_minutes` are over; rank 0's clock decides, at a step that waits anyway."""
         if self.config.max_minutes is None or not self.is_time_to_agree:
             return False
         over = time.monotonic() - started >= 60 * self.config.max_minutes
@@ -288,10 +309,54 @@ class Trainer:
         return self.world_size == 1 or not self.unread
 
 
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Generator[None]:
-    """Torch's own random numbers from `seed`, put back afterwards: the host's stay untouched."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
+def check_data(config: TrainConfig, data: UnpairedFolders) -> None:
+    """Check that the pictures fit the networks, before any harm is done.
+
+    Raises:
+        ValueError: channels or sizes do not fit.
+    """
+    for name in ("channels_a", "channels_b"):
+        pictures, networks = getattr(data.config, name), getattr(config.model, name)
+        if pictures != networks:
+            raise ValueError(
+                f"{name} is {pictures} for the pictures and {networks} for the model; "
+                "set both to the same."
+            )
+    if data.config.crops:
+        _check_sides(config, {data.config.crop_size}, "crop_size must be")
+        _check_batch(config, data.config.crop_size)
+        return
+    sizes = frozenset[tuple[int, int]]().union(*data.sample_sizes)
+    _check_sides(config, {side for size in sizes for side in size}, "the sides of pictures must be")
+    if config.gan_mode == "wgangp" and len(sizes) > 1:
+        raise ValueError(
+            "gan_mode wgangp mixes real with generated pictures, so all must have one size; "
+            f"got {len(sizes)} sizes with preprocess {data.config.preprocess!r}, so choose one "
+            "that crops."
+        )
+
+
+def _check_sides(config: TrainConfig, sides: set[int], what: str) -> None:
+    """Every one of `sides` must pass the networks; `what` begins the sentence if not."""
+    multiple, least = config.model.size_multiple, config.model.min_size
+    if config.discriminator == "patch":
+        # Two last layers of stride 1 take a pixel each, and instance norm needs 2 pixels.
+        least = max(least, 3 * 2**config.disc_layers)
+    for side in sorted(sides):
+        if side % multiple or side < least:
+            raise ValueError(
+                f"{what} a multiple of {multiple} and at least {least} for these networks; "
+                f"got {side}."
+            )
+
+
+def _check_batch(config: TrainConfig, side: int) -> None:
+    """The batches must fit the memory, or they would be decoded until the machine stands still."""
+    channels = config.model.channels_a + config.model.channels_b
+    needed = 4 * _BATCHES_AT_A_TIME * config.batch_size * channels * side**2
+    free = free_bytes(torch.device("cpu"))
+    if free is not None and needed > free:
+        raise ValueError(
+            f"batch_size must be smaller: {config.batch_size} pictures of {side} pixels take "
+            f"{needed / 1e9:.1f} GB, decoded ahead, and {free / 1e9:.1f} GB are free."
+        )

@@ -1,1 +1,6 @@
-"""Pictures through a generator: whole, in strips, or as fits."""
+"""Pictures through a generator: whole, in strips, or approximately, as the memory allows."""
+
+from ..config import Memory, Speedup
+from .plan import Limits, TranslateSettings, wanted_bytes
+
+__all__ = ["Limits", "Memory", "Speedup", "TranslateSettings", "wanted_bytes"]

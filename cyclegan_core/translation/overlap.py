@@ -7,8 +7,7 @@ later, so that the host never waits for the part that has just been started.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,38 +17,29 @@ from torch import Tensor
 from ..device.memory import is_out_of_memory
 
 
-class Flight(Protocol):
-    """A part that was started."""
+class PendingResult(Protocol):
+    """The result of a part that was started."""
 
-    def land(self) -> tuple[Tensor, bool]:
+    def wait(self) -> tuple[Tensor, bool]:
         """Wait for the result: on the CPU, and whether all of it is finite."""
         ...
 
 
-class Lanes(Protocol):
+class CopyStreams(Protocol):
     """How pictures get to a device and back."""
 
-    def start(self, images: Tensor, compute: Callable[[Tensor], Tensor]) -> Flight:
+    def start(self, images: Tensor, compute: Callable[[Tensor], Tensor]) -> PendingResult:
         """Begin `compute(images)`; the caller goes on at once."""
         ...
 
-    def wait(self) -> None:
-        """Until nothing is under way."""
+    def synchronize(self) -> None:
+        """Wait until nothing is pending."""
         ...
-
-
-@contextmanager
-def _emptied(lanes: Lanes) -> Generator[None]:
-    """Nothing is under way afterwards, however the block ends: its memory may be used anew."""
-    try:
-        yield
-    finally:
-        lanes.wait()
 
 
 def overlapped(
     parts: Iterable[slice],
-    lanes: Lanes,
+    streams: CopyStreams,
     read: Callable[[slice], Tensor],
     compute: Callable[[Tensor], Tensor],
     take: Callable[[slice, Tensor], None],
@@ -59,44 +49,48 @@ def overlapped(
     Ends before the first part whose result is not finite, or for which the memory does not
     suffice; what `take` raises ends it, too, and is not caught.
     """
-    under_way: deque[tuple[slice, Flight]] = deque()
+    pending: deque[tuple[slice, PendingResult]] = deque()
 
-    def land() -> bool:
-        part, flight = under_way.popleft()
-        pixels, is_finite = flight.land()
+    def finish_first() -> bool:
+        part, result = pending.popleft()
+        pixels, is_finite = result.wait()
         if is_finite:
             take(part, pixels)
         return is_finite
 
-    with _emptied(lanes):
+    try:
         for part in parts:
             try:
-                under_way.append((part, lanes.start(read(part), compute)))
+                pending.append((part, streams.start(read(part), compute)))
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 break
-            if len(under_way) > 1 and not land():
+            if len(pending) > 1 and not finish_first():
                 return
-        while under_way and land():
+        while pending and finish_first():
             pass
+    finally:
+        streams.synchronize()  # however it ended: the memory of its pictures may be used anew
 
 
 @dataclass(frozen=True, slots=True)
-class _CudaFlight:
-    landed: torch.cuda.Event
+class _CudaResult:
+    """A result that the device computes, and then copies into pinned memory."""
+
+    copied: torch.cuda.Event
     pixels: Tensor
     is_finite: Tensor
     held: tuple[Tensor, ...]
     """What the device still reads."""
 
-    def land(self) -> tuple[Tensor, bool]:
-        self.landed.synchronize()
+    def wait(self) -> tuple[Tensor, bool]:
+        self.copied.synchronize()
         return self.pixels, bool(self.is_finite)
 
 
 @dataclass(frozen=True, slots=True)
-class CudaLanes:
+class CudaStreams:
     """A stream for each direction beside the one that computes."""
 
     device: torch.device
@@ -104,12 +98,12 @@ class CudaLanes:
     down: torch.cuda.Stream
 
     @classmethod
-    def on(cls, device: torch.device) -> CudaLanes:
-        """Those of a device."""
+    def on(cls, device: torch.device) -> CudaStreams:
+        """Make new streams on a device."""
         return cls(device, torch.cuda.Stream(device), torch.cuda.Stream(device))
 
-    def start(self, images: Tensor, compute: Callable[[Tensor], Tensor]) -> Flight:
-        """(B,C,H,W) on the CPU -> the flight of the result."""
+    def start(self, images: Tensor, compute: Callable[[Tensor], Tensor]) -> PendingResult:
+        """(B,C,H,W) on the CPU -> the result to come."""
         main = torch.cuda.current_stream(self.device)
         with torch.cuda.stream(self.up):
             inputs = images.contiguous().pin_memory().to(self.device, non_blocking=True)
@@ -119,12 +113,12 @@ class CudaLanes:
         self.down.wait_stream(main)
         with torch.cuda.stream(self.down):
             pixels, flag = _fetched(output), _fetched(is_finite)
-            landed = torch.cuda.Event()
-            landed.record(self.down)
-        return _CudaFlight(landed, pixels, flag, (inputs, output, is_finite))
+            copied = torch.cuda.Event()
+            copied.record(self.down)
+        return _CudaResult(copied, pixels, flag, (inputs, output, is_finite))
 
-    def wait(self) -> None:
-        """Until nothing is under way."""
+    def synchronize(self) -> None:
+        """Wait until nothing is pending."""
         for stream in (self.up, torch.cuda.current_stream(self.device), self.down):
             stream.synchronize()
 

@@ -1,106 +1,190 @@
-"""One translation: the way each picture goes through a network, chosen by the memory there is.
+"""One translation: each picture goes through a network by the best plan that the memory allows.
 
 `whole` takes a picture in one pass; `streamed` gives the same result strip by strip, an order of
 magnitude smaller (see `streaming`); `thumbnail` is an approximation that is smaller still. `auto`
-is whole where it fits, else streamed; what runs out of memory nevertheless goes on in the next
-smaller way.
+is whole where it fits, else streamed; what runs out of memory nevertheless goes on by the next
+plan, which takes less.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
+from types import TracebackType
 
 import torch
 from torch import Tensor, nn
 
 from ..config import ModelConfig
-from ..device.memory import Limits, OutOfMemoryError, is_out_of_memory
+from ..device.memory import OutOfMemoryError, is_out_of_memory
 from ..errors import CycleGANError, NonFiniteError
+from ..networks import ResnetGenerator
 from ..pictures.rows import RowSink, RowSource, TensorRows
 from ..pixels import non_finite_error
-from ..streaming.stream import StreamPlan, stream, thumbnail
-from .overlap import CudaLanes, Lanes, overlapped
-from .plan import Memory, Way, Ways
-from .speedups import Speedup
-from .whole_pass import WholePass
+from ..progress import OnProgress
+from ..streaming.plan import StreamPlan
+from ..streaming.stream import stream, thumbnail
+from .overlap import CopyStreams, CudaStreams, overlapped
+from .plan import Plan, TranslateSettings, Workload
+from .whole_pass import whole_pass
 
 log = logging.getLogger(__name__)
 
-OnProgress = Callable[[int, int], None]
-"""Called as (work done, work in all), in pictures or strips; it cancels by raising."""
+
+@dataclass(slots=True)
+class Attempt:
+    """A plan to be tried in a `with` block, which ends in silence where the memory runs out."""
+
+    plan: Plan
+    fault: type[CycleGANError] = CycleGANError
+    """What is to be raised if there is no other plan."""
+
+    def __enter__(self) -> Plan:
+        return self.plan
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        if error is None or not is_out_of_memory(error):
+            return False
+        is_device = isinstance(error, torch.OutOfMemoryError)
+        self.fault = OutOfMemoryError if is_device else CycleGANError
+        return True
 
 
 @dataclass(slots=True)
 class Translation:
-    """A network and the way that it goes through the pictures of one call."""
+    """A network, and how it takes the pictures of one call."""
 
     network: nn.Module
     config: ModelConfig
     channels: tuple[int, int]
     """What the network takes and gives."""
-    memory: Memory
-    dtype: torch.dtype | None
-    limits: Limits
-    speedup: Speedup = "none"
-    """How the network is run on whole pictures."""
-    ways: Ways = field(init=False)
+    settings: TranslateSettings
     _told: set[str] = field(default_factory=set[str])
 
-    def __post_init__(self) -> None:
-        self.ways = Ways(self.config, self.memory, self.weights, self.half, self.limits)
+    def batch(self, images: Tensor, on_progress: OnProgress) -> Tensor:
+        """(B,C,H,W) in [0,1] -> (B,C',H,W), in as few passes as the memory allows.
 
-    @property
-    def weights(self) -> Tensor:
-        """Any of them, for device and precision."""
-        return next(self.network.parameters())
+        Raises:
+            ValueError: `images` are no pictures.
+        """
+        if images.ndim != 4 or not images.is_floating_point():
+            raise ValueError(
+                "images must be a float tensor (B,C,H,W) in [0,1]; got "
+                f"{tuple(images.shape)} of {images.dtype}."
+            )
+        if 0 in images.shape[1:]:
+            raise ValueError(f"images must have at least one pixel; got {tuple(images.shape)}.")
+        total, _, height, width = images.shape
+        # The result lies in memory like `images`, so that no one has to copy it.
+        is_last = images.is_contiguous(memory_format=torch.channels_last)
+        result = torch.empty(
+            (total, self.channels[1], height, width),
+            dtype=images.dtype,
+            device=images.device,
+            memory_format=torch.channels_last if is_last else torch.contiguous_format,
+        )
+        pending = result.numel() * result.element_size() if result.device.type == "cpu" else 0
+        pending = result.numel() * result.element_size() if result.device.type == "cpu" else 0
+        work = self.workload((height, width), pictures=total, pending_bytes=pending)
+        device = work.device
+        done = 0
 
-    @property
-    def half(self) -> torch.dtype | None:
-        """The half precision wanted, if any."""
-        return self.dtype if self.dtype in (torch.bfloat16, torch.float16) else None
+        def on_strip(strip: int, strips: int) -> None:
+            on_progress(done * strips + strip, total * strips)
 
-    def batch(self, images: Tensor, result: Tensor, on_progress: OnProgress) -> None:
-        """(B,C,H,W) in [0,1] into (B,C',H,W), in as few passes as the memory allows."""
-        total, done = len(images), 0
-        if result.device.type == "cpu":
-            self.ways.pending_bytes = result.numel() * result.element_size()
+        with torch.no_grad(), _eval_mode(self.network):
+            # An attempt goes on where the one before it ran out of memory.
+            for attempt in self.attempts(work):
+                with attempt as plan:
+                    # A GPU computes while pictures of the machine's memory are copied.
+                    if done == 0 and device.type == "cuda" and images.device.type == "cpu":
+                        streams = CudaStreams.on(device)
+                        done = self.overlapped(images, result, on_progress, plan, streams)
+                    while done < total:
+                        if plan.strips is not None:
+                            rows = TensorRows(images[done]), TensorRows(result[done])
+                            self._strips(*rows, plan.strips, on_strip)
+                            done += 1
+                            continue
+                        part = slice(done, min(done + plan.chunk, total))
+                        result[part] = self._whole(images[part], self.settings.half)
+                        for done in range(part.start + 1, part.stop + 1):
+                            on_progress(done, total)
+                    return result
+        raise AssertionError("attempts end by themselves")
 
-        def advance(way: Way) -> int:
-            if way.plan is None:
-                part = slice(done, done + way.chunk)
-                result[part] = self._whole(images[part], self.half)
-                for count in range(done + 1, min(done + way.chunk, total) + 1):
-                    on_progress(count, total)
-                return way.chunk
+    def rows(self, source: RowSource, sink: RowSink, on_progress: OnProgress) -> None:
+        """One picture that is read and written in strips where it need not be whole."""
+        _, height, width = source.size
+        with torch.no_grad(), _eval_mode(self.network):
+            for attempt in self.attempts(self.workload((height, width))):
+                with attempt as plan:
+                    if plan.strips is not None:
+                        self._strips(source, sink, plan.strips, on_progress)
+                    else:
+                        images = source.read(0, height)[None]
+                        sink.write(0, self._whole(images, self.settings.half)[0])
+                        on_progress(1, 1)
+                    return
 
-            def on_strip(strip: int, strips: int) -> None:
-                on_progress(done * strips + strip, total * strips)
+    def workload(
+        self, size: tuple[int, int], *, pictures: int = 1, pending_bytes: int = 0
+    ) -> Workload:
+        """Pictures of a height and width for this network."""
+        weights = next(self.network.parameters())
+        return Workload(
+            config=self.config,
+            settings=self.settings,
+            device=weights.device,
+            dtype=weights.dtype,
+            height=size[0],
+            width=size[1],
+            pictures=pictures,
+            pending_bytes=pending_bytes,
+        )
 
-            rows = TensorRows(images[done]), TensorRows(result[done])
-            self._strips(*rows, way.plan, on_strip)
-            return 1
+    def attempts(self, work: Workload) -> Iterator[Attempt]:
+        """The plans, best first, each after the one before it has run out of memory.
 
-        if self.weights.device.type == "cuda" and images.device.type == "cpu":
-            done = self.overlapped(images, result, on_progress, CudaLanes.on(self.weights.device))
-        attempt = self._attempts(images.shape[-2], images.shape[-1], total)
-        while done < total:
-            done += attempt(advance)
+        Raises:
+            CycleGANError: there is none, or no other one.
+        """
+        last: Attempt | None = None
+        for plan in work.plans():
+            if last is not None:
+                log.warning("Out of memory %s; going on %s.", last.plan, plan)
+            last = Attempt(plan)
+            yield last
+            # Only here, where the error no longer holds the frames and their tensors.
+            if work.device.type == "cuda":
+                torch.cuda.empty_cache()
+        raise (last.fault if last else CycleGANError)(work.too_large())
 
     def overlapped(
-        self, images: Tensor, result: Tensor, on_progress: OnProgress, lanes: Lanes
+        self,
+        images: Tensor,
+        result: Tensor,
+        on_progress: OnProgress,
+        plan: Plan,
+        streams: CopyStreams,
     ) -> int:
         """Translate pictures of a batch while others are copied; returns how many are done.
 
-        It ends early, without a word, at what needs another way or precision; and does nothing
+        It ends early, without a word, at what needs another plan or precision; and does nothing
         where there is no second chunk to copy meanwhile.
         """
         total = len(images)
-        way = next(self.ways.best_first(images.shape[-2], images.shape[-1], total), None)
-        if way is None or way.plan is not None or way.chunk >= total:
+        if plan.strips is not None or plan.chunk >= total:
             return 0
-        parts = [slice(i, min(i + way.chunk, total)) for i in range(0, total, way.chunk)]
+        parts = [slice(i, min(i + plan.chunk, total)) for i in range(0, total, plan.chunk)]
         done = 0
 
         def take(part: slice, pixels: Tensor) -> None:
@@ -109,102 +193,65 @@ class Translation:
             for done in range(part.start + 1, part.stop + 1):
                 on_progress(done, total)
 
-        run = self._pass
-        overlapped(parts, lanes, lambda part: images[part], lambda x: run(x, self.half), take)
+        settings = self.settings
+        run = partial(whole_pass, self.network, self.config, self.channels[0])
+        compute = partial(run, half=settings.half, speedup=settings.speedup)
+        overlapped(parts, streams, lambda part: images[part], compute, take)
         return done
 
-    def rows(self, source: RowSource, sink: RowSink, on_progress: OnProgress) -> None:
-        """One picture that is read and written in strips where it need not be whole."""
-        _, height, width = source.size
-
-        def work(way: Way) -> int:
-            if way.plan is not None:
-                self._strips(source, sink, way.plan, on_progress)
-            else:
-                sink.write(0, self._whole(source.read(0, height)[None], self.half)[0])
-                on_progress(1, 1)
-            return 1
-
-        self._attempts(height, width, 1)(work)
-
-    # --- the ways ------------------------------------------------------------------------------
-
-    def _attempts(
-        self, height: int, width: int, pictures: int
-    ) -> Callable[[Callable[[Way], int]], int]:
-        """A function that does work in the best way for which the memory suffices.
-
-        It remembers the ways that failed, and raises a `CycleGANError` when none is left.
-        """
-        ways = self.ways.best_first(height, width, pictures)
-        way = next(ways, None)
-        if way is None:
-            raise CycleGANError(self.ways.too_large(height, width))
-        fault = CycleGANError
-
-        def attempt(work: Callable[[Way], int]) -> int:
-            nonlocal way, fault
-            while way is not None:
-                try:
-                    return work(way)
-                except (RuntimeError, MemoryError, OSError) as error:
-                    if not is_out_of_memory(error):
-                        raise
-                    is_device = isinstance(error, torch.OutOfMemoryError)
-                    fault = OutOfMemoryError if is_device else CycleGANError
-                # Only here, where the error no longer holds the frames and their tensors.
-                if self.weights.device.type == "cuda":
-                    torch.cuda.empty_cache()
-                failed, way = way, next(ways, None)
-                if way is not None:
-                    log.warning("Out of memory %s; going on %s.", failed, way)
-            raise fault(self.ways.too_large(height, width))
-
-        return attempt
-
-    # --- the passes ----------------------------------------------------------------------------
-
-    @property
-    def _pass(self) -> WholePass:
-        return WholePass(self.network, self.config, self.channels[0], self.speedup)
-
     def _whole(self, images: Tensor, half: torch.dtype | None) -> Tensor:
-        """(B,C,H,W) in [0,1] -> (B,C',H,W) in [0,1], in one pass."""
-        output = self._pass(images, half)
+        """(B,C,H,W) in [0,1] -> (B,C',H,W) in [0,1] and finite, in one pass."""
+        speedup = self.settings.speedup
+        output = whole_pass(self.network, self.config, self.channels[0], images, half, speedup)
         if torch.isfinite(output).all():
             return output
         if half:
             self._tell_overflow()
             return self._whole(images, None)
-        weights = self.weights
+        weights = next(self.network.parameters())
         is_picture = not torch.isfinite(images.to(weights.device, weights.dtype)).all()
         raise non_finite_error(weights.dtype, is_picture=is_picture)
 
     def _strips(
-        self, source: RowSource, sink: RowSink, plan: StreamPlan, on_progress: OnProgress
+        self, source: RowSource, sink: RowSink, how: StreamPlan, on_progress: OnProgress
     ) -> None:
-        """One picture strip by strip."""
-        if self.speedup != "none":
+        """Take one picture through the network strip by strip."""
+        assert isinstance(self.network, ResnetGenerator)  # others have no such plan
+        if self.settings.speedup != "none":
             self._tell(
-                f"Strips go without the speedup {self.speedup}, which is for whole pictures."
+                f"Strips go without the speedup {self.settings.speedup}, which is for whole "
+                "pictures."
             )
-        sweep = thumbnail if self.memory == "thumbnail" else stream
+        sweep = thumbnail if self.settings.memory == "thumbnail" else stream
         try:
-            sweep(self.network, self.config, source, sink, plan, on_progress=on_progress)
+            sweep(self.network, self.config, source, sink, how, on_progress=on_progress)
         except NonFiniteError:
-            if plan.dtype is None:
+            if how.dtype is None:
                 raise
             self._tell_overflow()
         else:
             return
         # Only here, where the error no longer holds the strips.
-        self._strips(source, sink, replace(plan, dtype=None), on_progress)
+        self._strips(source, sink, replace(how, dtype=None), on_progress)
 
     def _tell_overflow(self) -> None:
-        self._tell(f"A result in {self.half} is not finite; translating again without it.")
+        half = self.settings.half
+        self._tell(f"A result in {half} is not finite; translating again without it.")
 
     def _tell(self, sentence: str) -> None:
-        """Once, though every frame of a video may be concerned."""
+        """Log a sentence once, though every frame of a video may be concerned."""
         if sentence not in self._told:
             log.warning("%s", sentence)
         self._told.add(sentence)
+
+
+@contextmanager
+def _eval_mode(network: nn.Module) -> Generator[None]:
+    """Translate without dropout, whatever mode the network is in, and leave it as found."""
+    were_training = [module for module in network.modules() if module.training]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module in were_training:
+            module.training = True

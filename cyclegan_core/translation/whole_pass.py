@@ -1,47 +1,99 @@
-"""Pictures through a network in one pass: [0,1] in, [0,1] out, in the layout that is fastest."""
+"""Pictures through a network in one pass, as they are or by what was recorded or compiled once.
+
+Two speedups cost time before the first picture, so they are on request only. "graph" records the
+kernels of a pass once (a CUDA graph) and replays them: small pictures no longer wait for Python.
+"compile" is `torch.compile`. Both are made for one size of pictures, and stay on the network for
+the next call until its weights move.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from ..config import ModelConfig
-from ..device.precision import at_least_float32
-from ..fitting import pad, to_channels
-from .speedups import Speedup, run
+from ..config import ModelConfig, Speedup
+from ..device.graphs import compiled, on_side_stream, record
+from ..device.memory import is_out_of_memory
+from ..device.precision import HALVES, half_precision
+from ..pixels import pad, to_channels, to_unit_range, to_value_range
+
+log = logging.getLogger(__name__)
+
+_MOST_GRAPHS = 2
+"""Kept per network: one for whole chunks, one for the last; each holds its feature maps' memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class WholePass:
-    """A network and how pictures go through it."""
+@dataclass(slots=True)
+class _Graph:
+    """A recorded pass."""
 
-    network: nn.Module
-    config: ModelConfig
-    channels: int
-    """What the network takes."""
-    speedup: Speedup = "none"
+    inputs: Tensor
+    graph: torch.cuda.CUDAGraph
+    output: Tensor
 
-    def __call__(self, images: Tensor, half: torch.dtype | None) -> Tensor:
-        """(B,C,H,W) in [0,1] of any device and dtype -> (B,C',H,W) in [0,1].
 
-        The result is float32 at least, on the network's device, and NaN where the network's is.
-        `half` is the precision of the convolutions; None means that of the weights.
-        """
-        weights = next(self.network.parameters())
-        height, width = images.shape[-2:]
-        inputs = to_channels(images.to(weights.device, weights.dtype), self.channels)
-        low, high = self.config.value_range
-        # A tensor of our own, so the same numbers and speed however the pictures lie in memory.
-        layout = fastest_layout(weights, half)
-        scaled = torch.empty(
-            inputs.shape, dtype=inputs.dtype, device=inputs.device, memory_format=layout
-        )
-        torch.mul(inputs, high - low, out=scaled).add_(low)
-        padded = pad(scaled, self.config.size_multiple, self.config.min_size)
-        output = run(self.network, padded, half, self.speedup)[..., :height, :width]
-        return at_least_float32(output).add(1).div_(2).clamp_(0, 1)
+@dataclass(slots=True)
+class _Kept:
+    """What a network keeps from one call to the next; a copy or a pickle of it keeps nothing."""
+
+    graphs: dict[tuple[object, ...], _Graph] = field(
+        default_factory=dict[tuple[object, ...], _Graph]
+    )
+    compiled: Callable[[Tensor], Tensor] | None = None
+    can_record: bool = True
+
+    def __reduce__(self) -> tuple[type[_Kept], tuple[()]]:
+        return _Kept, ()
+
+
+def whole_pass(
+    network: nn.Module,
+    config: ModelConfig,
+    channels: int,
+    images: Tensor,
+    half: torch.dtype | None,
+    speedup: Speedup,
+) -> Tensor:
+    """Take pictures through a network, all of them at a time.
+
+    Args:
+        network: a generator in eval mode.
+        config: its architecture.
+        channels: what it takes.
+        images: (B,C,H,W) in [0,1] of any device and dtype.
+        half: the precision of the convolutions; None means that of the weights.
+        speedup: how the network is run. Where no graph can be recorded, a warning is logged and
+            the network runs as ever.
+
+    Returns:
+        (B,C',H,W) in [0,1], float32 at least, on the network's device; NaN where its output is.
+
+    Raises:
+        CompilerError: torch.compile was asked for and can't work here.
+    """
+    weights = next(network.parameters())
+    height, width = images.shape[-2:]
+    inputs = to_channels(images.to(weights.device, weights.dtype), channels)
+    # A tensor of our own, so the same numbers and speed however the pictures lie in memory.
+    layout = fastest_layout(weights, half)
+    scaled = torch.empty(
+        inputs.shape, dtype=inputs.dtype, device=inputs.device, memory_format=layout
+    )
+    to_value_range(inputs, config, out=scaled)
+    x = pad(scaled, config.padded_size(height, width))
+
+    output = _replay(network, x, half) if speedup == "graph" else None
+    if output is None:
+        is_compiled = speedup == "compile"
+        run = _compiled_pass(network) if is_compiled else network
+        with compiled(wanted=is_compiled), half_precision(x.device, half):
+            output = cast(Tensor, run(x))
+    return to_unit_range(output[..., :height, :width])
 
 
 def fastest_layout(weights: Tensor, half: torch.dtype | None) -> torch.memory_format:
@@ -52,7 +104,68 @@ def fastest_layout(weights: Tensor, half: torch.dtype | None) -> torch.memory_fo
     GPUs multiply half precision so. No device has convolutions of float64 for it.
     """
     device = weights.device.type
-    is_half = half is not None or weights.dtype in (torch.bfloat16, torch.float16)
+    is_half = half is not None or weights.dtype in HALVES
     if weights.dtype == torch.float64 or not (device == "cpu" or (device == "cuda" and is_half)):
         return torch.contiguous_format
     return torch.channels_last
+
+
+def forget(network: nn.Module) -> None:
+    """Let go of what a network keeps, with its memory."""
+    network.__dict__.pop(_NAME, None)
+
+
+_NAME = "_kept_speedups"
+
+
+def _kept(network: nn.Module) -> _Kept:
+    return network.__dict__.setdefault(_NAME, _Kept())
+
+
+def _compiled_pass(network: nn.Module) -> Callable[[Tensor], Tensor]:
+    """The network compiled, now or at an earlier call."""
+    kept = _kept(network)
+    if kept.compiled is None:
+        kept.compiled = cast(Callable[[Tensor], Tensor], torch.compile(network))
+    return kept.compiled
+
+
+def _replay(network: nn.Module, x: Tensor, half: torch.dtype | None) -> Tensor | None:
+    """The result by a CUDA graph, which the next call overwrites; None where there can be none."""
+    kept = _kept(network)
+    if not kept.can_record:
+        return None
+    # A weight that was moved leaves its graphs behind; one that was changed in place does not.
+    places = tuple(weight.data_ptr() for weight in network.parameters())
+    key = (places, x.shape, x.stride(), x.dtype, half)
+    if key not in kept.graphs:
+        kept.graphs = {k: v for k, v in kept.graphs.items() if k[0] == places}
+        if len(kept.graphs) == _MOST_GRAPHS:
+            kept.graphs.pop(next(iter(kept.graphs)))
+        try:
+            kept.graphs[key] = _record(network, x, half)
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            kept.can_record = False
+            reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+            log.warning("No CUDA graph can be recorded (%s); translating without.", reason)
+            return None
+    recorded = kept.graphs[key]
+    recorded.inputs.copy_(x)
+    recorded.graph.replay()
+    return recorded.output
+
+
+def _record(network: nn.Module, x: Tensor, half: torch.dtype | None) -> _Graph:
+    if x.device.type != "cuda":
+        raise RuntimeError(f"they need a CUDA device, and the weights are on {x.device.type}")
+    inputs = x.clone()
+
+    def work() -> Tensor:
+        with half_precision(x.device, half):
+            return network(inputs)
+
+    with torch.cuda.device(x.device):
+        on_side_stream(work, x.device)  # chooses algorithms and allocates their work space
+        return _Graph(inputs, *record(work, x.device))

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from cyclegan_core.config import ModelConfig, TrainConfig
-from cyclegan_core.data.transforms import DataConfig
+from cyclegan_core.config import DataConfig, ModelConfig, TrainConfig
 from cyclegan_core.training.losses import Losses
 from cyclegan_core.training.trainer import Trainer
 
@@ -44,19 +43,23 @@ class Data:
 def networks(trainer: Trainer) -> dict[str, torch.nn.Module]:
     model = trainer.model
     return dict(
-        zip(NETWORKS, (model.gen_ab, model.gen_ba, trainer.disc_a, trainer.disc_b), strict=True)
+        zip(
+            NETWORKS,
+            (model.gen_ab, model.gen_ba, trainer.state.disc_a, trainer.state.disc_b),
+            strict=True,
+        )
     )
 
 
 def pair(settings: dict, dtype: torch.dtype) -> tuple[Trainer, PlainState]:
-    """Ours and the plain one, with equal weights and equal dice."""
+    """Ours and the plain one, with equal weights and equal random numbers."""
     model = ModelConfig(base_channels=8, num_blocks=2, image_size=32)
     config = TrainConfig(model=model, disc_channels=8, disc_layers=2, seed=5, **settings)
     trainer = Trainer(config, Data())
-    for network in (*networks(trainer).values(), trainer.ema):
+    for network in (*networks(trainer).values(), trainer.state.ema):
         network.to(dtype)
     rng = random.Random()
-    rng.setstate(trainer.pool_rng.getstate())
+    rng.setstate(trainer.state.pool_rng.getstate())
     state = make_state(
         {name: network.state_dict() for name, network in networks(trainer).items()},
         generator=Arch(num_blocks=2),
@@ -77,7 +80,7 @@ def three_steps(trainer: Trainer, state: PlainState, dtype: torch.dtype):
     shape = (trainer.config.batch_size, 3, 32, 32)
     for _ in range(3):
         real_a, real_b = (torch.rand(shape, generator=numbers, dtype=dtype) for _ in range(2))
-        with trainer.step_rng() as rng:
+        with trainer.state.step_rng() as rng:
             state.penalty_rng.set_state(rng.get_state())
         ours = trainer.train_step(real_a, real_b)
         yield ours, plain_step(state, real_a * 2 - 1, real_b * 2 - 1)
@@ -90,7 +93,7 @@ def test_every_term_and_parameter_in_double_precision(name):
         assert_same_terms(ours, theirs, tolerance=1e-9)
     # A gradient that should be 0 is noise, which Adam divides by its epsilon of 1e-8.
     assert_same_weights(trainer, state, tolerance=1e-7)
-    assert trainer.pool_rng.getstate() == state.pool_a.rng.getstate()
+    assert trainer.state.pool_rng.getstate() == state.pool_a.rng.getstate()
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -103,7 +106,12 @@ def test_every_term_and_parameter_in_float32(name):
     steps. The larger epsilon keeps noise as small as it is; the usual one is proven above.
     """
     trainer, state = pair(CONFIGS[name], torch.float32)
-    for optimizer in (trainer.opt_gen, trainer.opt_disc, state.adam_gen, state.adam_disc):
+    for optimizer in (
+        trainer.state.opt_gen,
+        trainer.state.opt_disc,
+        state.adam_gen,
+        state.adam_disc,
+    ):
         optimizer.param_groups[0]["eps"] = 1e-2
     for ours, theirs in three_steps(trainer, state, torch.float32):
         assert_same_terms(ours, theirs, tolerance=1e-5)

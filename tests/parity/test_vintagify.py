@@ -16,7 +16,8 @@ import torch
 
 from cyclegan_core import ModelConfig, inspect_checkpoint, load_model
 from cyclegan_core.pictures.rows import TensorRows
-from cyclegan_core.streaming.stream import StreamPlan, stream
+from cyclegan_core.streaming.plan import StreamPlan
+from cyclegan_core.streaming.stream import stream
 
 REQUIREMENT = "vintagify==0.1.2"
 SHA256 = "f3b38b728cc6158e97f77c3cc1bf784a63f427db47c445941ad2da3747fa208f"

@@ -22,6 +22,11 @@ def fill(folder, count, seed=0, size=(24, 20)):
     return folder
 
 
+def paths(folders):
+    """The pictures in use, in order: of A, of B."""
+    return tuple([file.path for file in side.files] for side in (folders._a, folders._b))
+
+
 def truncate(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 

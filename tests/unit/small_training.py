@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from cyclegan_core.config import ModelConfig, TrainConfig
-from cyclegan_core.data.transforms import DataConfig
+from cyclegan_core.config import DataConfig, ModelConfig, TrainConfig
 from cyclegan_core.data.unpaired_folders import UnpairedFolders
-from cyclegan_core.training import state_file as train_state
+from cyclegan_core.training import state_file
 from cyclegan_core.training.trainer import Trainer
 
 MODEL = ModelConfig(base_channels=2, num_blocks=1, image_size=16)
@@ -79,23 +78,23 @@ def make_batch(number: int, *, size: int = 1, side: int = 16) -> tuple[torch.Ten
 def networks(trainer: Trainer) -> dict[str, torch.nn.Module]:
     """By the names in `NETWORKS`."""
     model = trainer.model
-    found = (model.gen_ab, model.gen_ba, trainer.disc_a, trainer.disc_b)
+    found = (model.gen_ab, model.gen_ba, trainer.state.disc_a, trainer.state.disc_b)
     return dict(zip(NETWORKS, found, strict=True))
 
 
 def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
     """Copies of everything that learns: networks, average, Adam's moments."""
-    tensors = train_state._tensors(trainer)
+    tensors = state_file._tensors(trainer.state)
     tensors.pop("history", None)
     return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
 
 def everything(trainer: Trainer) -> dict[str, Any]:
     """Copies of all that makes up a training."""
-    dice, pools = train_state._pools(trainer)
-    tensors = train_state._tensors(trainer) | pools
+    rng, pools = state_file._pools(trainer.state)
+    tensors = state_file._tensors(trainer.state) | pools
     copies = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-    return copies | {"dice": dice, "step": trainer.step, "position": trainer.position}
+    return copies | {"rng": rng, "step": trainer.step, "position": trainer.position}
 
 
 def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:

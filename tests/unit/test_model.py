@@ -16,7 +16,7 @@ from cyclegan_core import (
     MissingDirectionError,
     ModelConfig,
 )
-from cyclegan_core.fitting import pad
+from cyclegan_core.pixels import pad
 
 from .checkpoint import foreign
 
@@ -75,12 +75,12 @@ def test_the_result_has_the_dtype_of_the_pictures(dtype: torch.dtype) -> None:
     assert torch.equal(result, model.translate(images.float()).to(dtype))
 
 
-@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([(4, 8), (32, 32)]))
+@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([RESNET, UNET]))
 @settings(max_examples=50, deadline=None)
-def test_padding_mirrors_and_keeps_the_picture(height: int, width: int, sizes) -> None:
-    multiple, least = sizes
+def test_padding_mirrors_and_keeps_the_picture(height: int, width: int, config) -> None:
+    multiple, least = {"resnet": (4, 8), "unet": (32, 32)}[config.generator]
     images = photo(1, 1, height, width)
-    padded = pad(images, multiple, least)
+    padded = pad(images, config.padded_size(height, width))
     new_height, new_width = padded.shape[-2:]
     assert new_height % multiple == new_width % multiple == 0
     assert height <= new_height < max(height + multiple, least + 1)

@@ -10,7 +10,7 @@ import torch
 
 from cyclegan_core import CycleGANError
 from cyclegan_core.device.precision import half_precision
-from cyclegan_core.fitting import to_channels
+from cyclegan_core.pixels import to_channels
 
 from .commands import SMALL, Shell, draw, save
 

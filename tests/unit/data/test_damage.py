@@ -10,7 +10,7 @@ from cyclegan_core import DatasetError
 from cyclegan_core.data import unpaired_folders as data
 from cyclegan_core.data.unpaired_folders import UnpairedFolders
 
-from ..folders import SMALL, fill, names, same, truncate
+from ..folders import SMALL, fill, names, paths, same, truncate
 
 
 @pytest.fixture
@@ -25,8 +25,8 @@ def test_damaged_files_are_skipped_and_named(dirs, caplog):
     (b / "003.png").write_bytes(b"")
     with caplog.at_level(logging.WARNING):
         folders = UnpairedFolders(a, b, **SMALL)
-    assert len(folders.paths_a) == 4
-    assert len(folders) == len(folders.paths_b) == 7
+    assert len(paths(folders)[0]) == 4
+    assert len(folders) == len(paths(folders)[1]) == 7
     report = folders.report()
     assert [path.name for path, _ in report.a.skipped] == ["001.png"]
     assert "skipped: 001.png is damaged or incomplete" in str(report)

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from cyclegan_core import DatasetError
+from cyclegan_core.config import DataConfig
 from cyclegan_core.data import unpaired_folders as data
-from cyclegan_core.data.transforms import DataConfig
 from cyclegan_core.data.unpaired_folders import UnpairedFolders, folders_digest
 
-from ..folders import SMALL, WHOLE, fill, names, noise, same, truncate
+from ..folders import SMALL, WHOLE, fill, names, noise, paths, same, truncate
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_search_is_recursive_sorted_and_blind_to_hidden_and_other_files(tmp_path
         (a / name).parent.mkdir(parents=True, exist_ok=True)
         noise(0).save(a / name)
     (a / "notes.txt").write_text("not a picture")
-    found = [path.relative_to(a).as_posix() for path in UnpairedFolders(a, b, **SMALL).paths_a]
+    found = [path.relative_to(a).as_posix() for path in paths(UnpairedFolders(a, b, **SMALL))[0]]
     assert found == ["B.png", "a.png", "b/a.png", "b/x.JPG", "z.png"]
 
 
@@ -49,7 +49,7 @@ def test_circles_of_links_end_and_links_are_followed(tmp_path, dirs):
     (a / "gone.png").symlink_to(tmp_path / "gone.png")
     folders = UnpairedFolders(a, b, **SMALL)
     # 5 of A, and the rest once each through the links: 2 elsewhere, 8 of B
-    assert len(folders.paths_a) == 15
+    assert len(paths(folders)[0]) == 15
     assert {path.name for path, _ in folders.report().a.skipped} == {"self.png", "gone.png"}
 
 
@@ -77,8 +77,8 @@ def test_the_caller_hears_of_each_file_and_can_end_the_reading(dirs):
 
 def test_max_images_takes_the_first_of_each_folder(dirs):
     folders = UnpairedFolders(*dirs, **SMALL, max_images=3)
-    assert [path.name for path in folders.paths_a] == ["000.png", "001.png", "002.png"]
-    assert len(folders.paths_b) == len(folders) == 3
+    assert [path.name for path in paths(folders)[0]] == ["000.png", "001.png", "002.png"]
+    assert len(paths(folders)[1]) == len(folders) == 3
     assert "3 of 8 pictures" in str(folders.report())
 
 

@@ -120,6 +120,7 @@ def damaged(draw) -> bytes:
 
 
 @pytest.mark.filterwarnings(PILLOW_WARNS)
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # of half the limit
 @given(damaged())
 @settings(max_examples=200, deadline=None)
 def test_any_bytes_are_a_picture_or_a_picture_error(content: bytes) -> None:

@@ -7,8 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cyclegan_core.pictures.picture_rows import ImageRows, to_image
-from cyclegan_core.pictures.rows import TensorRows
+from cyclegan_core.pictures.rows import ImageRows, TensorRows, to_image
 
 
 def noise(*shape: int) -> torch.Tensor:

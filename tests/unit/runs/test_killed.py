@@ -45,11 +45,11 @@ def command(pictures, run, steps, *more):
 
 def test_killed_20_times(tmp_path, pictures, server):
     """By itself before a file operation, from outside while it works, and by its CPU clock."""
-    dice, path = random.Random(20), tmp_path / "run"
+    rng, path = random.Random(20), tmp_path / "run"
     argv = command(pictures, path, NUM_STEPS)
     steps = []
     for attempt in range(NUM_KILLS):
-        moment = dice.randint(2, 70)
+        moment = rng.randint(2, 70)
         if attempt % 3 == 0:
             code = server.run(argv, tmp_path / "out", die_at=moment)
         elif attempt % 3 == 1:
@@ -58,7 +58,7 @@ def test_killed_20_times(tmp_path, pictures, server):
             os.kill(pid, signal.SIGKILL)
             code = server.end()
         else:
-            code = server.run(argv, tmp_path / "out", cpu=dice.uniform(0.01, 0.5))
+            code = server.run(argv, tmp_path / "out", cpu=rng.uniform(0.01, 0.5))
         assert code in (-signal.SIGKILL, -signal.SIGPROF), (
             tmp_path / "out" / "err.txt"
         ).read_text()

@@ -41,7 +41,7 @@ def test_all_files(tmp_path, pictures):
     }
     for name in ("model.safetensors", "checkpoints/model_step_0000006.safetensors"):
         model = load_model(tmp_path / "run" / name)
-        assert_same(model.state_dict(), trainer.ema.state_dict())
+        assert_same(model.state_dict(), trainer.state.ema.state_dict())
         assert model.training_info["steps"] == 6
     assert (
         load_model(

@@ -106,7 +106,8 @@ def test_max_minutes_ends_it_and_the_same_settings_go_on(tmp_path, pictures, und
     for name in ("losses.csv", "samples/step_0000006.jpg", "samples/step_0000001.jpg"):
         assert ours[name] == undisturbed[name]
     assert_same(
-        load_model(tmp_path / "run" / "model.safetensors").state_dict(), trainer.ema.state_dict()
+        load_model(tmp_path / "run" / "model.safetensors").state_dict(),
+        trainer.state.ema.state_dict(),
     )
     whole = Trainer(make_config(**OFTEN), open_folders(pictures))
     whole.run()

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from cyclegan_core import CycleGANError, ModelConfig
-from cyclegan_core.device.memory import whole_pass_bytes
+from cyclegan_core import CycleGANError
 from cyclegan_core.errors import NonFiniteError
 from cyclegan_core.pictures.rows import TensorRows
 from cyclegan_core.streaming.feature_maps import stored_maps
-from cyclegan_core.streaming.stream import StreamPlan, stream, thumbnail
+from cyclegan_core.streaming.plan import StreamPlan
+from cyclegan_core.streaming.stream import stream, thumbnail
 from cyclegan_core.streaming.strip_layers import Convolution
 
 from .test_stream import SMALL, make, photo, plan, streamed
@@ -152,16 +152,6 @@ def test_nothing_of_a_result_that_is_not_finite_is_written() -> None:
     with pytest.raises(NonFiniteError, match="weights hold NaN"):
         stream(model.generator("a_to_b"), model.config, *rows, StreamPlan())
     assert (result == 0.25).all()
-
-
-@pytest.mark.parametrize("translate", [stream, thumbnail])
-def test_a_unet_is_refused_with_what_it_needs(translate) -> None:
-    config = ModelConfig(generator="unet", num_downs=5, base_channels=2)
-    rows = TensorRows(torch.zeros(1, 1, 1).expand(3, 20000, 30000))
-    gigabytes = f"{whole_pass_bytes(config, 20000, 30000) / 1e9:.1f}"
-    message = rf"U-Net can't translate in strips.*about {gigabytes} GB for 30000×20000"
-    with pytest.raises(CycleGANError, match=message):
-        translate(make(config).generator("a_to_b"), config, rows, rows, StreamPlan())
 
 
 def test_channels_that_do_not_fit() -> None:

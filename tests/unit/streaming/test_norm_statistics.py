@@ -33,7 +33,7 @@ def test_merged_like_numpy(seed, channels, width, strips, mean, dtype, chunk) ->
     x = (numbers(seed, 1, channels, sum(strips), width) + mean).to(dtype)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(moments._CHUNK, "cpu", chunk)  # several merges within a strip, too
-        ours = Moments(channels)
+        ours = Moments(channels, x.device)
         for strip in x.split(strips, 2):
             ours.update(strip.contiguous(memory_format=torch.channels_last))
     array = x[0].double().numpy().reshape(channels, -1)
@@ -46,7 +46,7 @@ def test_merged_like_numpy(seed, channels, width, strips, mean, dtype, chunk) ->
 def test_a_strip_is_left_as_it_is() -> None:
     x = numbers(0, 1, 2, 3, 4).double()
     before = x.clone()
-    Moments(2).update(x)
+    Moments(2, x.device).update(x)
     assert torch.equal(x, before)
 
 
@@ -54,7 +54,7 @@ def test_a_strip_is_left_as_it_is() -> None:
 def test_an_instance_norm_written_out(affine) -> None:
     norm = scramble(InstanceNorm(3, affine=affine))
     x = numbers(1, 1, 3, 6, 5).double() * 3 + 1
-    ours = Moments(3)
+    ours = Moments(3, x.device)
     ours.update(x)
     result = ours.affine(norm, x)
     assert result.is_finite
@@ -75,6 +75,6 @@ def test_a_batch_norm_written_out() -> None:
 def test_what_is_not_finite_shows(bad: float) -> None:
     x = numbers(2, 1, 2, 3, 3)
     x[0, 1, 2, 2] = bad
-    ours = Moments(2)
+    ours = Moments(2, x.device)
     ours.update(x)
     assert not ours.affine(InstanceNorm(2), x).is_finite

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from cyclegan_core import CycleGAN, ModelConfig, load_model
 from cyclegan_core.hub.catalog import bundled_models
-from cyclegan_core.pictures.picture_rows import ImageRows, to_image
-from cyclegan_core.pictures.rows import TensorRows
-from cyclegan_core.streaming.plan import strip_rows
-from cyclegan_core.streaming.stream import StreamPlan, stored_bytes, stream
+from cyclegan_core.pictures.rows import ImageRows, TensorRows, to_image
+from cyclegan_core.streaming.plan import StreamPlan, stored_bytes, strip_rows
+from cyclegan_core.streaming.stream import stream
 
 from ..checkpoint.foreign import scramble
 

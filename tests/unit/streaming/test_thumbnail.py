@@ -13,7 +13,8 @@ from torch import Tensor
 from cyclegan_core import CycleGAN, load_model, read_picture
 from cyclegan_core.hub.catalog import bundled_models
 from cyclegan_core.pictures.rows import TensorRows
-from cyclegan_core.streaming.stream import StreamPlan, _reduced, thumbnail
+from cyclegan_core.streaming.plan import StreamPlan
+from cyclegan_core.streaming.stream import _reduced, thumbnail
 
 from .test_stream import SMALL, make, photo, plan
 

@@ -36,9 +36,9 @@ else:  # as a script
 
 def exact(trainer: Trainer) -> None:
     """Double precision, and an epsilon beside which rounding noise stays noise."""
-    for network in (trainer.model, trainer.ema, trainer.disc_a, trainer.disc_b):
+    for network in (trainer.model, trainer.state.ema, trainer.state.disc_a, trainer.state.disc_b):
         network.double()
-    for optimizer in (trainer.opt_gen, trainer.opt_disc):
+    for optimizer in (trainer.state.opt_gen, trainer.state.opt_disc):
         optimizer.param_groups[0]["eps"] = 1e-2
 
 

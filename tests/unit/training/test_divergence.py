@@ -50,25 +50,25 @@ def test_a_picture_with_nan(norm, side, term):
     trainer = trained(model=replace(MODEL, norm=norm))
     batch = make_batch(2)
     batch[side][0, 0, 3, 3] = NAN
-    dice = trainer.pool_rng.getstate()
+    rng = trainer.state.pool_rng.getstate()
     assert_stops(trainer, batch, f"^Step 2: {term} is nan, so the weights were left as they were;")
-    assert trainer.pool_rng.getstate() == dice
-    assert len(trainer.pool_a.images) == 1
+    assert trainer.state.pool_rng.getstate() == rng
+    assert len(trainer.state.pool_a.images) == 1
     trainer.train_step(*make_batch(2))  # and a sound batch goes on
     assert trainer.step == 2
 
 
 @pytest.mark.parametrize("domain", ["a", "b"])
 def test_a_discriminator(domain):
-    """A pooled picture that is infinite, and dice that take it."""
+    """A pooled picture that is infinite, and a draw that takes it."""
     trainer = trained(pool_size=1)
-    getattr(trainer, f"pool_{domain}").images[0].fill_(float("inf"))
+    trainer.state.pools[f"pool_{domain}"].images[0].fill_(float("inf"))
 
     class AlwaysExchange(random.Random):
         def uniform(self, a, b):
             return 1.0
 
-    trainer.pool_a.rng = trainer.pool_b.rng = AlwaysExchange(0)
+    trainer.state.pool_a.rng = trainer.state.pool_b.rng = AlwaysExchange(0)
     assert_stops(trainer, make_batch(2), f"^Step 2: disc_{domain} is nan")
 
 
@@ -92,7 +92,7 @@ def test_a_gradient_behind_a_finite_loss(network, who, clip):
 def test_a_penalty():
     """Only the penalty is weighted beyond float32."""
     trainer = trained(gan_mode="wgangp")
-    trainer.config = replace(trainer.config, lambda_penalty=1e39)
+    trainer.state.config = replace(trainer.config, lambda_penalty=1e39)
     assert_stops(trainer, make_batch(2), "^Step 2: disc_b is inf")
 
 

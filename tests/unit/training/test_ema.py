@@ -27,9 +27,9 @@ def test_average_in_closed_form(decay):
         trainer.train_step(*make_batch(step))
         d = min(decay, (1 + step) / (10 + step))
         expected = d * expected + (1 - d) * trainer.model.state_dict()[name].double()
-    assert_close(trainer.ema.state_dict()[name].double(), expected, rtol=0, atol=1e-7)
-    assert not torch.equal(trainer.ema.state_dict()[name], trainer.model.state_dict()[name])
-    assert torch.equal(trainer.export().state_dict()[name], trainer.ema.state_dict()[name])
+    assert_close(trainer.state.ema.state_dict()[name].double(), expected, rtol=0, atol=1e-7)
+    assert not torch.equal(trainer.state.ema.state_dict()[name], trainer.model.state_dict()[name])
+    assert torch.equal(trainer.export().state_dict()[name], trainer.state.ema.state_dict()[name])
 
 
 def test_no_average():
@@ -45,7 +45,7 @@ def test_average_of_batch_norm_statistics():
     trainer = make_trainer(model=model, ema_decay=0.5)
     for step in range(2):
         trainer.train_step(*make_batch(step))
-    ours, average = trainer.model.state_dict(), trainer.ema.state_dict()
+    ours, average = trainer.model.state_dict(), trainer.state.ema.state_dict()
     count, mean = "gen_ab.model.2.num_batches_tracked", "gen_ab.model.2.running_mean"
     assert average[count] == ours[count] > 0
     assert not torch.equal(average[mean], ours[mean])

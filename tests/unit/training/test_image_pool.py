@@ -54,13 +54,13 @@ def test_a_sequence_by_hand():
     1, 2: stored and returned, no draw. 3: u = 0.5 is not above 0.5, returned. 4: u = 0.51, slot 1:
     2 is returned, 4 stored. 5: u = 0.9, slot 1: 4 is returned, 5 stored. 6: u = 0.2, returned.
     """
-    dice = ScriptedDice([0.5, 0.51, 0.9, 0.2], [1, 1])
-    pool = ImagePool(2, dice)
+    rng = ScriptedDice([0.5, 0.51, 0.9, 0.2], [1, 1])
+    pool = ImagePool(2, rng)
     out = [numbers(query(pool, picture(number)[None]))[0] for number in range(1, 7)]
     assert out == [1, 2, 3, 2, 4, 6]
     assert numbers(pool.images) == [1, 5]
     draw, pick = ("uniform", 0, 1), ("randint", 0, 1)
-    assert dice.asked == [draw, draw, pick, draw, pick, draw]
+    assert rng.asked == [draw, draw, pick, draw, pick, draw]
 
 
 def test_a_batch_is_taken_picture_by_picture():
@@ -72,12 +72,12 @@ def test_a_batch_is_taken_picture_by_picture():
 
 
 def test_size_0_returns_its_input_and_draws_nothing():
-    dice = ScriptedDice([], [])
-    pool, batch = ImagePool(0, dice), torch.rand(2, 3, 2, 2, requires_grad=True)
+    rng = ScriptedDice([], [])
+    pool, batch = ImagePool(0, rng), torch.rand(2, 3, 2, 2, requires_grad=True)
     out = query(pool, batch)
     assert torch.equal(out, batch)
     assert not out.requires_grad
-    assert (pool.images, dice.asked) == ([], [])
+    assert (pool.images, rng.asked) == ([], [])
 
 
 @pytest.mark.parametrize("size", [0, 1, 3, 50])

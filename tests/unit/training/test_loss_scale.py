@@ -60,7 +60,7 @@ def test_any_power_of_two_is_the_same_step():
     results = []
     for factor in (2.0**4, 2.0**8):
         trainer = make_trainer()
-        trainer.loss_scale.factor = factor
+        trainer.state.loss_scale.factor = factor
         trainer.train_step(*make_batch(1))
         results.append(weights(trainer))
     for name, tensor in results[0].items():
@@ -76,11 +76,11 @@ def overflow(trainer: Trainer, name: str) -> None:
 def test_an_overflow_leaves_the_step_out(name):
     trainer = make_trainer()
     trainer.train_step(*make_batch(1))
-    before, factor = weights(trainer), trainer.loss_scale.factor
+    before, factor = weights(trainer), trainer.state.loss_scale.factor
     overflow(trainer, name)
     trainer.train_step(*make_batch(2))
     assert_same(weights(trainer), before)
-    assert (trainer.step, trainer.loss_scale.factor) == (2, factor / 2)
+    assert (trainer.step, trainer.state.loss_scale.factor) == (2, factor / 2)
 
 
 @pytest.mark.parametrize("read_every", [1, 7])
@@ -99,18 +99,18 @@ def test_an_overflow_at_any_scale_is_a_divergence(read_every):
     with pytest.raises(TrainingDivergedError, match=r"^Step 17: .* overflows fp16 whatever its"):
         step()
     assert (trainer.step, len(trainer.history)) == (16, 16)
-    assert trainer.loss_scale.factor == 1.0
+    assert trainer.state.loss_scale.factor == 1.0
     assert_same(weights(trainer), before)
 
 
 def test_the_scale_is_saved(tmp_path):
     trainer = make_trainer()
-    trainer.loss_scale.factor, trainer.loss_scale.sound_steps = 128.0, 7
+    trainer.state.loss_scale.factor, trainer.state.loss_scale.sound_steps = 128.0, 7
     trainer.train_step(*make_batch(1))
     trainer.save_state(tmp_path / "state.safetensors")
     other = make_trainer()
     other.load_state(tmp_path / "state.safetensors")
-    assert other.loss_scale.state_dict() == {"factor": 128.0, "sound_steps": 8}
+    assert other.state.loss_scale.state_dict() == {"factor": 128.0, "sound_steps": 8}
     assert_same(everything(other), everything(trainer))
 
 
@@ -120,4 +120,4 @@ def test_the_state_of_a_training_in_float32_starts_the_scale_anew(tmp_path):
     plain.save_state(tmp_path / "state.safetensors")
     trainer = make_trainer()
     trainer.load_state(tmp_path / "state.safetensors")
-    assert trainer.loss_scale.factor == 2.0**16
+    assert trainer.state.loss_scale.factor == 2.0**16

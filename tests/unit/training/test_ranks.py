@@ -100,7 +100,7 @@ def ranks(folder, name):
 
 def shared(result):
     """What must not depend on the rank."""
-    own = ("history", "dice", "wrote")
+    own = ("history", "rng", "wrote")
     return {
         name: value
         for name, value in result.items()
@@ -148,12 +148,12 @@ def test_dropout_differs_by_rank_and_weights_do_not(done):
 
 
 def test_resume_of_two_ranks_is_exact(done):
-    """Each with its own pools and dice."""
+    """Each with its own pools and random numbers."""
     (first, second), (one, other) = ranks(done, "resumed"), ranks(done, "undisturbed")
     second["history"][:3] = other["history"][:3]  # the file holds rank 0's losses
     assert_same(first, one)
     assert_same(second, other)
-    assert one["dice"] != other["dice"]
+    assert one["rng"] != other["rng"]
     assert {name for name in one if name.startswith("pool")} == {
         f"pool_{domain}.0.0" for domain in "ab"
     }

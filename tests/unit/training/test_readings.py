@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from cyclegan_core import TrainingDivergedError
 from cyclegan_core.runs.run_folder import RunFolder
-from cyclegan_core.training.step import device_step, host_step
+from cyclegan_core.training.step import draw_inputs, train_step
 from cyclegan_core.training.trainer import Trainer
 
 from ..run_files import files, rows
@@ -197,7 +197,7 @@ def test_a_step_that_breaks_off_has_drawn_nothing():
     def run_out(*_):
         raise torch.OutOfMemoryError("no memory")
 
-    hook = trainer.disc_b.register_forward_pre_hook(run_out)
+    hook = trainer.state.disc_b.register_forward_pre_hook(run_out)
     for number in range(4):
         with hook if number == 0 else nullcontext(), suppress(torch.OutOfMemoryError):
             trainer.train_step(*make_batch(number))
@@ -239,13 +239,13 @@ def test_the_devices_half_never_waits(name):
     trainer = make_trainer(100, **CASES[name])
     rng = torch.Generator().manual_seed(1)
     for batch in batches(trainer, 4):
-        inputs = host_step(trainer, *batch, rng)
+        inputs = draw_inputs(trainer.state, *batch, rng)
         with NoWaiting():
-            device_step(trainer, inputs)
+            train_step(trainer.state, inputs)
 
 
 def test_and_the_check_would_show_it():
     trainer = make_trainer(100, fused_adam=False)
-    inputs = host_step(trainer, *make_batch(1), torch.Generator())
+    inputs = draw_inputs(trainer.state, *make_batch(1), torch.Generator())
     with NoWaiting(), pytest.raises(AssertionError, match="_local_scalar_dense waits"):
-        device_step(trainer, inputs)
+        train_step(trainer.state, inputs)

@@ -87,7 +87,7 @@ def test_resume_is_exact(tmp_path, folder, name):
     # The test would be worth nothing if nothing had happened.
     assert undisturbed.step == 6
     assert undisturbed.position == 6 * config.batch_size
-    assert len(undisturbed.pool_a.images) == min(
+    assert len(undisturbed.state.pool_a.images) == min(
         config.pool_size if config.lambda_gan else 0, undisturbed.position
     )
 
@@ -130,7 +130,7 @@ def test_whole_pictures_in_the_pool(tmp_path):
     state = tmp_path / "state.safetensors"
     train(config, data, until=4).save_state(state)
     resumed = train(config, data, until=7, state=state)
-    assert len({image.shape for image in resumed.pool_b.images}) > 1
+    assert len({image.shape for image in resumed.state.pool_b.images}) > 1
     assert_same(everything(resumed), everything(train(config, data, until=7)))
 
 
@@ -228,6 +228,8 @@ def test_an_average_that_begins_later_starts_from_the_weights(tmp_path, folder):
     plain.save_state(path)
     trainer = Trainer(make_config(), open_folders(folder))
     trainer.load_state(path)
-    assert_same(trainer.ema.state_dict(), plain.model.state_dict())
+    assert_same(trainer.state.ema.state_dict(), plain.model.state_dict())
     trainer.run()
-    assert not torch.equal(trainer.ema.gen_ab.model[1].weight, trainer.model.gen_ab.model[1].weight)
+    assert not torch.equal(
+        trainer.state.ema.gen_ab.model[1].weight, trainer.model.gen_ab.model[1].weight
+    )

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from cyclegan_core.training.schedules import lr_multiplier
+from cyclegan_core.training.optimiser import lr_multiplier
 
 from ..small_training import make_config, parity
 

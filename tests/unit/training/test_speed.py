@@ -38,7 +38,7 @@ def steps(
     trainer: Trainer, *, count: int = 4, size: int = 1, dtype=torch.float32
 ) -> Iterator[torch.Tensor]:
     """The losses of `count` steps, with networks and pictures of `dtype`."""
-    for network in (*networks(trainer).values(), trainer.ema):
+    for network in (*networks(trainer).values(), trainer.state.ema):
         network.to(dtype)
     for number in range(count):
         a, b = make_batch(number, size=size)
@@ -57,8 +57,8 @@ def assert_equal_training(one: Trainer, other: Trainer, *, size: int = 1) -> Non
     for name, tensor in networks(one).items():
         for key, weight in tensor.state_dict().items():
             assert_close(weight, networks(other)[name].state_dict()[key], rtol=0, atol=1e-7)
-    assert one.pool_rng.getstate() == other.pool_rng.getstate()
-    for ours, theirs in zip(one.pool_a.images, other.pool_a.images, strict=True):
+    assert one.state.pool_rng.getstate() == other.state.pool_rng.getstate()
+    for ours, theirs in zip(one.state.pool_a.images, other.state.pool_a.images, strict=True):
         assert_close(ours, theirs, rtol=0, atol=1e-6)
 
 
@@ -143,7 +143,7 @@ def test_layout_and_fused_adam_are_the_same_step(settings):
 def test_layout_follows_the_precision(choice, precision, is_last):
     trainer = make_trainer(channels_last=choice, precision=precision)
     trainer.train_step(*make_batch(1))
-    for network in (*networks(trainer).values(), trainer.ema):
+    for network in (*networks(trainer).values(), trainer.state.ema):
         for weight in network.parameters():
             if weight.ndim == 4 and min(weight.shape[:2]) > 1:
                 assert weight.is_contiguous(memory_format=torch.channels_last) == is_last

@@ -5,19 +5,17 @@ from __future__ import annotations
 import logging
 import random
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from cyclegan_core.model import CycleGAN
-from cyclegan_core.training.divergence import judge
-from cyclegan_core.training.ema import follow
+from cyclegan_core.training.divergence import check_finite
 from cyclegan_core.training.image_pool import ImagePool
-from cyclegan_core.training.optimiser import LossScale, total_norm
-from cyclegan_core.training.step import host_step
-from cyclegan_core.training.step_graph import StepGraph, obstacle
+from cyclegan_core.training.optimiser import LossScale, total_norm, update_average
+from cyclegan_core.training.step import draw_inputs
+from cyclegan_core.training.step_graph import StepGraph, find_obstacle
 from cyclegan_core.training.trainer import Trainer
 
 from ..small_training import MODEL, ByHand, assert_same, everything, make_batch, make_config
@@ -59,7 +57,7 @@ def take_steps(trainer: Trainer, count: int) -> None:
     ],
 )
 def test_what_can_not_be_recorded(settings, crops, world_size, reason):
-    found = obstacle(make_config(**settings), crops=crops, world_size=world_size)
+    found = find_obstacle(make_config(**settings), crops=crops, world_size=world_size)
     assert found is None if reason is None else str(found).startswith(reason)
 
 
@@ -77,7 +75,7 @@ def test_on_the_cpu_it_is_left_out_without_a_word(caplog):
 def test_refilled_tensors_give_the_same_steps(name, monkeypatch):
     """As a replay reads them: always the same tensors, with other contents."""
     fresh, refilled = make_trainer(**CASES[name]), make_trainer(**CASES[name])
-    graph, places = StepGraph(refilled), set()
+    graph, places = StepGraph(refilled.state, None), set()
 
     def run(inputs):
         static = graph.refill(inputs)
@@ -94,7 +92,7 @@ def test_refilled_tensors_give_the_same_steps(name, monkeypatch):
 
 def test_another_shape_is_noticed():
     trainer = make_trainer()
-    graph = StepGraph(trainer)
+    graph = StepGraph(trainer.state, None)
     for size, fits in ((1, True), (1, True), (2, False)):
         inputs = host_inputs(trainer, size)
         assert (graph.refill(inputs) is not None) == fits
@@ -103,7 +101,7 @@ def test_another_shape_is_noticed():
 
 
 def host_inputs(trainer: Trainer, size: int):
-    return host_step(trainer, *make_batch(1, size=size), torch.Generator())
+    return draw_inputs(trainer.state, *make_batch(1, size=size), torch.Generator())
 
 
 def test_a_step_stays_on_the_gpu():
@@ -120,9 +118,9 @@ def test_a_step_stays_on_the_gpu():
             weight.grad = torch.empty_like(weight)
         scale.unscale(model.parameters())
         norm = total_norm(list(model.parameters()))
-        trainer = SimpleNamespace(device=images.device, loss_scale=scale, diverged=flag)
-        row, skip = judge(trainer, {"gan_ab": images.mean()}, [norm, total_norm([weight])])
-        follow(average, model, torch.where(skip, 0.0, torch.empty(())))
+        norms = [norm, total_norm([weight])]
+        row, skip = check_finite({"gan_ab": images.mean()}, norms, scale, flag)
+        update_average(average, model, torch.where(skip, 0.0, torch.empty(())))
     assert {tensor.device.type for tensor in (shown, row, skip, norm)} == {"cuda"}
     assert (shown.shape, row.shape) == ((2, 3, 16, 16), (12,))
 

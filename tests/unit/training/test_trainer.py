@@ -90,12 +90,12 @@ def test_ablations(name):
     assert bool(has_moments) == ("disc_a" in players)
 
 
-def test_without_an_adversary_neither_pool_nor_dice_are_touched():
+def test_without_an_adversary_neither_pool_nor_rng_are_touched():
     trainer = make_trainer(lambda_gan=0.0)
-    before = trainer.pool_rng.getstate()
+    before = trainer.state.pool_rng.getstate()
     trainer.train_step(*make_batch(1))
-    assert (trainer.pool_a.images, trainer.pool_b.images) == ([], [])
-    assert trainer.pool_rng.getstate() == before
+    assert (trainer.state.pool_a.images, trainer.state.pool_b.images) == ([], [])
+    assert trainer.state.pool_rng.getstate() == before
 
 
 def test_forward_cycle_alone_is_the_papers():
@@ -123,8 +123,8 @@ def test_learning_rates_are_separate():
     trainer = make_trainer(lr=1e-3, lr_discriminator=5e-3, max_steps=2, constant_fraction=0.0)
     for multiplier in (2 / 3, 1 / 3):
         trainer.train_step(*make_batch(1))
-        assert trainer.opt_gen.param_groups[0]["lr"] == pytest.approx(1e-3 * multiplier)
-        assert trainer.opt_disc.param_groups[0]["lr"] == pytest.approx(5e-3 * multiplier)
+        assert trainer.state.opt_gen.param_groups[0]["lr"] == pytest.approx(1e-3 * multiplier)
+        assert trainer.state.opt_disc.param_groups[0]["lr"] == pytest.approx(5e-3 * multiplier)
 
 
 def test_adams_first_step_is_the_learning_rate():
@@ -143,7 +143,7 @@ def test_adams_first_step_is_the_learning_rate():
 
 def test_betas_are_adams():
     trainer = make_trainer(beta1=0.3, beta2=0.9)
-    for optimizer in (trainer.opt_gen, trainer.opt_disc):
+    for optimizer in (trainer.state.opt_gen, trainer.state.opt_disc):
         assert optimizer.param_groups[0]["betas"] == (0.3, 0.9)
 
 
@@ -155,7 +155,7 @@ def test_gradient_clipping(limit):
         trainer = make_trainer(grad_clip=clip)
         trainer.train_step(*make_batch(1))
         for name in ("opt_gen", "opt_disc"):
-            moments = [state["exp_avg"] for state in getattr(trainer, name).state.values()]
+            moments = [state["exp_avg"] for state in trainer.state.optimizers[name].state.values()]
             given[name, clip] = torch.cat([moment.flatten() for moment in moments]) / 0.5
     for name in ("opt_gen", "opt_disc"):
         free, clipped = given[name, None], given[name, limit]
@@ -169,15 +169,17 @@ def test_gradient_clipping(limit):
 
 def test_discriminator_kinds():
     patch = make_trainer(discriminator="patch", disc_layers=2, disc_channels=3)
-    assert isinstance(patch.disc_a, PatchDiscriminator)
-    assert [layer.out_channels for layer in patch.disc_a.model if hasattr(layer, "stride")] == [
+    assert isinstance(patch.state.disc_a, PatchDiscriminator)
+    assert [
+        layer.out_channels for layer in patch.state.disc_a.model if hasattr(layer, "stride")
+    ] == [
         3,
         6,
         12,
         1,
     ]
     pixel = make_trainer(discriminator="pixel", disc_channels=3)
-    assert isinstance(pixel.disc_b, PixelDiscriminator)
+    assert isinstance(pixel.state.disc_b, PixelDiscriminator)
     before = copies(pixel)
     pixel.train_step(*make_batch(1))
     assert moved(pixel, before) == set(NETWORKS)
@@ -229,7 +231,7 @@ def test_whole_pictures_of_different_sizes(tmp_path):
     assert len(data.sample_sizes[0]) == 2
     trainer = Trainer(make_config(pool_size=2, max_steps=8), data)
     trainer.run()
-    assert len(trainer.pool_a.images) == 2
+    assert len(trainer.state.pool_a.images) == 2
     with pytest.raises(ValueError, match=r"gan_mode wgangp mixes .* all must have one size; got 2"):
         Trainer(make_config(gan_mode="wgangp"), data)
 
@@ -248,7 +250,7 @@ def test_bf16_keeps_weights_and_losses_in_float32():
     full = make_trainer().train_step(*make_batch(1))
     assert {term.dtype for term in losses} == {torch.float32}
     assert {parameter.dtype for parameter in trainer.model.parameters()} == {torch.float32}
-    assert {image.dtype for image in trainer.pool_a.images} == {torch.float32}
+    assert {image.dtype for image in trainer.state.pool_a.images} == {torch.float32}
     assert not torch.equal(torch.stack(losses), torch.stack(full))
     assert_close(torch.stack(losses), torch.stack(full), rtol=0.05, atol=0.01)
 

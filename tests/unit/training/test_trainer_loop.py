@@ -1,4 +1,4 @@
-"""The trainer's loop and its manners: start models, hosts, global dice, callbacks."""
+"""The trainer's loop and its manners: start models, hosts, global random numbers, callbacks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_start_model_is_copied_and_stays():
     trainer = Trainer(make_config(lr=1e-2), ByHand(), model=start)
     assert trainer.config.model == replace(start.config, image_size=16)
     assert_same(trainer.model.state_dict(), before)
-    assert_same(trainer.ema.state_dict(), before)
+    assert_same(trainer.state.ema.state_dict(), before)
     for step in range(2):
         trainer.train_step(*make_batch(step))
     assert_same(start.state_dict(), before)
@@ -89,24 +89,24 @@ def test_run_and_state_under_inference_mode(tmp_path):
 # --- the loop ----------------------------------------------------------------------------------
 
 
-def test_the_worlds_dice_are_left_alone(tmp_path):
+def test_the_worlds_rng_are_left_alone(tmp_path):
     """Nothing that a trainer does draws from the global generators, or seeds them."""
     torch.manual_seed(1)
     random.seed(2)
     np.random.seed(3)
 
-    def dice() -> tuple[str, ...]:
+    def states() -> tuple[str, ...]:
         states = random.getstate(), np.random.get_state()
         return (torch.random.get_rng_state().numpy().tobytes().hex(), *map(str, states))
 
-    before = dice()
+    before = states()
     config = make_config(model=replace(MODEL, dropout=True), gan_mode="wgangp", max_steps=3)
     trainer = Trainer(config, open_folders(tmp_path / "data"))
     trainer.run()
     trainer.save_state(tmp_path / "state.safetensors")
     trainer.load_state(tmp_path / "state.safetensors")
     trainer.export()
-    assert dice() == before
+    assert states() == before
 
 
 def test_and_do_not_matter():

@@ -1,4 +1,4 @@
-"""Which way a picture goes, by the memory there is."""
+"""Which plan a picture goes by, for the memory there is."""
 
 from __future__ import annotations
 
@@ -12,9 +12,16 @@ import pytest
 import torch
 
 from cyclegan_core import CycleGANError, ModelConfig
-from cyclegan_core.device.memory import Limits, free_bytes, whole_pass_bytes
-from cyclegan_core.streaming.stream import stored_bytes
-from cyclegan_core.translation.plan import Ways, wanted_bytes
+from cyclegan_core.device.memory import free_bytes
+from cyclegan_core.pictures.rows import TensorRows
+from cyclegan_core.streaming.plan import stored_bytes
+from cyclegan_core.translation.plan import (
+    Limits,
+    TranslateSettings,
+    Workload,
+    wanted_bytes,
+    whole_pass_bytes,
+)
 
 from ..test_model import RESNET, UNET, make, photo
 
@@ -23,14 +30,26 @@ PAPER = ModelConfig()
 SIZE = (2048, 3072)
 
 
-def ways(free: float, *, memory="auto", config=PAPER, dtype=None, scratch=None, count=1):
+def plans(free: float, *, memory="auto", config=PAPER, dtype=None, scratch=None, count=1):
     """What would be tried for a picture of SIZE, in words; on the CPU 60 % of what is free."""
     # "meta" is a device that has no figure.
     device, figure = ("meta", None) if free == math.inf else ("cpu", int(free / 0.6))
     limits = Limits(free_bytes=figure, free_host_bytes=10**12, scratch=scratch)
-    half = dtype if dtype in (torch.bfloat16, torch.float16) else None
-    ways = Ways(config, memory, torch.empty(1, device=device), half, limits)
-    return [str(way) for way in ways.best_first(*SIZE, count)]
+    settings = TranslateSettings(memory=memory, dtype=dtype, limits=limits)
+    return [str(plan) for plan in workload(config, settings, device, SIZE, count).plans()]
+
+
+def workload(config, settings, device, size, pictures=1, **more) -> Workload:
+    height, width = size
+    return Workload(
+        config=config,
+        settings=settings,
+        device=torch.device(device),
+        height=height,
+        width=width,
+        pictures=pictures,
+        **more,
+    )
 
 
 WHOLE = whole_pass_bytes(PAPER, *SIZE)
@@ -45,21 +64,54 @@ def test_the_figures_are_those_of_the_design() -> None:
     assert whole_pass_bytes(PAPER, 1, 1) == whole_pass_bytes(PAPER, 8, 8)
 
 
-def test_a_host_is_asked_for_what_the_way_needs() -> None:
-    one, three = torch.Size((1, *SIZE)), torch.Size((3, *SIZE))
-    assert wanted_bytes(PAPER, "auto", one) == wanted_bytes(PAPER, "whole", three) == WHOLE
-    assert wanted_bytes(PAPER, "whole", torch.Size((3, 64, 64))) == 3 * whole_pass_bytes(
-        PAPER, 64, 64
+def wanted(memory, size, *, dtype=None, most=None, device="meta") -> float:
+    """What the host is asked for; of "meta" 80 % may be used."""
+    settings = TranslateSettings(memory=memory, dtype=dtype, limits=Limits(free_bytes=most))
+    bytes_ = wanted_bytes(PAPER, settings, torch.Size(size), torch.device(device))
+    return 0.8 * bytes_
+
+
+def test_a_host_is_asked_for_what_the_plan_needs() -> None:
+    one, three = (1, *SIZE), (3, *SIZE)
+    byte = {"abs": 1}  # the request is rounded up
+    assert wanted("auto", one) == wanted("whole", three) == pytest.approx(WHOLE, **byte)
+    small = 3 * whole_pass_bytes(PAPER, 64, 64)
+    assert wanted("whole", (3, 64, 64)) == pytest.approx(small, **byte)
+    assert wanted("streamed", three) == pytest.approx(MAPS + 512 * MB, **byte)
+    assert wanted("thumbnail", three) == pytest.approx(512 * MB, **byte)
+
+
+def test_a_host_is_not_asked_for_a_whole_pass_that_can_never_fit() -> None:
+    """8192² on 24 GB goes in strips: 9.1 GB, and half of the maps' in half precision."""
+    size, most = (8192, 8192), 24 * 10**9
+    for dtype, maps in ((None, 128), (torch.float32, 128), (torch.bfloat16, 64)):
+        needed = maps * size[0] * size[1] + 512 * MB
+        asked = wanted("auto", (1, *size), dtype=dtype, most=most)
+        assert asked == pytest.approx(needed, abs=1)
+    whole = whole_pass_bytes(PAPER, *SIZE, torch.bfloat16)
+    assert wanted("auto", (1, *SIZE), dtype=torch.bfloat16, most=most) == pytest.approx(
+        whole, abs=1
     )
-    assert wanted_bytes(PAPER, "streamed", three) == MAPS + 512 * MB
-    assert wanted_bytes(PAPER, "thumbnail", three) == 512 * MB
+    # Maps that go elsewhere need no room: on a disk, and on a GPU of the host's in its memory.
+    assert wanted("streamed", (1, *size), most=4 * 10**9) < 4 * 10**9
+    assert wanted("auto", (1, *size), most=MB, device="cpu") <= 16 * MB
+
+
+def test_what_is_wanted_is_enough_for_the_same_plan() -> None:
+    for memory in ("auto", "whole", "streamed", "thumbnail"):
+        settings = TranslateSettings(memory=memory, limits=Limits(free_bytes=24 * 10**9))
+        work = workload(PAPER, settings, "meta", SIZE)
+        least = replace(settings, limits=Limits(free_bytes=work.wanted_bytes()))
+        first, then = next(work.plans()), next(replace(work, settings=least).plans())
+        assert (first.strips is None) == (then.strips is None)
+        assert first.strips is None or first.strips.store == then.strips.store == "device"
 
 
 def test_auto_takes_whole_where_it_fits() -> None:
-    assert ways(WHOLE + 1)[0] == "in one pass"
-    assert "in one pass" not in ways(WHOLE - MB)
-    assert ways(WHOLE - MB)[0].startswith("in strips of")
-    assert ways(1e15) == [
+    assert plans(WHOLE + 1)[0] == "in one pass"
+    assert "in one pass" not in plans(WHOLE - MB)
+    assert plans(WHOLE - MB)[0].startswith("in strips of")
+    assert plans(1e15) == [
         "in one pass",
         "in strips of 512 MB with maps in device memory",
         "in strips of 32 MB with maps in device memory",
@@ -69,41 +121,41 @@ def test_auto_takes_whole_where_it_fits() -> None:
 def test_strips_get_smaller_then_the_disk_is_used() -> None:
     disk = Path("disk")
     room = MAPS + 600 * MB
-    assert ways(room) == [
+    assert plans(room) == [
         f"in strips of {room // 4 // MB} MB with maps in device memory",
         f"in strips of {room // 64 // MB} MB with maps in device memory",
     ]
-    assert ways(MAPS + 20 * MB) == ["in strips of 16 MB with maps in device memory"]
-    assert ways(MAPS) == []
-    assert ways(MAPS, scratch=disk) == [
+    assert plans(MAPS + 20 * MB) == ["in strips of 16 MB with maps in device memory"]
+    assert plans(MAPS) == []
+    assert plans(MAPS, scratch=disk) == [
         f"in strips of {size} MB with maps in a file" for size in (MAPS // 4 // MB, 16)
     ]
-    assert ways(1e15, memory="streamed", scratch=disk)[-1].endswith("in a file")
+    assert plans(1e15, memory="streamed", scratch=disk)[-1].endswith("in a file")
 
 
 def test_half_precision_fits_twice_as_much() -> None:
-    assert ways(MAPS - MB, dtype=torch.float32) == []
-    assert ways(MAPS - MB, dtype=torch.bfloat16) != []
-    assert "in one pass" in ways(0.8 * WHOLE, dtype=torch.bfloat16)
+    assert plans(MAPS - MB, dtype=torch.float32) == []
+    assert plans(MAPS - MB, dtype=torch.bfloat16) != []
+    assert "in one pass" in plans(0.8 * WHOLE, dtype=torch.bfloat16)
 
 
 def test_a_thumbnail_stores_no_maps() -> None:
-    assert len(ways(40 * MB, memory="thumbnail")) == 1
-    assert ways(4 * MB, memory="thumbnail") == []
+    assert len(plans(40 * MB, memory="thumbnail")) == 1
+    assert plans(4 * MB, memory="thumbnail") == []
 
 
 def test_whole_is_whole_whatever_the_memory() -> None:
-    assert ways(1, memory="whole") == ["in one pass"]
+    assert plans(1, memory="whole") == ["in one pass"]
 
 
 def test_a_unet_goes_in_one_pass() -> None:
     unet = ModelConfig(generator="unet")
-    assert ways(1, config=unet) == ways(1e15, config=unet) == ["in one pass"]
+    assert plans(1, config=unet) == plans(1e15, config=unet) == ["in one pass"]
 
 
 def test_memory_without_a_figure_is_enough() -> None:
     """On a device that does not say what is free, running out decides."""
-    assert ways(math.inf) == [
+    assert plans(math.inf) == [
         "in one pass",
         "in strips of 512 MB with maps in device memory",
         "in strips of 32 MB with maps in device memory",
@@ -113,10 +165,9 @@ def test_memory_without_a_figure_is_enough() -> None:
 
 
 def test_results_that_are_not_written_yet_are_not_free_memory() -> None:
-    ways = Ways(PAPER, "auto", torch.empty(1), None, Limits())
-    assert list(ways.best_first(8, 8, 1)) != []
-    ways.pending_bytes = 2**50  # a very long video
-    assert list(ways.best_first(8, 8, 1)) == []
+    work = workload(PAPER, TranslateSettings(), "cpu", (8, 8))
+    assert list(work.plans()) != []
+    assert list(replace(work, pending_bytes=2**50).plans()) == []  # a very long video
 
 
 def test_free_memory_of_this_machine_is_a_figure() -> None:
@@ -179,6 +230,16 @@ def test_the_scratch_folder_is_used_and_left_empty(tmp_path: Path) -> None:
     streamed = model.translate(images, limits=limits)
     torch.testing.assert_close(streamed, whole, rtol=0, atol=2e-5)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("memory", ["streamed", "thumbnail"])
+def test_a_unet_is_refused_with_what_it_needs(memory) -> None:
+    config = ModelConfig(generator="unet", num_downs=5, base_channels=2)
+    rows = TensorRows(torch.zeros(1, 1, 1).expand(3, 20000, 30000))
+    gigabytes = f"{whole_pass_bytes(config, 20000, 30000) / 1e9:.1f}"
+    message = rf"U-Net can't translate in strips.*about {gigabytes} GB for 30000×20000"
+    with pytest.raises(CycleGANError, match=message):
+        make(config).translate_rows(rows, rows, memory=memory)
 
 
 def test_a_unet_can_not_be_streamed() -> None:

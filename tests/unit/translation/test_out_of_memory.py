@@ -6,14 +6,15 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from cyclegan_core import CycleGANError, ModelConfig
-from cyclegan_core.device.memory import Limits, is_out_of_memory
-from cyclegan_core.translation.plan import Way, Ways
+from cyclegan_core.device.memory import is_out_of_memory
+from cyclegan_core.translation.plan import Plan, TranslateSettings, Workload
 from cyclegan_core.translation.translate import Translation
 
 ROOT = Path(__file__).parents[3]
@@ -24,7 +25,7 @@ import logging, re, resource, sys
 from pathlib import Path
 import torch
 from cyclegan_core import CycleGAN, CycleGANError, ModelConfig
-from cyclegan_core.device.memory import Limits
+from cyclegan_core.translation.plan import Limits
 
 torch.set_num_threads(1)
 logging.basicConfig(format="log: %(message)s", stream=sys.stdout)
@@ -91,19 +92,29 @@ def test_out_of_memory_goes_on_in_strips_and_ends_in_a_sentence() -> None:
     assert last == "4000 auto True"
 
 
+def translation(memory: str) -> Translation:
+    return Translation(torch.nn.Linear(1, 1), PAPER, (3, 3), TranslateSettings(memory=memory))
+
+
+def attempt_all(work: Translation, height: int, width: int, run_out: Callable[[Plan], None]):
+    for attempt in work.attempts(work.workload((height, width))):
+        with attempt as plan:
+            run_out(plan)
+
+
 @pytest.mark.parametrize("chunk", [2, 1])
 def test_whole_pictures_go_one_at_a_time_before_an_error(chunk: int, monkeypatch, caplog) -> None:
-    """Only accelerators take several at a time, so that way is given here."""
-    work = Translation(torch.nn.Linear(1, 1), PAPER, (3, 3), "whole", None, Limits())
-    monkeypatch.setattr(Ways, "best_first", lambda *_: iter([Way(chunk), Way()][2 - chunk :]))
+    """Only accelerators take several at a time, so that plan is given here."""
+    work = translation("whole")
+    monkeypatch.setattr(Workload, "plans", lambda _: iter([Plan(chunk), Plan()][2 - chunk :]))
     tried: list[int] = []
 
-    def run_out(way: Way) -> int:
-        tried.append(way.chunk)
+    def run_out(plan: Plan) -> None:
+        tried.append(plan.chunk)
         raise MemoryError
 
     with pytest.raises(CycleGANError, match="choose memory 'auto' or 'streamed'"):
-        work._attempts(8, 8, 2)(run_out)
+        attempt_all(work, 8, 8, run_out)
     assert tried == [2, 1][2 - chunk :]
     assert len(caplog.records) == len(tried) - 1
 
@@ -112,13 +123,13 @@ def test_whole_pictures_go_one_at_a_time_before_an_error(chunk: int, monkeypatch
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError()])
 def test_a_host_knows_that_its_device_ran_out(error: BaseException, memory: str) -> None:
     """ComfyUI frees memory when it sees torch's own class; it shows the text, which is ours."""
-    work = Translation(torch.nn.Linear(1, 1), PAPER, (3, 3), memory, None, Limits())
+    work = translation(memory)
 
-    def run_out(_: Way) -> int:
+    def run_out(_: Plan) -> None:
         raise error
 
     with pytest.raises(CycleGANError, match=r"A picture of 64×32 needs .* of memory") as caught:
-        work._attempts(32, 64, 1)(run_out)
+        attempt_all(work, 32, 64, run_out)
     is_device = isinstance(error, torch.OutOfMemoryError)
     assert isinstance(caught.value, torch.OutOfMemoryError) == is_device
     assert caught.value.__context__ is None, "its frames would hold the tensors"
@@ -131,8 +142,14 @@ def test_a_size_is_named_even_if_the_figures_say_that_there_is_room() -> None:
         (ModelConfig(generator="unet", num_downs=5), "about 32×32 may fit, or choose a model with"),
     ):
         size = (32, 64) if config is PAPER else (64, 64)
-        ways = Ways(config, "whole", torch.empty(1, device="meta"), None, Limits())
-        text = ways.too_large(*size)
+        work = Workload(
+            config=config,
+            settings=TranslateSettings(memory="whole"),
+            device=torch.device("meta"),
+            height=size[0],
+            width=size[1],
+        )
+        text = work.too_large()
         assert f"and that could not be had; {advice}" in text
 
 

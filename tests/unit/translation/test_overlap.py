@@ -9,64 +9,66 @@ import pytest
 import torch
 from torch import Tensor
 
-from cyclegan_core.device.memory import Limits
 from cyclegan_core.translation.overlap import overlapped
+from cyclegan_core.translation.plan import TranslateSettings
 from cyclegan_core.translation.translate import Translation
 
 from ..test_model import RESNET, make, photo
 
 
 @dataclass
-class HostLanes:
-    """Lanes of a device that computes when somebody waits for it."""
+class HostStreams:
+    """Streams of a device that computes when somebody waits for it."""
 
     events: list[str] = field(default_factory=list)
 
     def start(self, images: Tensor, compute: Callable[[Tensor], Tensor]):
         self.events.append("start")
-        return HostFlight(self.events, compute(images))
+        return HostResult(self.events, compute(images))
 
-    def wait(self) -> None:
+    def synchronize(self) -> None:
         self.events.append("wait")
 
 
 @dataclass
-class HostFlight:
+class HostResult:
     events: list[str]
     output: Tensor
 
-    def land(self) -> tuple[Tensor, bool]:
-        self.events.append("land")
+    def wait(self) -> tuple[Tensor, bool]:
+        self.events.append("finish")
         return self.output, bool(torch.isfinite(self.output).all())
 
 
-def translate(images: Tensor, on_progress=lambda *_: None, *, lanes=None, **settings):
+def translate(images: Tensor, on_progress=lambda *_: None, *, streams=None, **settings):
     """As a GPU's translation begins: the pictures that are done, and their results."""
     model = make()
-    work = Translation(model.gen_ab, RESNET, (3, 3), "auto", settings.get("dtype"), Limits())
+    work = Translation(model.gen_ab, RESNET, (3, 3), TranslateSettings(**settings))
     result = torch.full_like(images, -1)
     with torch.no_grad():
-        done = work.overlapped(images, result, on_progress, lanes or HostLanes())
+        size = images.shape[-2], images.shape[-1]
+        plan = next(work.workload(size, pictures=len(images)).plans())
+        done = work.overlapped(images, result, on_progress, plan, streams or HostStreams())
     return done, result
 
 
 def test_results_and_progress_are_those_of_one_after_the_other() -> None:
     images = photo(4, 3, 12, 16)
     calls: list[tuple[int, int]] = []
-    lanes = HostLanes()
-    done, result = translate(images, lambda *call: calls.append(call), lanes=lanes)
+    streams = HostStreams()
+    done, result = translate(images, lambda *call: calls.append(call), streams=streams)
     assert done == 4
     assert torch.equal(result, make().translate(images))
     assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
     # Each is looked at only when the next one is on its way.
-    assert lanes.events == ["start", *["start", "land"] * 3, "land", "wait"]
+    assert streams.events == ["start", *["start", "finish"] * 3, "finish", "wait"]
 
 
 def test_one_chunk_is_left_to_the_plain_way() -> None:
-    lanes = HostLanes()
-    assert translate(photo(1, 3, 8, 8), lanes=lanes)[0] == 0
-    assert translate(photo(0, 3, 8, 8), lanes=lanes)[0] == 0
-    assert lanes.events == []
+    streams = HostStreams()
+    assert translate(photo(1, 3, 8, 8), streams=streams)[0] == 0
+    assert translate(photo(0, 3, 8, 8), streams=streams)[0] == 0
+    assert streams.events == []
 
 
 def test_it_ends_before_what_is_not_finite() -> None:
@@ -87,10 +89,10 @@ def test_cancelling_waits_for_what_is_under_way() -> None:
         if now == 2:
             raise Cancelled
 
-    lanes = HostLanes()
+    streams = HostStreams()
     with pytest.raises(Cancelled):
-        translate(photo(5, 3, 8, 8), stop, lanes=lanes)
-    assert lanes.events == ["start", "start", "land", "start", "land", "wait"]
+        translate(photo(5, 3, 8, 8), stop, streams=streams)
+    assert streams.events == ["start", "start", "finish", "start", "finish", "wait"]
 
 
 def test_running_out_of_memory_takes_what_was_started() -> None:
@@ -104,7 +106,7 @@ def test_running_out_of_memory_takes_what_was_started() -> None:
         return torch.zeros(1)
 
     parts = [slice(i, i + 1) for i in range(5)]
-    overlapped(parts, HostLanes(), read, lambda x: x, lambda part, _: taken.append(part))
+    overlapped(parts, HostStreams(), read, lambda x: x, lambda part, _: taken.append(part))
     assert started == taken == parts[:3]
 
 
@@ -112,10 +114,10 @@ def test_other_errors_fly() -> None:
     def fail(_: Tensor) -> Tensor:
         raise RuntimeError("a bug")
 
-    lanes = HostLanes()
+    streams = HostStreams()
     with pytest.raises(RuntimeError, match="a bug"):
-        overlapped([slice(0, 1)], lanes, lambda _: torch.zeros(1), fail, lambda *_: None)
-    assert lanes.events == ["start", "wait"]
+        overlapped([slice(0, 1)], streams, lambda _: torch.zeros(1), fail, lambda *_: None)
+    assert streams.events == ["start", "wait"]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -12,7 +12,7 @@ import torch
 import torch._inductor.exc
 
 from cyclegan_core import CycleGANError
-from cyclegan_core.translation.speedups import _kept, forget
+from cyclegan_core.translation.whole_pass import _kept, forget
 
 from ..test_model import make, photo
 

@@ -1,4 +1,4 @@
-"""`losses.csv`: a row per step, which always agrees with the state beside it."""
+"""The logs of a run: `losses.csv`, which always agrees with the state beside it; TensorBoard."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
 from torch import Tensor
 
 from ..files import atomic_write
 from ..training.losses import Losses
+from ..training.trainer import StepReport
 
 COLUMNS = ("step", "lr", *Losses._fields)
 
@@ -26,7 +29,7 @@ class LossTable:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._steps = 0
-        """Of which the file holds rows."""
+        """How many steps the file holds."""
 
     def begin(self, history: Sequence[Tensor], lr_of: Callable[[int], float]) -> None:
         """Make the file hold the steps of `history` and no others.
@@ -61,6 +64,40 @@ class LossTable:
         self._steps = len(history)
 
 
+class TensorBoardLog:
+    """Writes event files into `<run>/tensorboard`; needs the extra `tensorboard`."""
+
+    def __init__(self, run_dir: Path) -> None:
+        """Open a new event file.
+
+        Raises:
+            ValueError: TensorBoard is not installed.
+        """
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise ValueError(
+                "TensorBoard is not installed; install it with: pip install tensorboard."
+            ) from None
+        self._writer = SummaryWriter(run_dir / "tensorboard")
+        self._shown: Path | None = None
+
+    def on_step(self, report: StepReport, samples: Path | None) -> None:
+        """Log a step, and the newest sample grid if it is another one than before."""
+        for name, term in report.losses._asdict().items():
+            self._writer.add_scalar(f"loss/{name}", float(term), report.step)
+        self._writer.add_scalar("lr", report.lr, report.step)
+        if samples is not None and samples != self._shown:
+            self._shown = samples
+            with Image.open(samples) as grid:
+                pixels = np.array(grid)
+            self._writer.add_image("samples", pixels, report.step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Flush and close the event file."""
+        self._writer.close()
+
+
 def _read(path: Path) -> dict[int, str]:
     """Step -> its row, of all rows that are whole."""
     rows: dict[int, str] = {}
@@ -74,15 +111,18 @@ def _read(path: Path) -> dict[int, str]:
 
 
 def _row(step: int, lr: float, terms: Iterable[float]) -> str:
+    """The line of a step; six digits of each number."""
     return _line([str(step), *(f"{value:.6g}" for value in (lr, *terms))])
 
 
 def _line(cells: Iterable[str]) -> str:
+    """`cells` as a line of CSV, its end included."""
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(cells)
     return line.getvalue()
 
 
 def _write(path: Path, mode: str, lines: list[str]) -> None:
+    """Write `lines`, or with mode "a" add them; a line's end is the same on every system."""
     with path.open(mode, newline="", encoding="utf-8") as file:
         file.writelines(lines)

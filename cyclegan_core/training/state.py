@@ -1,0 +1,208 @@
+"""All that a training step moves: networks, optimisers, pools, counters."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..config import TrainConfig
+from ..model import CycleGAN
+from ..networks import ResnetBlock
+from .image_pool import ImagePool
+from .losses import build_discriminator
+from .optimiser import LossScale, new_adam, set_rate
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the host knows of a training between two steps, apart from what it has read."""
+
+    step: int
+    """Finished steps."""
+    position: int
+    """Samples taken."""
+    pool_rng: tuple[Any, ...]
+    """The state of the random numbers of both pools."""
+    counts: tuple[int, int]
+    """Slots in use of pool_a and pool_b."""
+
+
+@dataclass(slots=True)
+class TrainState:
+    """What a step reads and moves, on one rank.
+
+    `step.py` moves it, `state_file.py` writes and reads it; the data, the loop and the clock are
+    the trainer's.
+    """
+
+    config: TrainConfig
+    device: torch.device
+    rank: int
+    """This process's number in a data-parallel training, from 0."""
+    model: CycleGAN
+    ema: CycleGAN
+    """The average of `model` over the steps, in eval mode and without gradients."""
+    disc_a: nn.Module
+    """Tells real pictures of domain A from generated ones."""
+    disc_b: nn.Module
+    """The same for domain B."""
+    opt_gen: torch.optim.Adam
+    """Over both generators."""
+    opt_disc: torch.optim.Adam
+    """Over both discriminators, disc_b first."""
+    loss_scale: LossScale
+    pool_a: ImagePool
+    pool_b: ImagePool
+    pool_rng: random.Random
+    """The random numbers of both pools."""
+    diverged: Tensor
+    """A boolean on the device: an unread step was not finite; then nothing moves any more."""
+    step: int = 0
+    """Finished steps."""
+    position: int = 0
+    """Samples taken so far, over all ranks."""
+    history: list[Tensor] = field(default_factory=list[Tensor])
+    """The eight terms of every step that was read, (8,) float32 each."""
+
+    @classmethod
+    def create(
+        cls, config: TrainConfig, device: torch.device, rank: int, start: CycleGAN | None
+    ) -> TrainState:
+        """Fresh networks drawn from `config.seed`, with copies of the generators of `start`."""
+        # A host may hold us in inference mode, where weights that can be trained can't be made.
+        with torch.inference_mode(mode=False), seeded(config.seed, device):
+            # The order in which networks are drawn is part of what the seed means.
+            model = CycleGAN(config.model)
+            disc_a = build_discriminator(config, config.model.channels_a)
+            disc_b = build_discriminator(config, config.model.channels_b)
+            if start is not None:
+                copy_weights(start, model)
+            ema = CycleGAN(config.model)
+            copy_weights(model, ema)
+            ema.eval().requires_grad_(requires_grad=False)
+
+            # The form in which the networks train fastest, as the settings want it.
+            is_quick = device.type in ("cpu", "cuda") and config.precision != "fp32"
+            is_last = config.channels_last == "on" or (config.channels_last == "auto" and is_quick)
+            for network in (model, ema, disc_a, disc_b):
+                network.to(device)
+                if is_last:
+                    network.to(memory_format=torch.channels_last)
+            for module in model.modules():
+                if isinstance(module, ResnetBlock):
+                    module.recompute = config.recompute
+            if config.compile:
+                for direction in model.directions:
+                    model.generator(direction).compile()
+                disc_a.compile()
+                disc_b.compile()
+
+            pool_rng = random.Random(f"{config.seed} pools {rank}")
+            return cls(
+                config=config,
+                device=device,
+                rank=rank,
+                model=model,
+                ema=ema,
+                disc_a=disc_a,
+                disc_b=disc_b,
+                opt_gen=new_adam(config, [model], device),
+                opt_disc=new_adam(config, [disc_b, disc_a], device),
+                loss_scale=LossScale(active=config.precision == "fp16", device=device),
+                pool_a=ImagePool(config.pool_size, pool_rng),
+                pool_b=ImagePool(config.pool_size, pool_rng),
+                pool_rng=pool_rng,
+                diverged=torch.tensor(False, device=device),
+            )
+
+    @property
+    def trained(self) -> CycleGAN:
+        """The generators that a training gives: the averaged ones, or the last without EMA."""
+        return self.ema if self.config.ema_decay > 0 else self.model
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """All networks by the names that they have in a state file."""
+        return {
+            "model": self.model,
+            "disc_a": self.disc_a,
+            "disc_b": self.disc_b,
+            "ema": self.ema,
+        }
+
+    @property
+    def optimizers(self) -> dict[str, torch.optim.Adam]:
+        """Both optimisers by the names that they have in a state file."""
+        return {"opt_gen": self.opt_gen, "opt_disc": self.opt_disc}
+
+    @property
+    def pools(self) -> dict[str, ImagePool]:
+        """Both pools by the names that they have in a state file."""
+        return {"pool_a": self.pool_a, "pool_b": self.pool_b}
+
+    def set_learning_rates(self, multiplier: float) -> None:
+        """Give both optimisers their rates for the next step, `multiplier` times the settings'."""
+        config = self.config
+        lr_disc = config.lr if config.lr_discriminator is None else config.lr_discriminator
+        set_rate(self.opt_gen, config.lr * multiplier)
+        set_rate(self.opt_disc, lr_disc * multiplier)
+
+    @contextmanager
+    def step_rng(self) -> Generator[torch.Generator]:
+        """Random numbers that depend on seed, step and rank alone, so they need not be saved."""
+        seed = random.Random(f"{self.config.seed} step {self.step} {self.rank}").getrandbits(63)
+        rng = torch.Generator().manual_seed(seed)
+        if not self.config.model.dropout:
+            yield rng
+            return
+        with seeded(seed, self.device):
+            yield rng
+
+    def snapshot(self) -> Snapshot:
+        """What the host knows before the next step."""
+        counts = self.pool_a.count, self.pool_b.count
+        return Snapshot(self.step, self.position, self.pool_rng.getstate(), counts)
+
+    def rewind(self, snapshot: Snapshot) -> None:
+        """Know what was known at `snapshot`; nothing on the device must have changed since."""
+        self.step, self.position = snapshot.step, snapshot.position
+        self.pool_rng.setstate(snapshot.pool_rng)
+        self.pool_a.count, self.pool_b.count = snapshot.counts
+
+    def release(self) -> None:
+        """Give the device's memory back, whoever still holds a reference; no step can follow."""
+        for network in self.networks.values():
+            network.to("cpu")
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()
+            optimizer.state.clear()
+        for pool in self.pools.values():
+            pool.images = []
+
+
+@torch.no_grad()
+def copy_weights(source: CycleGAN, target: CycleGAN) -> None:
+    """Copy every generator that `source` has; what it lacks stays as it is and is named."""
+    for direction in target.directions:
+        if direction in source.directions:
+            target.generator(direction).load_state_dict(source.generator(direction).state_dict())
+        else:
+            log.warning("The start model has no %s generator; that one starts fresh.", direction)
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Generator[None]:
+    """Torch's own random numbers from `seed`, put back afterwards: the host's stay untouched."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
