@@ -168,10 +168,11 @@ def serve() -> None:
 
     import torch
 
-    from cyclegan_core.cli import hub as cli_hub
-    from cyclegan_core.cli import train as cli_train
+    import cyclegan_core.cli.train as _
+    import cyclegan_core.hub.install as _
+    import cyclegan_core.hub.publish as _
+    import cyclegan_core.runs.run_folder as _
 
-    del cli_hub, cli_train  # for the children
     torch.set_num_threads(1)
     gc.freeze()  # spares each child a copy of what its collector would touch
     os.dup2(1, 3)
