@@ -168,10 +168,8 @@ def serve() -> None:
 
     import torch
 
-    import cyclegan_core.cli.train as _
-    import cyclegan_core.hub.install as _
-    import cyclegan_core.hub.publish as _
-    import cyclegan_core.runs.run_folder as _
+    for module in ("cli.train", "hub.install", "hub.publish", "runs.run_folder"):
+        importlib.import_module(f"cyclegan_core.{module}")  # for the children
 
     torch.set_num_threads(1)
     gc.freeze()  # spares each child a copy of what its collector would touch
