@@ -96,7 +96,7 @@ class Evaluate:
             task = bar.add_task("evaluating", total=None)
             found = evaluator.evaluate(
                 model,
-                checkpoint=_checkpoint_name(self.model, model),
+                checkpoint=self._checkpoint(model),
                 directions=None if self.direction is None else (self.direction,),
                 sheet=self.sheet,
                 dtype=dtype,
@@ -121,11 +121,11 @@ class Evaluate:
             path_b_to_a=second,
         )
 
-
-def _checkpoint_name(name: str, model: CycleGAN) -> str:
-    """What was typed, and after how many steps of training if the file says so."""
-    steps = model.training_info.get("steps", model.training_info.get("step"))
-    return f"{name} (step {steps})" if isinstance(steps, int) else name
+    def _checkpoint(self, model: CycleGAN) -> str:
+        """What was typed, and after how many steps of training if the (first) file says so."""
+        steps = model.training_info.get("steps", model.training_info.get("step"))
+        name = f"{self.model} (step {steps})" if isinstance(steps, int) else self.model
+        return f"{name} and {self.model_b_to_a}" if self.model_b_to_a else name
 
 
 def _show(found: Evaluation) -> None:

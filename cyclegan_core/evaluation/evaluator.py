@@ -475,6 +475,8 @@ class Evaluator:
                 "num_subsets": self.config.num_subsets,
                 "seed": self.config.seed,
             }
+            if self.config.extractor == "inception" and self.config.inception_weights:
+                found["extractor_weights"] = self.config.inception_weights.name
         return found
 
     def _of(self, direction: Direction) -> tuple[_Side, _Side]:
