@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 
 from cyclegan_core.cli import ask_for_large_pages
-from cyclegan_core.precision import DTYPES
+from cyclegan_core.device.precision import DTYPES
 
 ask_for_large_pages()  # as the command does; it helps all sides of a comparison
 

@@ -27,8 +27,8 @@ from common import MEGABYTE, add_options, is_gpu, seconds_of, write_json
 from torch import Tensor
 
 from cyclegan_core import CycleGAN, ModelConfig
-from cyclegan_core.rows import TensorRows
-from cyclegan_core.streaming import StreamPlan, stream, thumbnail
+from cyclegan_core.pictures.rows import TensorRows
+from cyclegan_core.streaming.stream import StreamPlan, stream, thumbnail
 
 
 def main() -> None:

@@ -41,7 +41,7 @@ CLIENT = """
 import json, sys, time, urllib.request
 from pathlib import Path
 import huggingface_hub.hf_api, httpx2, torch
-from cyclegan_core import hub
+from cyclegan_core.hub import install as hub
 way, repo, commit, file, address, folder = sys.argv[1:]
 folder = Path(folder)
 

@@ -32,8 +32,14 @@ from common import add_options, tell_machine, write_json
 from PIL import Image
 from sides import multiply_adds
 
-from cyclegan_core import DataConfig, ModelConfig, TrainConfig, Trainer, UnpairedFolders
-from cyclegan_core.batches import BatchConfig, Batches
+from cyclegan_core import (
+    DataConfig,
+    ModelConfig,
+    TrainConfig,
+    Trainer,
+    UnpairedFolders,
+)
+from cyclegan_core.data.loader import BatchConfig, Batches
 
 COUNT = 40
 """Pictures of each domain."""

@@ -35,7 +35,7 @@ from cyclegan_core import (
     Trainer,
     UnpairedFolders,
 )
-from cyclegan_core.batches import Batches
+from cyclegan_core.data.loader import Batches
 from cyclegan_core.networks import PatchDiscriminator, init_weights
 
 JUDGE_STEPS = 150

@@ -5,9 +5,10 @@ is calling: no host, no device choice, no download, and no effect on import.
 """
 
 from ._version import __version__
-from .checkpoint import CheckpointInfo, inspect_checkpoint, load_model, save_model
+from .checkpoint.checkpoint import CheckpointInfo, inspect_checkpoint, load_model, save_model
 from .config import Direction, ModelConfig, TrainConfig
-from .data import UnpairedFolders
+from .data.transforms import DataConfig
+from .data.unpaired_folders import UnpairedFolders
 from .errors import (
     CheckpointError,
     CompilerError,
@@ -18,12 +19,11 @@ from .errors import (
     PictureError,
     TrainingDivergedError,
 )
-from .losses import Losses
 from .model import CycleGAN, Reconstruction
-from .pictures import Picture, read_picture, write_picture
-from .run_folder import RunFolder
-from .trainer import StepReport, Trainer
-from .transforms import DataConfig
+from .pictures.picture import Picture, read_picture, write_picture
+from .runs.run_folder import RunFolder
+from .training.losses import Losses
+from .training.trainer import StepReport, Trainer
 
 __all__ = [
     "CheckpointError",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from .setting_checks import (
+from .validation import (
     check_bool,
     check_choices,
     check_float,
@@ -19,6 +19,17 @@ Direction = Literal["a_to_b", "b_to_a"]
 """Which way a picture is translated."""
 
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+
+ARROWS: dict[Direction, str] = {"a_to_b": "A→B", "b_to_a": "B→A"}
+"""How people read a direction."""
+
+GENERATOR_NAMES: dict[Direction, str] = {"a_to_b": "gen_ab", "b_to_a": "gen_ba"}
+"""Attributes of the model, and with a dot the prefixes of the keys in its file."""
+
+
+def opposite(direction: Direction) -> Direction:
+    """The way back."""
+    return "b_to_a" if direction == "a_to_b" else "a_to_b"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +91,12 @@ class ModelConfig:
     def min_size(self) -> int:
         """Least height and width: reflection padding of 1 needs 2 pixels at quarter size."""
         return max(8, self.size_multiple)
+
+    def padded_size(self, height: int, width: int) -> tuple[int, int]:
+        """The least height and width that hold such a picture and pass the network unchanged."""
+        multiple, least = self.size_multiple, self.min_size
+        rows, columns = (max(-(-side // multiple) * multiple, least) for side in (height, width))
+        return rows, columns
 
     def channels(self, direction: Direction) -> tuple[int, int]:
         """Input and output channels of the generator for `direction`."""

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 from torch import Tensor, nn
 
-from .norms import is_channels_last
+from .layers import is_channels_last
 
 
 class ResizeConv2d(nn.Conv2d):

@@ -9,6 +9,10 @@ class CycleGANError(Exception):
     """Base class: catch it to catch every fault that is not the caller's code."""
 
 
+class NonFiniteError(CycleGANError):
+    """A translation holds NaN or infinity, though the picture does not."""
+
+
 class CheckpointError(CycleGANError):
     """A weight file is missing, damaged, unsafe, or not a CycleGAN."""
 
@@ -38,3 +42,8 @@ class CompilerError(CycleGANError):
 
 class TrainingDivergedError(CycleGANError):
     """A loss is no longer finite; the weights were not changed by that step."""
+
+
+def reason(error: BaseException) -> str:
+    """Why an operation failed, in the system's own words where it has some."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 
-import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 from torch import Tensor, nn
 
@@ -69,17 +68,6 @@ def pad(images: Tensor, multiple: int, least: int) -> Tensor:
     mirrored = (0, min(right, width - 1), 0, min(down, height - 1))
     images = F.pad(images, mirrored, mode="reflect")
     return F.pad(images, (0, right - mirrored[1], 0, down - mirrored[3]), mode="replicate")
-
-
-def half_precision(
-    device: torch.device, dtype: torch.dtype | None
-) -> AbstractContextManager[object]:
-    """Convolutions in `dtype`; None means in the weights' own, whatever the caller's autocast."""
-    if dtype is None and not torch.amp.is_autocast_available(device.type):
-        return nullcontext()
-    # A pass uses each weight once. And a cache of converted weights would end with this context,
-    # while a CUDA graph recorded in it went on reading them.
-    return torch.autocast(device.type, dtype, enabled=dtype is not None, cache_enabled=False)
 
 
 @contextmanager

@@ -9,16 +9,16 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from .config import DIRECTIONS, Direction, ModelConfig
+from .config import ARROWS, DIRECTIONS, GENERATOR_NAMES, Direction, ModelConfig, opposite
+from .device.memory import Limits
 from .errors import MissingDirectionError
 from .fitting import eval_mode, to_channels
-from .hub_model import HubModel
-from .memory import Limits
+from .hub.mixin import HubModel
 from .networks import build_generator, init_weights
-from .rows import RowSink, RowSource
-from .speedups import Speedup, forget
-from .translation import OnProgress, Translation
-from .ways import Memory
+from .pictures.rows import RowSink, RowSource
+from .translation.plan import Memory
+from .translation.speedups import Speedup, forget
+from .translation.translate import OnProgress, Translation
 
 
 def ignore(done: int, total: int) -> None:
@@ -65,12 +65,12 @@ class CycleGAN(nn.Module, HubModel):
             if direction in directions:
                 network = build_generator(self.config, direction)
                 init_weights(network)
-            setattr(self, _GENERATOR_NAMES[direction], network)
+            setattr(self, GENERATOR_NAMES[direction], network)
 
     @property
     def directions(self) -> tuple[Direction, ...]:
         """The directions this model can translate, A to B first."""
-        return tuple(d for d in DIRECTIONS if getattr(self, _GENERATOR_NAMES[d]) is not None)
+        return tuple(d for d in DIRECTIONS if getattr(self, GENERATOR_NAMES[d]) is not None)
 
     def generator(self, direction: Direction) -> nn.Module:
         """The network that translates in `direction`.
@@ -81,13 +81,13 @@ class CycleGAN(nn.Module, HubModel):
         """
         if direction not in DIRECTIONS:
             raise ValueError(f"direction must be one of {DIRECTIONS}; got {direction!r}.")
-        network: nn.Module | None = getattr(self, _GENERATOR_NAMES[direction])
+        network: nn.Module | None = getattr(self, GENERATOR_NAMES[direction])
         if network is None:
             (only,) = self.directions
             source, target = self.config.domains(only)
             names = "" if {source, target} == {"A", "B"} else f" ({source} → {target})"
             raise MissingDirectionError(
-                f"This model only translates {_ARROWS[only]}{names}, not {_ARROWS[direction]}; "
+                f"This model only translates {ARROWS[only]}{names}, not {ARROWS[direction]}; "
                 "choose the other direction, or load a second file for it."
             )
         return network
@@ -112,7 +112,7 @@ class CycleGAN(nn.Module, HubModel):
             (only,) = self.directions
             raise MissingDirectionError(
                 f"A round trip needs both directions, and this model only translates "
-                f"{_ARROWS[only]}; load a second file for {_ARROWS[_opposite(only)]}."
+                f"{ARROWS[only]}; load a second file for {ARROWS[opposite(only)]}."
             )
 
     def translate(  # noqa: PLR0913 - what, how, and within which limits
@@ -226,19 +226,9 @@ class CycleGAN(nn.Module, HubModel):
             "speedup": speedup,
         }
         fake = self.translate(images, direction, on_progress=on_way_there, **settings)
-        rec = self.translate(fake, _opposite(direction), on_progress=on_way_back, **settings)
+        rec = self.translate(fake, opposite(direction), on_progress=on_way_back, **settings)
         error = (rec - to_channels(images.detach(), rec.shape[1])).abs()
         return Reconstruction(fake, rec, error)
-
-
-_ARROWS: dict[Direction, str] = {"a_to_b": "A→B", "b_to_a": "B→A"}
-
-
-def _opposite(direction: Direction) -> Direction:
-    return "b_to_a" if direction == "a_to_b" else "a_to_b"
-
-
-_GENERATOR_NAMES: dict[Direction, str] = {"a_to_b": "gen_ab", "b_to_a": "gen_ba"}
 
 
 def _empty_result(images: Tensor, channels: int) -> Tensor:

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .config import Direction, ModelConfig
 from .convolutions import NarrowConv2d, ResizeConv2d
-from .norms import BatchNorm, InstanceNorm, ReflectionPad
+from .layers import BatchNorm, InstanceNorm, ReflectionPad
 
 Norm = Literal["instance", "batch", "none"]
 

@@ -18,10 +18,10 @@ from PIL import Image
 from torch import Tensor
 
 from ..cyclegan_core import CycleGAN, Direction
-from ..cyclegan_core.memory import Limits
-from ..cyclegan_core.picture_search import find_pictures
-from ..cyclegan_core.run_folder import STATE_NAME
-from ..cyclegan_core.ways import Memory, wanted_bytes
+from ..cyclegan_core.device.memory import Limits
+from ..cyclegan_core.pictures.search import find_pictures
+from ..cyclegan_core.runs.run_folder import STATE_NAME
+from ..cyclegan_core.translation.plan import Memory, wanted_bytes
 
 CycleGANType = io.Custom("CYCLEGAN")
 """The socket; on its wire travels a `CycleGAN`, shared and cached: no node may change it."""

@@ -7,7 +7,12 @@ from pathlib import Path
 
 from comfy_api.latest import io
 
-from ..cyclegan_core import CycleGAN, Direction, inspect_checkpoint, load_model
+from ..cyclegan_core import (
+    CycleGAN,
+    Direction,
+    inspect_checkpoint,
+    load_model,
+)
 from . import host
 
 NONE = "none"

@@ -9,7 +9,7 @@ import torch
 from comfy.cli_args import args
 from comfy_api.latest import io
 
-from ..cyclegan_core.precision import DTYPES, NAMES, fastest_dtype
+from ..cyclegan_core.device.precision import DTYPES, NAMES, fastest_dtype
 from . import host
 
 log = logging.getLogger(__name__)

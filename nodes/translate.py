@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..cyclegan_core import CycleGAN
-from ..cyclegan_core.ways import Memory
+from ..cyclegan_core.translation.plan import Memory
 from . import host
 from .precision import choose_dtype, precision_input
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..config import DIRECTIONS, Direction
 from ..errors import CycleGANError, DatasetError
 from ..model import CycleGAN
-from ..setting_checks import check_int
+from ..validation import check_int
 from .colour import AffineColour, ColourMoments, ColourPairs, match_moments
 from .distances import frechet_distance, kernel_distance, perceptual_distance
 from .extractors import Extractor, ExtractorName, LiteExtractor, new_extractor

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from ..containers import read_weights
+from ..checkpoint.weight_file import read_weights
 from ..errors import CheckpointError
 from .extra import load_extra
 from .inception import new_inception

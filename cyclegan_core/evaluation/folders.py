@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..data.folder import list_pictures
+from ..data.transforms import DataConfig, prepare
 from ..errors import DatasetError
-from ..picture_folder import list_pictures
-from ..pictures import read_flat
-from ..transforms import DataConfig, prepare
+from ..pictures.picture import read_flat
 
 T = TypeVar("T")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
-from ..picture_files import write_image
-from ..picture_rows import to_image
+from ..pictures.files import write_image
+from ..pictures.picture_rows import to_image
 
 _CELL = 256
 """Pixels each way that a picture is fitted into; smaller ones are enlarged."""

@@ -12,10 +12,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint import atomic_write, save_model
+from ..checkpoint.checkpoint import save_model
 from ..config import DIRECTIONS
+from ..files import atomic_write
 from ..model import CycleGAN
-from ..setting_checks import check_int
+from ..validation import check_int
 from .evaluator import Evaluator, OnProgress
 from .report import Evaluation, better
 
@@ -73,7 +74,7 @@ class TrainingEvaluation:
         done again. If `best.safetensors` is of such a step, it is made again as well.
 
         Raises:
-            CheckpointError: the table can't be written.
+            CycleGANError: the table can't be written.
         """
         self._rows = {row: values for row, values in self._read().items() if row <= step}
         if self._rows or (self.folder / SCORES_NAME).exists():

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 import cyclegan_core
-from cyclegan_core.precision import fastest_dtype
+from cyclegan_core.device.precision import fastest_dtype
 
 from .client import Client
 from .graphs import A_TO_B, B_TO_A, load_image, load_model, node, save_image, show_text

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cyclegan_core import UnpairedFolders
-from cyclegan_core.run_folder import _SAMPLE_SEED
+from cyclegan_core.runs.run_folder import _SAMPLE_SEED
 
 from .client import Client, Graph
 from .comfyui import Host

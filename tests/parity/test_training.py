@@ -9,9 +9,9 @@ import torch
 from torch.testing import assert_close
 
 from cyclegan_core.config import ModelConfig, TrainConfig
-from cyclegan_core.losses import Losses
-from cyclegan_core.trainer import Trainer
-from cyclegan_core.transforms import DataConfig
+from cyclegan_core.data.transforms import DataConfig
+from cyclegan_core.training.losses import Losses
+from cyclegan_core.training.trainer import Trainer
 
 from .plain import Arch
 from .plain_training import ImagePool, PlainState, make_state, plain_step

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from cyclegan_core import ModelConfig, inspect_checkpoint, load_model
-from cyclegan_core.rows import TensorRows
-from cyclegan_core.streaming import StreamPlan, stream
+from cyclegan_core.pictures.rows import TensorRows
+from cyclegan_core.streaming.stream import StreamPlan, stream
 
 REQUIREMENT = "vintagify==0.1.2"
 SHA256 = "f3b38b728cc6158e97f77c3cc1bf784a63f427db47c445941ad2da3747fa208f"

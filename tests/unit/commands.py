@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 from cyclegan_core import CycleGAN, ModelConfig, save_model
-from cyclegan_core.cli import main
+from cyclegan_core.cli.main import main
 
-from . import foreign
+from .checkpoint import foreign
 
 ROOT = Path(__file__).parents[2]
 SMALL = ModelConfig(base_channels=2, num_blocks=1, domain_a="horse", domain_b="zebra")

@@ -67,6 +67,10 @@ def test_missing_settings_get_their_defaults() -> None:
             {"value_range": (1.0, 1.0)},
             "value_range must be (low, high) with low < high; got (1.0, 1.0).",
         ),
+        (  # more than a float can hold
+            {"value_range": (0, 10**309)},
+            f"value_range must be (low, high) with low < high; got (0, {10**309}).",
+        ),
         (
             {"value_range": (0.0, float("nan"))},
             "value_range must be (low, high) with low < high; got (0.0, nan).",

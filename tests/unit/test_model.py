@@ -10,10 +10,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from cyclegan_core import CycleGAN, CycleGANError, MissingDirectionError, ModelConfig
+from cyclegan_core import (
+    CycleGAN,
+    CycleGANError,
+    MissingDirectionError,
+    ModelConfig,
+)
 from cyclegan_core.fitting import pad
 
-from . import foreign
+from .checkpoint import foreign
 
 RESNET = ModelConfig(base_channels=2, num_blocks=1)
 UNET = ModelConfig(generator="unet", base_channels=1, num_downs=5)

@@ -78,7 +78,7 @@ def serve() -> None:
     """The script; descriptor 3 is what was the output, where no child writes by accident."""
     import torch
 
-    import cyclegan_core.cli_train as _  # noqa: F401
+    import cyclegan_core.cli.train as _  # noqa: F401
 
     torch.set_num_threads(1)
     torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])  # imports more
@@ -111,7 +111,7 @@ def child(order: dict[str, Any]) -> int:
     import logging
     import resource
 
-    from cyclegan_core.cli import main
+    from cyclegan_core.cli.main import main
 
     for number, name in ((0, os.devnull), (1, "out.txt"), (2, "err.txt")):
         flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cyclegan_core import CycleGAN, ModelConfig
 from cyclegan_core.config import DIRECTIONS, Direction
 
-from .foreign import scramble
+from .checkpoint.foreign import scramble
 
 SMALL = ModelConfig(base_channels=4, num_blocks=1)
 NAMED = replace(

@@ -20,7 +20,7 @@ from typing import Any
 
 PULL = """
 from pathlib import Path
-from cyclegan_core import hub
+from cyclegan_core.hub import install as hub
 result = vars_of(hub.pull(*arguments, folder=Path(folder), **options))
 """
 PUBLIC = ("cyclegan_core.errors", "builtins")
@@ -168,7 +168,8 @@ def serve() -> None:
 
     import torch
 
-    from cyclegan_core import cli_hub, cli_train
+    from cyclegan_core.cli import hub as cli_hub
+    from cyclegan_core.cli import train as cli_train
 
     del cli_hub, cli_train  # for the children
     torch.set_num_threads(1)
@@ -223,7 +224,7 @@ def child(order: Mapping[str, Any]) -> int:
     if "limit" in order:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["limit"], resource.RLIM_INFINITY))
     if "argv" in order:
-        from cyclegan_core.cli import main
+        from cyclegan_core.cli.main import main
 
         return main(order["argv"])
     return run_python(order["code"], order["values"])

@@ -11,7 +11,7 @@ from torch import nn
 
 from cyclegan_core import CycleGAN
 
-from .. import foreign
+from ..checkpoint import foreign
 from ..weights import NAMED, make_model, torch_bytes
 
 OURS = make_model(NAMED)

@@ -45,6 +45,25 @@ def test_offline_by_the_librarys_own_switch(hub: Hub, stranger: User) -> None:
     assert "HF_HUB_OFFLINE" in refused(newcomer, "you/model")
 
 
+@pytest.mark.parametrize("length", [40, 64])
+def test_offline_where_the_cache_has_no_links(hub: Hub, stranger: User, length: int) -> None:
+    """There a file's name is its own, however much its length is that of a checksum."""
+    name = "G".ljust(length - 4, "x") + ".pth"
+    commit = hub.add("you/model", {name: one_half(1)}).head
+    pulled(stranger, "you/model")
+    links = [path for path in stranger.cache.rglob("*") if path.is_symlink()]
+    assert name in {link.name for link in links}
+    for link in links:
+        content = link.read_bytes()
+        link.unlink()
+        link.write_bytes(content)
+    only_model(stranger.models).unlink()
+    answer = stranger.pull("you/model", local_files_only=True)
+    assert answer.code == 0, answer.out
+    assert answer.json["commit"] == commit
+    assert difference(load_model(answer.json["path"]), "a_to_b", network(1)) == 0
+
+
 def test_offline_without_a_copy(hub: Hub, stranger: User) -> None:
     hub.add("you/model", {"G.pth": one_half(1)})
     message = refused(stranger, "you/model", local_files_only=True)
@@ -120,7 +139,7 @@ def test_two_processes_pull_the_same_model(hub: Hub, stranger: User) -> None:
 
 PROGRESS = """
 from pathlib import Path
-from cyclegan_core import hub
+from cyclegan_core.hub import install as hub
 result = []
 hub.pull("you/model", folder=Path(folder), on_bytes=lambda *numbers: result.append(numbers))
 """
@@ -143,7 +162,7 @@ def test_a_callback_cancels_by_raising(hub: Hub, stranger: User, kind: str) -> N
     hub.add("you/model", {"G.pth": one_half(1)})
     code = f"""
 from pathlib import Path
-from cyclegan_core import hub
+from cyclegan_core.hub import install as hub
 class Enough({kind}):
     pass
 def stop(done, total):

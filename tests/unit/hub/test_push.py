@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 
 from cyclegan_core import load_model, save_model
 
-from ..runs import run as train
+from ..run_files import run as train
 from ..weights import NAMED, same
 from .clients import Answer, User
 from .pages import TOKEN
@@ -20,7 +20,7 @@ from .samples import OURS, header, only_model, our_files
 from .server import Hub
 
 PUSH = """
-from cyclegan_core.hub_push import push
+from cyclegan_core.hub.publish import push
 result = push(model, repo, **options)
 """
 PUSH_TO_HUB = """

@@ -143,7 +143,7 @@ LOUD = """
 import logging
 import huggingface_hub
 from pathlib import Path
-from cyclegan_core import hub
+from cyclegan_core.hub import install as hub
 logging.basicConfig(level=logging.DEBUG)
 huggingface_hub.logging.set_verbosity_debug()
 huggingface_hub.logging.enable_propagation()

@@ -1,0 +1,206 @@
+"""Foreign weight layouts: find the generators by keys and shapes alone, and rename to ours.
+
+Works on tensors that have shapes only (device `meta`), so that a file can be described without
+reading its data.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from ..config import Direction
+from ..errors import CheckpointError
+from .layout_convert import (
+    MismatchError,
+    convert,
+    count_blocks,
+    norm_settings,
+    resnet,
+    swap_bgr,
+    unet,
+)
+from .layout_table import RESNET_LAYOUTS, ResnetLayout, name_stranger
+
+_FORWARD = "a2b|atob|ab|x2y|xtoy|xy|a"
+_BACKWARD = "b2a|btoa|ba|y2x|ytox|yx|b"
+_GENERATOR_NAME = re.compile(
+    f"(?:model|net|avg|ema)*(?:generator|gen|g)(?:({_FORWARD})|({_BACKWARD}))"
+    "(?:model|net|avg|ema|params|weights|statedict)*"
+)
+_AVERAGE = re.compile(r"(^|[._])(ema|avg|averaged?)([._]|$)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundGenerator:
+    """One generator of a file, translated into our keys."""
+
+    layout: str
+    """Name of the layout it came in."""
+    root: str
+    """What its keys began with, for example "netG_A."."""
+    direction: Direction | None = None
+    """Which way it translates, if its name says so."""
+    target: str = ""
+    """Name of the domain it makes, if the file tells."""
+    is_average: bool = False
+    """It is the averaged (EMA) copy."""
+    prefers_average: bool = True
+    """An averaged copy would be the better one."""
+    in_channels: int
+    out_channels: int
+    settings: dict[str, Any]
+    """What its tensors say about `ModelConfig`, apart from channels."""
+    tensors: dict[str, Tensor] = field(repr=False)
+    """By our keys, without "gen_ab."; a missing bias is 0."""
+
+
+def find_generators(name: str, tensors: Mapping[str, Tensor]) -> list[FoundGenerator]:
+    """All generators among the tensors of the file called `name`, at least one.
+
+    Raises:
+        CheckpointError: there is none; the text says what there is instead.
+    """
+    tensors = {key: value for key, value in tensors.items() if value.is_floating_point()}
+    found: list[FoundGenerator] = []
+    mismatch = ""
+    for root, layouts in _roots(tensors).items():
+        own = {key[len(root) :]: value for key, value in tensors.items() if key.startswith(root)}
+        try:
+            found.append(_read_generator(root, own, layouts))
+        except MismatchError as error:
+            mismatch = mismatch or str(error)
+    if found and not mismatch:
+        return _with_domain_directions(found)
+    raise CheckpointError(f"{name} {_refusal(tensors, mismatch)}.")
+
+
+def _roots(tensors: Mapping[str, Tensor]) -> dict[str, list[ResnetLayout]]:
+    """Where generators begin -> the layouts each may have; none of them means a U-Net."""
+    anchors: dict[str, list[ResnetLayout]] = {}
+    for layout in RESNET_LAYOUTS:
+        for anchor in layout.anchors():
+            anchors.setdefault(anchor, []).append(layout)
+    roots: dict[str, list[ResnetLayout]] = {}
+    for key in tensors:
+        if _ends_with(key, "model.model.0.weight"):
+            root = key.removesuffix("model.model.0.weight")
+            if f"{root}model.model.1.model.1.weight" in tensors:
+                roots.setdefault(root, [])
+        for anchor, layouts in anchors.items():
+            if _ends_with(key, anchor):
+                roots.setdefault(key.removesuffix(anchor), layouts)
+                break
+    return roots
+
+
+def _ends_with(key: str, end: str) -> bool:
+    return key == end or key.endswith("." + end)
+
+
+def _read_generator(
+    root: str, tensors: Mapping[str, Tensor], layouts: list[ResnetLayout]
+) -> FoundGenerator:
+    """The generator whose keys begin with `root`, which is cut off in `tensors`."""
+    layout = next((known for known in layouts if _fits(known, tensors)), None)
+    if layouts and layout is None:
+        layout = layouts[0]  # none fits; this one will say what is missing
+    network = resnet(layout, tensors) if layout else unet(tensors)
+    settings = network.settings
+    settings |= norm_settings(network, tensors, tracks=layout is not None and layout.tracks)
+    converted, used = convert(network, tensors, settings["norm"])
+    _check_leftovers(root, tensors, used)
+    found = FoundGenerator(
+        layout="upstream",
+        root=root,
+        direction=_direction(root, layout.directions if layout else {}),
+        is_average=bool(_AVERAGE.search(root.lower())),
+        in_channels=network.layers[0].channels(tensors)[0],
+        out_channels=network.layers[-1].channels(tensors)[1],
+        settings=settings,
+        tensors=converted,
+    )
+    if layout is None:
+        return found
+    if layout.pads_by_channels and found.in_channels != 3:
+        raise MismatchError(
+            f"is an {layout.name} CycleGAN for pictures of {found.in_channels} channels, which "
+            "makes them smaller"
+        )
+    if layout.is_bgr:
+        swap_bgr(network, converted)
+    if layout.names_target:
+        found = replace(found, direction=None, target=root.rstrip(".").rpartition(".")[2])
+    return replace(found, layout=layout.name, prefers_average=layout.prefers_average)
+
+
+def _fits(layout: ResnetLayout, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether all convolutions outside the blocks are where this layout has them."""
+    outer = layout.outer(count_blocks(layout, tensors))
+    return all(f"{conv}.weight" in tensors for conv in outer)
+
+
+def _check_leftovers(root: str, tensors: Mapping[str, Tensor], used: set[str]) -> None:
+    """Whatever else lies inside the generator would be a part of it that we don't know.
+
+    Without a root, other things (an optimizer) may lie beside the generator.
+    """
+    parts = {key.partition(".")[0] for key in used}
+    for key in tensors:
+        if key not in used and (root or key.partition(".")[0] in parts):
+            raise MismatchError(f"has an unknown part, '{root}{key}'")
+
+
+def _direction(root: str, exceptions: Mapping[str, Direction]) -> Direction | None:
+    """What the names in `root` say about the direction, the innermost one first."""
+    for name in reversed(root.split(".")):
+        if name in exceptions:
+            return exceptions[name]
+        match = _GENERATOR_NAME.fullmatch(re.sub(r"[^a-z0-9]", "", name.lower()))
+        if match:
+            return "a_to_b" if match[1] else "b_to_a"
+    return None
+
+
+def _with_domain_directions(found: list[FoundGenerator]) -> list[FoundGenerator]:
+    """Where generators are named after what they make, the first of two makes domain A."""
+    targets = list(dict.fromkeys(generator.target for generator in found))
+    if len(targets) != 2 or "" in targets:
+        return found
+    directions: dict[str, Direction] = {targets[0]: "b_to_a", targets[1]: "a_to_b"}
+    return [replace(generator, direction=directions[generator.target]) for generator in found]
+
+
+def _refusal(tensors: Mapping[str, Tensor], mismatch: str) -> str:
+    """What the tensors are, since they are no generator, and what to do."""
+    stranger = name_stranger(tensors)
+    if stranger:
+        return (
+            f"holds a {stranger} network, not a CycleGAN of the original design; "
+            "use it with the program it comes from"
+        )
+    if mismatch:
+        return f"{mismatch}; only CycleGAN generators of the original design can be loaded"
+    if not tensors:
+        return "holds no weights; choose the file with the generator's weights"
+    if _is_discriminator(tensors):
+        return (
+            "holds a discriminator, which can't translate pictures; choose the generator's file, "
+            "which usually has a G in its name"
+        )
+    some = ", ".join(f"'{key}'" for key in list(tensors)[:3])
+    return (
+        f"holds no CycleGAN generator in a known layout (its first tensors are {some}); "
+        "choose another file"
+    )
+
+
+def _is_discriminator(tensors: Mapping[str, Tensor]) -> bool:
+    """Kernels of 4x4 only (PatchGAN) or 1x1 only, down to a single channel."""
+    kernels = [tensor for tensor in tensors.values() if tensor.ndim == 4]
+    sizes = {tuple(kernel.shape[2:]) for kernel in kernels}
+    return sizes in ({(4, 4)}, {(1, 1)}) and 1 in {len(kernel) for kernel in kernels}

@@ -1,0 +1,263 @@
+"""What kind of file holds the weights, and the tensors in it.
+
+A file is recognised by its content, never by its name, and nothing in it is ever run. Everything
+that can't hold a PyTorch network's weights is refused in one sentence.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import re
+import struct
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Literal, cast
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from ..errors import CheckpointError
+from .refusals import describe_file, describe_zip
+
+Container = Literal["safetensors", "torch zip", "torch legacy"]
+
+_LEGACY_MAGIC = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
+"""The number that every file of torch.save before version 1.6 starts with, as pickle writes it."""
+_MAX_HEADER = 100_000_000
+"""Bytes: safetensors' own limit for its header."""
+_MAX_DEPTH = 8
+"""Dictionaries inside dictionaries that are looked into; training states have three or four."""
+
+# What a damaged file makes the pickle, zip and tensor readers raise. MemoryError: a damaged length.
+_DAMAGE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+    struct.error,
+    zipfile.BadZipFile,
+)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The tensors of one file, nested dictionaries flattened to dotted keys."""
+
+    container: Container
+    """Kind of file."""
+    tensors: dict[str, Tensor]
+    """Dense tensors by key, on the CPU, or on the `meta` device if only headers were read."""
+    metadata: dict[str, str] = field(default_factory=dict[str, str])
+    """The texts in a safetensors header."""
+
+
+def read_weights(path: Path, *, headers_only: bool = False) -> Weights:
+    """Read the tensors of a weight file; `headers_only` leaves safetensors data on the disk.
+
+    The tensors may share memory with the file until they are cloned.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, unsafe, or of another format.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} does not exist; check the name and the folder.") from None
+    except IsADirectoryError:
+        raise CheckpointError(f"{path} is a folder; give a weight file inside it.") from None
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise CheckpointError(
+            f"{path.name!r} can't be read ({reason}); check its name and permissions."
+        ) from None
+    container = _container(path, head, size)
+    if container == "safetensors":
+        return _read_safetensors(path, headers_only=headers_only)
+    content = _read_torch(path, container, headers_only=headers_only)
+    return Weights(container, dict(_flatten(path, content)))
+
+
+def _container(path: Path, head: bytes, size: int) -> Container:
+    """Which of the readable kinds the file is; refuses all others."""
+    if head.startswith(b"PK\x03\x04"):
+        _check_zip(path)
+        return "torch zip"
+    if head[:1] == b"\x80" and _LEGACY_MAGIC in head[:32]:
+        _check_protocol(path, head)
+        return "torch legacy"
+    header_size = int.from_bytes(head[:8], "little")
+    if head[8:9] == b"{" and header_size <= _MAX_HEADER:
+        if header_size + 8 > size:
+            raise _damaged(path)
+        return "safetensors"
+    raise CheckpointError(f"{path.name} {describe_file(head)}.")
+
+
+def _check_zip(path: Path) -> None:
+    """Refuse a zip file that torch.save did not write as it is."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            pickles = [m for m in members if m.filename.endswith("/data.pkl")]
+            start = archive.open(pickles[0]).read(2) if pickles else b""
+    except _DAMAGE:
+        raise _damaged(path) from None
+    names = [member.filename for member in members]
+    refusal = describe_zip(names)
+    if refusal:
+        raise CheckpointError(f"{path.name} {refusal}.")
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise CheckpointError(
+            f"{path.name} is a PyTorch file that was zipped again with compression; "
+            "load it with torch.load and save it with torch.save."
+        )
+    _check_protocol(path, start)
+
+
+def _check_protocol(path: Path, content: bytes) -> None:
+    """Refuse pickles that torch's safe reader does not know; torch.save's default is 2."""
+    protocol = content[1] if content[:1] == b"\x80" and len(content) > 1 else 0
+    if protocol not in (2, 3):
+        raise CheckpointError(
+            f"{path.name} was saved with pickle protocol {protocol}, which can't be read without "
+            "running code; load it with torch.load and save it without `pickle_protocol`."
+        )
+
+
+def _read_safetensors(path: Path, *, headers_only: bool) -> Weights:
+    """All tensors of a safetensors file, which is checked to be complete."""
+    framework = "np" if headers_only else "pt"
+    tensors: dict[str, Tensor] = {}
+    try:
+        with safe_open(path, framework=framework) as file:
+            metadata: dict[str, str] = file.metadata() or {}
+            for key in file.keys():  # noqa: SIM118 - it is no dictionary
+                if headers_only:
+                    entry = file.get_slice(key)
+                    dtype = _SAFETENSORS_DTYPES.get(entry.get_dtype(), torch.uint8)
+                    tensors[key] = torch.empty(entry.get_shape(), dtype=dtype, device="meta")
+                else:
+                    tensors[key] = file.get_tensor(key)
+    except (SafetensorError, *_DAMAGE):
+        raise _damaged(path) from None
+    return Weights("safetensors", tensors, metadata)
+
+
+_SAFETENSORS_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E4M3FNUZ": torch.float8_e4m3fnuz,
+    "F8_E5M2": torch.float8_e5m2,
+    "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
+    "F8_E8M0": torch.float8_e8m0fnu,
+    "C64": torch.complex64,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U64": torch.uint64,
+    "U32": torch.uint32,
+    "U16": torch.uint16,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+
+
+def _read_torch(path: Path, container: Container, *, headers_only: bool) -> object:
+    """What torch.save wrote, with every tensor on the CPU (or on `meta`); runs no code."""
+    is_zip = container == "torch zip"
+    # torch.load takes a *path* that ends in .safetensors for that format; mapping needs a path.
+    is_misnamed = path.suffix == ".safetensors"
+    device = "meta" if headers_only and is_zip else "cpu"
+    try:
+        with (
+            closing(path.open("rb")) as file,
+            warnings.catch_warnings(),
+            torch.serialization.safe_globals(_harmless_classes()),
+        ):
+            warnings.simplefilter("ignore")
+            source: Path | IO[bytes] = file if is_misnamed or not is_zip else path
+            # mmap: only what is used gets read, and a wrong length can't reach past the file.
+            return torch.load(  # noqa: TID251 - the one place
+                source, map_location=device, weights_only=True, mmap=source is path
+            )
+    except _DAMAGE as error:
+        found = re.search(r"GLOBAL (\w+(?:\.\w+)+) ", str(error))
+        if not found:
+            raise _damaged(path) from None
+    raise CheckpointError(
+        f"{path.name} is a pickle of Python objects ({found.group(1)}) that could run code, so it "
+        "was not opened; in the program that wrote it, save only `model.state_dict()`."
+    )
+
+
+def _harmless_classes() -> list[Any]:
+    """What training scripts store beside the weights: options, and numpy's numbers and arrays."""
+    scalar, array = np.float64(0).__reduce__()[0], np.zeros(1).__reduce__()[0]
+    functions = {"scalar": scalar, "_reconstruct": array}
+    return [
+        argparse.Namespace,
+        np.ndarray,
+        np.dtype,
+        *{type(np.dtype(code)) for code in "?bhilqBHILQefd"},
+        # numpy 2 moved them, and files of either version should be read by either.
+        *((function, f"numpy.core.multiarray.{name}") for name, function in functions.items()),
+        *((function, f"numpy._core.multiarray.{name}") for name, function in functions.items()),
+    ]
+
+
+def _flatten(path: Path, content: object) -> Iterator[tuple[str, Tensor]]:
+    """Every dense tensor in nested dictionaries, lists and tuples, with its dotted key."""
+    if isinstance(content, nn.Module):
+        raise CheckpointError(f"{path.name} holds a module; save only its `state_dict()`.")
+    stack: list[tuple[str, object, int]] = [("", content, 0)]
+    seen: set[int] = set()  # a dictionary can hold itself
+    while stack:
+        key, value, depth = stack.pop()
+        if isinstance(value, Tensor):
+            if _is_dense(value):
+                yield key, value.detach()
+        elif depth < _MAX_DEPTH and isinstance(value, (Mapping, list, tuple)):
+            if id(cast(object, value)) in seen:
+                continue
+            seen.add(id(cast(object, value)))
+            items = _items(cast("Mapping[object, object] | list[object]", value))
+            prefix = f"{key}." if key else ""
+            stack.extend((f"{prefix}{name}", item, depth + 1) for name, item in reversed(items))
+
+
+def _items(value: Mapping[object, object] | list[object]) -> list[tuple[object, object]]:
+    return list(value.items()) if isinstance(value, Mapping) else list(enumerate(value))
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Whether the tensor owns as many numbers as its shape says (a stride of 0 would not)."""
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        return False
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+
+
+def _damaged(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{path.name} is damaged or was cut off ({path.stat().st_size:,} bytes are there); "
+        "download or copy it again."
+    )

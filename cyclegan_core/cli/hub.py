@@ -1,0 +1,216 @@
+"""`cyclegan pull`, `cyclegan push` and `cyclegan list`: models of the Hub, and of this computer."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from huggingface_hub.utils import disable_progress_bars
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.table import Column, Table
+from rich.text import Text
+
+from ..checkpoint.checkpoint import inspect_checkpoint
+from ..errors import CheckpointError
+from ..hub.bundled import bundled_models, find_model, models_folder, pulled_models
+from ..hub.catalog import CatalogEntry, read_catalog
+from ..hub.download import OnBytes
+from ..hub.install import pull
+from ..hub.publish import push
+from ..hub.repository import PREFIX, split_id
+
+
+def _optional(metavar: str) -> object:
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint="(optional)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pull:
+    """Fetch a model from the Hugging Face Hub, and verify it; then `--model` finds it by name."""
+
+    model: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="OWNER/REPO[@REVISION]")]]
+    """A repository, or a name of `cyclegan list`; the revision is a branch, a tag or a commit."""
+    file: Annotated[str | None, _optional("FILE")] = None
+    """Which weight file, if the repository has several."""
+    to: Annotated[Path | None, _optional("FOLDER")] = None
+    """Where to install it, if not where `--model` looks."""
+    offline: bool = False
+    """Use what was fetched before, and no network."""
+    json: bool = False
+    """Print JSON for programs."""
+
+    def run(self) -> int:
+        """Fetch with a bar, and say where the model is; returns the exit code."""
+        repo, revision = _address(self.model)
+        with byte_bar(repo, hidden=self.json) as on_bytes:
+            pulled = pull(
+                repo,
+                revision,
+                self.file or None,
+                folder=self.to or models_folder(),
+                on_bytes=on_bytes,
+                local_files_only=self.offline,
+            )
+        if self.json:
+            values = {**asdict(pulled), "path": str(pulled.path)}
+            sys.stdout.write(json.dumps(values) + "\n")
+        else:
+            state = "is there already" if pulled.from_cache else "was fetched"
+            sys.stdout.write(
+                f"{repo} {state} (commit {pulled.commit[:12]}): {pulled.path}\n"
+                + ("" if self.to else f"Use it with --model {pulled.path.stem}\n")
+            )
+        return 0
+
+
+def _address(model: str) -> tuple[str, str | None]:
+    """Repository and revision of what people type."""
+    name, _, revision = model.partition("@")
+    entry = read_catalog().get(name)
+    if entry is None:
+        return split_id(model)
+    if entry.repo is None:
+        raise ValueError(f"{name} comes with the package; use --model {name}.")
+    return split_id(entry.repo, revision or entry.revision)
+
+
+def find_with_bar(name: str, *, hidden: bool) -> Path:
+    """`find_model`, with a bar in bytes if it fetches something."""
+    with byte_bar(name, hidden=hidden or not name.startswith(PREFIX)) as on_bytes:
+        return find_model(name, on_bytes)
+
+
+@contextmanager
+def byte_bar(title: str, *, hidden: bool) -> Generator[OnBytes]:
+    """A bar on the terminal, if there is one, that appears with the first byte."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
+    console = Console(stderr=True)
+    is_off = hidden or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=is_off) as bar:
+        task = bar.add_task(title, total=None, visible=False)
+
+        def on_bytes(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, visible=True)
+
+        yield on_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Push:
+    """Publish a model on the Hugging Face Hub, with a card; log in first with `hf auth login`."""
+
+    model: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="MODEL")]]
+    """A weight file, the folder of a training, or the name of a model."""
+    repo: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="OWNER/REPO")]]
+    """Where to; it is made if it does not exist."""
+    private: bool = False
+    """Make a new repository for your eyes only."""
+    license: Annotated[str | None, _optional("NAME")] = None
+    """For the card, as the Hub writes them, for example mit or cc-by-4.0."""
+    json: bool = False
+    """Print JSON for programs."""
+
+    def run(self) -> int:
+        """Upload, and say where it is; returns the exit code."""
+        path = find_with_bar(self.model, hidden=self.json)
+        if self.json or not sys.stderr.isatty():
+            disable_progress_bars()  # the library draws them into logs as well
+        page = push(path, self.repo, private=self.private, license=self.license)
+        sys.stdout.write((json.dumps({"url": page}) if self.json else page) + "\n")
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class List:
+    """List the models that have a name: bundled, pulled to this computer, and in the catalog."""
+
+    json: bool = False
+    """Print JSON for programs."""
+
+    def run(self) -> int:
+        """Print them; nothing is fetched. Returns the exit code."""
+        models = list_models()
+        if self.json:
+            values = {"folder": str(models_folder()), "models": models}
+            sys.stdout.write(json.dumps(values) + "\n")
+            return 0
+        places = Column("where", no_wrap=True)  # people copy them
+        table = Table("name", places, "translates", "task", box=None)
+        for model in models:
+            ways = [_arrow(model["domains"], way) for way in model["directions"]]
+            where = model["where"] if model["where"] != "catalog" else model["repo"]
+            where += " (pulled)" if where == model["repo"] and model["path"] else ""
+            task = model.get("error") or model["task"]
+            task += " (not verified)" if model["verified"] is False else ""
+            cells = (model["name"], where, "\n".join(ways), task)
+            # Text, because rich would take brackets and colons in a name for its markup.
+            table.add_row(*(Text(cell, overflow="fold") for cell in cells))
+        console = Console()
+        console.print(table)
+        console.print(Text(f"Pulled models are in {models_folder()}"))
+        return 0
+
+
+def list_models() -> list[dict[str, Any]]:
+    """All models that have a name, as JSON-ready values.
+
+    `path` is where they are, if they are; `verified` is None of those that the catalog lacks.
+    """
+    catalog = read_catalog()
+    bundled, pulled = bundled_models(), pulled_models()
+    result = [
+        _from_file(name, path, "bundled", catalog.get(name)) for name, path in bundled.items()
+    ]
+    result += [_from_file(name, path, "local", None) for name, path in pulled.items()]
+    for entry in catalog.values():
+        if not entry.is_bundled:
+            path = pulled.get(Path(entry.local_name).stem)
+            result.append({**asdict(entry), "where": "catalog", "path": path and str(path)})
+    return result
+
+
+def _from_file(name: str, path: Path, where: str, entry: CatalogEntry | None) -> dict[str, Any]:
+    """What a weight file says about itself, and the catalog about it."""
+    values: dict[str, Any] = {
+        "name": name,
+        "where": where,
+        "path": str(path),
+        "task": entry.task if entry else "",
+        "verified": entry.verified if entry else None,
+        "license": entry.license if entry else None,
+        "domains": [],
+        "directions": [],
+        "repo": None,
+        "revision": None,
+    }
+    try:
+        info = inspect_checkpoint(path)
+    except CheckpointError as error:
+        return {**values, "error": str(error)}
+    values["domains"] = [info.config.domain_a, info.config.domain_b]
+    values["directions"] = list(info.directions)
+    if info.source:
+        values |= {
+            "repo": info.source.get("repo"),
+            "revision": info.source.get("commit"),
+            "license": info.source.get("license"),
+            "task": f"from {info.source.get('repo')}",
+        }
+    return values
+
+
+def _arrow(domains: list[str], way: str) -> str:
+    source, target = domains if way == "a_to_b" else reversed(domains)
+    return f"{source} → {target}"

@@ -1,0 +1,105 @@
+"""Which picture files a user means, and where the result of each goes."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..errors import PictureError
+from ..pictures.files import READABLE, WRITABLE
+from ..pictures.search import find_pictures, identity
+
+Job = tuple[Path, Path | PictureError]
+"""A picture, and the file for its result, or why there can't be one."""
+
+
+def plan_outputs(inputs: Iterable[str], out: Path, *, single_file: bool = True) -> list[Job]:
+    """Pair every picture with where its result goes, or with why it can't go anywhere.
+
+    A folder's pictures keep their path below that folder, a file its name. `out` is a file name
+    when it ends like a picture and there is one input file; otherwise a folder.
+
+    Raises:
+        ValueError: there is nothing to do, or `out` is a file name that doesn't fit.
+    """
+    found = [job for text in inputs for job in _expand(text, out)]
+    if not found:
+        raise ValueError("no pictures were named; give files, folders or globs.")
+    if out.suffix.lower() in READABLE and not is_folder(out):
+        _check_file_name(out, num_pictures=len(found), single_file=single_file)
+        ((source, relative),) = found
+        return [(source, relative if isinstance(relative, PictureError) else out)]
+    jobs: list[Job] = []
+    taken: dict[Path, Path] = {}
+    for source, relative in found:
+        if isinstance(relative, PictureError):
+            jobs.append((source, relative))
+            continue
+        target = out / relative
+        if target.suffix.lower() not in WRITABLE:
+            target = target.with_suffix(".png")
+        if target not in taken:
+            taken[target] = source
+            jobs.append((source, target))
+        elif identity(source) != identity(taken[target]):
+            clash = f"{source} and {taken[target]} would both become {target}; translate them apart"
+            jobs.append((source, PictureError(f"{clash}.")))
+    return jobs
+
+
+def is_folder(path: Path) -> bool:
+    """`Path.is_dir` that takes what can't be looked at for no folder."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _check_file_name(out: Path, *, num_pictures: int, single_file: bool) -> None:
+    if not single_file:
+        raise ValueError(f"{out} names one file, but there are several results; give a folder.")
+    if num_pictures > 1:
+        raise ValueError(f"{out} names one file, but there are {num_pictures} pictures.")
+    if out.suffix.lower() not in WRITABLE:
+        raise ValueError(f"{out} can't be written; use {', '.join(sorted(WRITABLE))}.")
+
+
+def _expand(text: str, out: Path) -> list[Job]:
+    """What a user typed -> (file, its path below the output folder or what is wrong)."""
+    if not text:
+        raise ValueError("the name of a picture is empty; give files, folders or globs.")
+    path = Path(text)
+    if is_folder(path):
+        return _search(path, out)
+    if identity(path) is None and glob.has_magic(text):
+        # pathlib's glob takes no absolute patterns; this one takes all.
+        matches = [Path(name) for name in sorted(glob.glob(text, recursive=True))]  # noqa: PTH207
+        files = [match for match in matches if not is_folder(match)]
+        if not files:
+            return [(path, PictureError(f"{text} matches no file; check the pattern."))]
+        return [(file, Path(file.name)) for file in files]
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return [(path, PictureError(f"{path} does not exist; check the path."))]
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        return [(path, PictureError(f"{path} can't be read: {reason}."))]
+    return [(path, Path(path.name))]
+
+
+def _search(folder: Path, out: Path) -> list[Job]:
+    """The pictures below a folder; not the hidden ones, nor the results of an earlier run."""
+    jobs: list[Job] = []
+
+    def note(error: OSError) -> None:
+        place = Path(error.filename)
+        jobs.append((place, PictureError(f"{place} can't be read: {error.strerror}.")))
+
+    results = None if identity(out) == identity(folder) else identity(out)
+    for file in find_pictures(folder, leave_out=results, on_error=note):
+        jobs.append((file, file.relative_to(folder)))
+    if not jobs:
+        return [(folder, PictureError(f"{folder} holds no pictures; choose another folder."))]
+    return jobs

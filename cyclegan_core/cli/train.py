@@ -1,0 +1,240 @@
+"""`cyclegan train`: two folders of pictures in, a run folder with a model out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Literal
+
+import torch
+import torch.distributed as dist
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..checkpoint.checkpoint import load_model
+from ..config import TrainConfig
+from ..data.transforms import DataConfig
+from ..data.unpaired_folders import UnpairedFolders
+from ..device.distributed import any_rank, rank_and_world_size
+from ..hub.bundled import find_model
+from ..runs.run_folder import MODEL_NAME, RunFolder
+from ..runs.tensorboard_log import TensorBoardLog
+from ..training.losses import Losses
+from ..training.presets import PRESETS
+from ..training.trainer import StepReport, Trainer
+from .translate import choose_device
+
+_ADVICE = "\n\n".join(f"{name}: {preset.advice}" for name, preset in PRESETS.items())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a CycleGAN on two folders of pictures.
+
+    The same command goes on with a run that was stopped.
+
+    Data-parallel: torchrun --nproc-per-node 2 -m -- cyclegan_core.cli train ...
+    """
+
+    dir_a: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="DIR_A")]]
+    """Folder with domain A's pictures; searched through."""
+    dir_b: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="DIR_B")]]
+    """Folder with domain B's pictures; searched through."""
+    run_dir: Annotated[Path, tyro.conf.arg(name="run", metavar="DIR")]
+    """Run folder: samples, losses, the state to go on from, and model.safetensors."""
+    preset: Annotated[
+        Literal["none", "style", "object", "season", "enhance", "labels"],
+        tyro.conf.arg(help="Starting point; the other options go before it.\n\n" + _ADVICE),
+    ] = "none"
+    start: Annotated[
+        str | None, tyro.conf.arg(metavar="MODEL", help_behavior_hint="(optional)")
+    ] = None
+    """A model to start from instead of fresh weights (fine-tuning): a file or a bundled name; its
+    networks replace the model options."""
+    device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
+    """A torch device such as cpu, cuda, mps; auto takes a GPU if there is one."""
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print a line of JSON every 10 steps and at the end instead of progress for people."""
+    tensorboard: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Log to RUN/tensorboard as well (pip install tensorboard)."""
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
+    """The training."""
+    data: Annotated[
+        DataConfig,
+        tyro.conf.arg(name=""),
+        tyro.conf.FlagConversionOff,  # --no-flip before "Mirror …" would read as its contrary
+    ] = field(default_factory=DataConfig)
+    """How pictures become training samples."""
+
+    def run(self) -> int:
+        """Train until the end, or until interrupted; returns the exit code."""
+        with _process_group() as device:
+            return self._train(device or choose_device(self.device))
+
+    def _train(self, device: torch.device) -> int:
+        level = logging.INFO if rank_and_world_size()[0] == 0 else logging.ERROR
+        logging.getLogger("cyclegan_core").setLevel(level)
+        data = UnpairedFolders(self.dir_a, self.dir_b, self.data)
+        start = load_model(find_model(self.start)) if self.start else None
+        model = replace(self.config.model, image_size=self.data.crop_size)
+        trainer = Trainer(replace(self.config, model=model), data, device=device, model=start)
+        console = Console(stderr=True, quiet=self.json or trainer.rank > 0)
+        console.print(str(data.report()), markup=False, highlight=False, soft_wrap=True)
+        with RunFolder(self.run_dir, trainer) as folder, _Stop(trainer, console) as stop:
+            with (
+                self._board(trainer) as board,
+                _progress(console) as progress,
+                suppress(_StoppedError),
+            ):
+                trainer.run(on_step=self._watch(folder, board, progress, stop))
+            folder.save()
+        num_steps = trainer.config.max_steps
+        if trainer.step < num_steps:
+            text = f"Stopped after step {trainer.step} of {num_steps}; the same command goes on."
+        else:
+            text = f"{self.run_dir / MODEL_NAME} is ready."
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        return 130 if stop.is_done else 0
+
+    def _board(self, trainer: Trainer) -> AbstractContextManager[TensorBoardLog | None]:
+        wanted = self.tensorboard and trainer.rank == 0
+        return closing(TensorBoardLog(self.run_dir)) if wanted else nullcontext()
+
+    def _watch(
+        self, folder: RunFolder, board: TensorBoardLog | None, progress: Progress, stop: _Stop
+    ) -> Callable[[StepReport], None]:
+        """What happens after each step; losses are told when the trainer has read them."""
+        trainer = folder.trainer
+        task = progress.add_task("training", total=trainer.config.max_steps, completed=trainer.step)
+        untold: list[StepReport] = []
+
+        def tell(report: StepReport) -> None:
+            if board is not None:
+                is_newest = report.step == trainer.step
+                board.on_step(report, folder.newest_samples if is_newest else None)
+            if not self.json:
+                progress.update(task, description=_line(report))
+            elif report.step % 10 == 0 or report.step == report.num_steps:
+                sys.stdout.write(json.dumps(_values(report)) + "\n")
+                sys.stdout.flush()
+
+        def on_step(report: StepReport) -> None:
+            folder.on_step(report)
+            progress.update(task, completed=report.step)
+            untold.append(report)
+            if trainer.rank == 0 and not trainer.unread:
+                for each in untold:
+                    losses = Losses(*trainer.history[each.step - 1].unbind())
+                    tell(replace(each, losses=losses))
+                untold.clear()
+            stop.check()
+
+        return on_step
+
+
+def defaults(argv: Sequence[str]) -> Train | None:
+    """The options' defaults under the preset that `argv` names, or None without one."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--preset", nargs="?")
+    name = parser.parse_known_args(argv)[0].preset
+    preset = PRESETS.get(name)
+    if preset is None:
+        return None  # "none", or tyro will say what is wrong with it
+    config = TrainConfig(**preset.train)
+    return Train(
+        dir_a=tyro.MISSING,
+        dir_b=tyro.MISSING,
+        run_dir=tyro.MISSING,
+        preset=name,
+        config=replace(config, model=replace(config.model, **preset.model)),
+        data=DataConfig(**preset.data),
+    )
+
+
+@contextmanager
+def _process_group() -> Generator[torch.device | None]:
+    """Join the other ranks when `torchrun` started us; the device is then the rank's own GPU."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield None
+        return
+    has_gpus = torch.cuda.is_available()
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if has_gpus else None
+    if device is not None:
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if has_gpus else "gloo")
+    try:
+        yield device or torch.device("cpu")
+    finally:
+        dist.destroy_process_group()
+
+
+class _StoppedError(Exception):
+    """Ends the training between two steps, to be saved."""
+
+
+class _Stop:
+    """Remembers a Ctrl-C until the step is complete.
+
+    A second one does not wait, and saves nothing: half a step is no state. Ranks do wait, for each
+    other; who can't has `torchrun` to end them.
+    """
+
+    def __init__(self, trainer: Trainer, console: Console) -> None:
+        self.trainer = trainer
+        self.console = console
+        self.is_asked = self.is_done = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.is_asked and self.trainer.world_size == 1:
+            raise KeyboardInterrupt
+        if not self.is_asked:
+            again = "; once more stops at once" if self.trainer.world_size == 1 else ""
+            self.console.print(f"Stopping after this step{again}.")
+        self.is_asked = True
+
+    def __enter__(self) -> _Stop:
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        self.before = {number: signal.signal(number, self) for number in numbers}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def check(self) -> None:
+        """Between two steps: raise if some rank was asked to stop."""
+        trainer = self.trainer
+        if trainer.is_time_to_agree and any_rank(self.is_asked, trainer.device):
+            self.is_done = True
+            raise _StoppedError
+
+
+def _progress(console: Console) -> Progress:
+    columns = BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn()
+    return Progress(*columns, TextColumn("{task.description}"), console=console)
+
+
+def _values(report: StepReport) -> dict[str, float]:
+    terms = {name: round(float(term), 5) for name, term in report.losses._asdict().items()}
+    return {"step": report.step, "lr": report.lr, **terms}
+
+
+def _line(report: StepReport) -> str:
+    losses = report.losses
+    pairs = {
+        "gan": losses.gan_ab + losses.gan_ba,
+        "cycle": losses.cycle_a + losses.cycle_b,
+        "identity": losses.identity_a + losses.identity_b,
+        "disc": losses.disc_a + losses.disc_b,
+    }
+    return " ".join(f"{name} {float(value):.2f}" for name, value in pairs.items())

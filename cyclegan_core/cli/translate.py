@@ -1,0 +1,285 @@
+"""`cyclegan translate` and `cyclegan reconstruct`: picture files in, picture files out."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import warnings
+from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..checkpoint.checkpoint import load_model
+from ..config import Direction
+from ..device.memory import Limits, is_out_of_memory
+from ..device.precision import DTYPES, NAMES, fastest_dtype
+from ..errors import CompilerError, CycleGANError, PictureError
+from ..fitting import check_files_fit
+from ..model import CycleGAN
+from ..pictures.picture import write_picture
+from ..pictures.picture_rows import MAX_PIXELS, OpenPicture, open_picture
+from ..translation.plan import Memory
+from ..translation.speedups import Speedup
+from .hub import find_with_bar
+from .outputs import Job, identity, plan_outputs
+
+Settings = dict[str, Any]
+"""What `CycleGAN.translate_rows` and `reconstruct` are called with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PictureCommand:
+    """What both commands share: options, the list of files, progress and the report."""
+
+    inputs: tyro.conf.Positional[
+        Annotated[
+            tuple[str, ...],
+            tyro.conf.arg(metavar="PICTURE ...", help_behavior_hint="(at least one)"),
+        ]
+    ]
+    """Files, folders (searched through, their inner structure is kept) or globs."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Folder for the results, which keep their names."""
+    model: Annotated[str, tyro.conf.arg(aliases=["-m"], metavar="MODEL")]
+    """A weight file of any known layout, a folder with one, a name of `cyclegan list`, or
+    hub:owner/repo, which is fetched once."""
+    model_b_to_a: Annotated[
+        str | None, tyro.conf.arg(metavar="MODEL", help_behavior_hint="(optional)")
+    ] = None
+    """The file for the way back, where a model comes as two files."""
+    direction: Annotated[Direction, tyro.conf.arg(aliases=["-d"])] = "a_to_b"
+    """Which way to translate; what a file's only generator does if it does not say itself."""
+    device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
+    """A torch device such as cpu, cuda, cuda:1, mps; auto takes a GPU if there is one."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Number format of the convolutions; auto is a half precision where a short measurement at
+    the start finds it clearly faster (bf16, or fp16 on GPUs without it), else fp32."""
+    memory: Memory = "auto"
+    """How a picture goes through the network: whole in one pass; streamed in strips with the same
+    result; thumbnail in strips, approximately; auto is whole where it fits, else streamed."""
+    speedup: Speedup = "none"
+    """For many pictures of one size: compile is torch.compile, which takes a minute at first;
+    graph records the network on a CUDA device, for small pictures."""
+    scratch: Annotated[
+        Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="(optional)")
+    ] = None
+    """A folder on a fast disk, for pictures whose feature maps don't fit into memory."""
+    overwrite: bool = False
+    """Replace results that exist already; a picture that is read is never replaced."""
+    json: bool = False
+    """Print a report for programs instead of progress for people."""
+
+    def run(self) -> int:
+        """Do every picture; a failed one is named and the rest goes on. Returns the exit code."""
+        device = choose_device(self.device)
+        if self.scratch is not None and not self.scratch.is_dir():
+            raise ValueError(f"--scratch {self.scratch} is no folder; name one that exists.")
+        settings: Settings = {
+            "memory": self.memory,
+            "limits": Limits(scratch=self.scratch),
+            "speedup": self.speedup,
+        }
+        jobs = plan_outputs(self.inputs, self.out, single_file=self._keeps_one_file)
+        model = self._load().to(device)
+        settings["dtype"] = dtype = _choose_dtype(self.precision, device)
+        with warnings.catch_warnings():  # Pillow's, of odd metadata
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            report = self._do_all(model, jobs, settings)
+        failed = sum("error" in entry for entry in report)
+        if self.json:
+            summary = {"model": self.model, "direction": self.direction, "device": str(device)}
+            summary["precision"] = NAMES[dtype]
+            sys.stdout.write(json.dumps(summary | {"failed": failed, "pictures": report}) + "\n")
+        return 1 if failed else 0
+
+    _keeps_one_file = True
+
+    def _do_all(self, model: CycleGAN, jobs: list[Job], settings: Settings) -> list[dict[str, Any]]:
+        """The report, told as it grows."""
+        report: list[dict[str, Any]] = []
+        inputs = {identity(source) for source, _ in jobs}
+        console = Console(stderr=True, quiet=self.json)
+        name = TextColumn("{task.description}", markup=False)
+        columns = name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task("translating", total=len(jobs))
+            for number, job in enumerate(jobs):
+
+                def on_progress(done: int, total: int, number: int = number) -> None:
+                    bar.update(task, completed=number + done / total)
+
+                bar.update(task, description=job[0].name)
+                progress = {"on_progress": on_progress}
+                report.append(self._do_one(model, job, inputs, settings | progress))
+                _tell(report[-1], console)
+                bar.update(task, completed=number + 1)
+            if self.precision == "auto":
+                console.print(f"precision auto was {NAMES[settings['dtype']]}")
+        return report
+
+    def _load(self) -> CycleGAN:
+        back = self.model_b_to_a
+        second = find_with_bar(back, hidden=self.json) if back else None
+        direction = "a_to_b" if second else self.direction
+        model = load_model(
+            find_with_bar(self.model, hidden=self.json), direction=direction, path_b_to_a=second
+        )
+        # Said once, instead of for every picture.
+        self._check_model(model)
+        check_files_fit(self.model, model.config.channels(self.direction))
+        return model
+
+    def _do_one(
+        self,
+        model: CycleGAN,
+        job: Job,
+        inputs: Container[tuple[int, int] | None],
+        settings: Settings,
+    ) -> dict[str, Any]:
+        """One picture's line of the report."""
+        source, target = job
+        entry: dict[str, Any] = {"input": str(source)}
+        started = time.perf_counter()
+        try:
+            if isinstance(target, PictureError):
+                raise target
+            outputs = self._outputs(target)
+            self._check_outputs(outputs, inputs)
+            picture = open_picture(source, max_pixels=MAX_PIXELS)
+            entry |= self._process(model, picture, outputs, settings)
+            entry["size"] = list(picture.rows.size[:0:-1])
+            entry["notes"] = list(picture.notes)
+            entry["seconds"] = round(time.perf_counter() - started, 3)
+        except CompilerError:  # it would fail for every picture, after a while each
+            raise
+        except PictureError as error:  # which names its file
+            entry["error"] = str(error)
+        except CycleGANError as error:
+            entry["error"] = f"{source}: {error}"
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            place = _device_of(model).type
+            entry["error"] = f"{source} needs more memory than there is ({place}); make it smaller."
+        return entry
+
+    def _check_outputs(
+        self, outputs: Iterable[Path], inputs: Container[tuple[int, int] | None]
+    ) -> None:
+        for output in outputs:
+            existing = identity(output)
+            if existing and existing in inputs:
+                raise PictureError(
+                    f"{output} is one of the pictures to translate and would be replaced; "
+                    "choose another -o."
+                )
+            if existing and not self.overwrite:
+                raise PictureError(f"{output} exists; add --overwrite to replace it.")
+
+    def _check_model(self, model: CycleGAN) -> None:
+        """Make sure that the model can do what is asked."""
+        model.generator(self.direction)
+
+    def _outputs(self, target: Path) -> list[Path]:
+        raise NotImplementedError
+
+    def _process(
+        self, model: CycleGAN, picture: OpenPicture, outputs: list[Path], settings: Settings
+    ) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Translate(_PictureCommand):
+    """Translate pictures to the other domain; each keeps its size and name.
+
+    For a single picture, --out can be a file name.
+    """
+
+    def _outputs(self, target: Path) -> list[Path]:
+        return [target]
+
+    def _process(
+        self, model: CycleGAN, picture: OpenPicture, outputs: list[Path], settings: Settings
+    ) -> dict[str, Any]:
+        result = picture.new_result(model.config.channels(self.direction)[1])
+        model.translate_rows(picture.rows, result, self.direction, **settings)
+        picture.write(outputs[0], result)
+        return {"output": str(outputs[0])}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruct(_PictureCommand):
+    """Translate pictures there and back, and measure what was lost.
+
+    Writes NAME_translated, NAME_reconstructed and NAME_error for every picture.
+
+    The cycle error is the mean absolute difference; white is 1.
+    """
+
+    _keeps_one_file = False
+
+    def _check_model(self, model: CycleGAN) -> None:
+        model.check_round_trip()
+
+    def _outputs(self, target: Path) -> list[Path]:
+        suffixes = ("translated", "reconstructed", "error")
+        return [target.with_stem(f"{target.stem}_{suffix}") for suffix in suffixes]
+
+    def _process(
+        self, model: CycleGAN, picture: OpenPicture, outputs: list[Path], settings: Settings
+    ) -> dict[str, Any]:
+        result = model.reconstruct(picture.pixels()[None], self.direction, **settings)
+        for path, pixels in zip(outputs, (result.fake[0], result.rec[0]), strict=False):
+            written = picture.new_result(len(pixels))
+            written.write(0, pixels)
+            picture.write(path, written)
+        write_picture(outputs[2], result.error[0])
+        error = round(float(result.error.mean()), 5)
+        return {"outputs": [str(path) for path in outputs], "cycle_error": error}
+
+
+def _tell(entry: dict[str, Any], console: Console) -> None:
+    """One line per picture on standard error, above the bar."""
+    if "error" in entry:
+        console.print(f"failed: {entry['error']}", style="red", markup=False, soft_wrap=True)
+        return
+    made = entry.get("output") or f"{entry['outputs'][0]} … (cycle error {entry['cycle_error']})"
+    notes = f" ({', '.join(entry['notes'])})" if entry["notes"] else ""
+    line = f"{entry['input']}{notes} → {made}"
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _device_of(model: CycleGAN) -> torch.device:
+    return next(model.parameters()).device
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that a user means; "auto" is a GPU if there is one.
+
+    Raises:
+        ValueError: this machine or this PyTorch has no such device.
+    """
+    if name != "auto":
+        try:
+            torch.empty(0, device=name).cpu()
+        except (RuntimeError, AssertionError, ImportError) as error:  # as torch's fancy takes it
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"device {name!r} can't be used: {reason}") from None
+        return torch.device(name)
+    available: list[tuple[str, Callable[[], bool]]] = [
+        ("cuda", torch.cuda.is_available),
+        ("mps", torch.backends.mps.is_available),
+    ]
+    return torch.device(next((kind for kind, has in available if has()), "cpu"))
+
+
+def _choose_dtype(precision: str, device: torch.device) -> torch.dtype:
+    return fastest_dtype(device) if precision == "auto" else DTYPES[precision]

@@ -1,0 +1,126 @@
+"""`cyclegan info` and `cyclegan convert`: weight files, looked at and rewritten."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..checkpoint.checkpoint import CheckpointInfo, inspect_checkpoint, load_model, save_model
+from ..config import GENERATOR_NAMES, Direction, opposite
+from ..errors import CheckpointError
+from ..hub.bundled import find_model
+from .outputs import identity
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    """Say what a weight file holds: its layout, network, directions and training."""
+
+    file: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="MODEL")]]
+    """A weight file, a folder with one, a name of `cyclegan list`, or hub:owner/repo."""
+    json: bool = False
+    """Print JSON for programs."""
+
+    def run(self) -> int:
+        """Print the description; returns the exit code."""
+        info = inspect_checkpoint(find_model(self.file))
+        values = describe(info)
+        if self.json:
+            sys.stdout.write(json.dumps(values) + "\n")
+            return 0
+        table = Table(show_header=False, box=None)
+        for name, value in values.items():
+            if isinstance(value, dict):
+                value = "\n".join(f"{key} = {item}" for key, item in value.items()) or "-"
+            elif isinstance(value, list):
+                value = ", ".join(value)
+            # Text, because rich would take brackets and colons in a name for its markup.
+            table.add_row(name.replace("_", " "), Text(str(value), overflow="fold"))
+        Console().print(table)
+        return 0
+
+
+def describe(info: CheckpointInfo) -> dict[str, Any]:
+    """The facts of a weight file as JSON-ready values."""
+    return {
+        "file": str(info.path),
+        "layout": info.layout,
+        "directions": list(info.directions),
+        "knows_direction": info.knows_direction,
+        "parameters": info.num_parameters,
+        "dtype": str(info.dtype).removeprefix("torch."),
+        "config": info.config.to_dict(),
+        "training": dict(info.metadata),
+        "source": dict(info.source),
+    }
+
+
+def _optional(metavar: str) -> object:
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint="(optional)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convert:
+    """Rewrite weights of any known layout as one self-describing .safetensors file."""
+
+    inputs: tyro.conf.Positional[
+        Annotated[
+            tuple[str, ...],
+            tyro.conf.arg(metavar="MODEL ...", help_behavior_hint="(one or two)"),
+        ]
+    ]
+    """One weight file, or two: the generator for A→B, then the one for B→A."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """The file to write; it ends in .safetensors."""
+    direction: Annotated[Direction, tyro.conf.arg(aliases=["-d"])] = "a_to_b"
+    """What a single nameless generator does."""
+    domain_a: Annotated[str | None, _optional("NAME")] = None
+    """Display name of domain A, for example photo."""
+    domain_b: Annotated[str | None, _optional("NAME")] = None
+    """Display name of domain B, for example Monet."""
+    image_size: Annotated[int | None, _optional("PIXELS")] = None
+    """Side in pixels of the pictures it was trained on."""
+    value_range: Annotated[tuple[float, float] | None, _optional("BLACK WHITE")] = None
+    """What black and white are at the network's input, if not -1 and 1."""
+    only: Annotated[Direction | None, _optional("DIRECTION")] = None
+    """Keep this direction of a two-way model and leave the other out."""
+    half: bool = False
+    """Store half precision: half the size, about three decimal digits per weight."""
+    overwrite: bool = False
+    """Replace the file if it exists."""
+    json: bool = False
+    """Print JSON for programs."""
+
+    def run(self) -> int:
+        """Load, rename, save, describe; returns the exit code."""
+        if len(self.inputs) not in (1, 2):
+            raise ValueError("convert takes one weight file, or two (A→B, then B→A).")
+        if identity(self.out) and not self.overwrite:
+            raise CheckpointError(f"{self.out} exists; add --overwrite to replace it.")
+        paths = [find_model(name) for name in self.inputs]
+        model = load_model(
+            paths[0],
+            direction="a_to_b" if len(paths) == 2 else self.direction,
+            path_b_to_a=paths[1] if len(paths) == 2 else None,
+        )
+        wanted = {name: getattr(self, name) for name in _RENAMED}
+        model.config = replace(
+            model.config, **{name: value for name, value in wanted.items() if value is not None}
+        )
+        if self.only:
+            model.generator(self.only)  # says so if there is none
+            setattr(model, GENERATOR_NAMES[opposite(self.only)], None)
+        save_model(model, self.out, dtype=torch.float16 if self.half else None)
+        return Info(file=str(self.out), json=self.json).run()
+
+
+_RENAMED = ("domain_a", "domain_b", "image_size", "value_range")

@@ -1,0 +1,234 @@
+"""One domain's folder: which pictures it holds, which of them are fit for use, their pixels."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from ..errors import DatasetError, PictureError
+from ..pictures.picture import read_flat, read_size
+from ..pictures.search import find_pictures
+from .transforms import DataConfig, Pixels, prepare, prepared_size
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+OnFile = Callable[[], None]
+"""Called after each file while a folder is opened; it ends that by raising."""
+
+
+def ignore() -> None:
+    """The callback of those who don't watch."""
+
+
+_SCAN_THREADS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFile:
+    """A file that looks like a picture by its name."""
+
+    path: Path
+    name: str
+    """Path below the folder, with forward slashes: the sort key, the same on every system."""
+    num_bytes: int
+    mtime_ns: int
+
+    def is_unchanged(self) -> bool:
+        """Whether the file is still the one that was found."""
+        return (self.num_bytes, self.mtime_ns) == _stat(self.path)
+
+
+def list_pictures(folder: Path, domain: str) -> list[PictureFile]:
+    """All pictures that `find_pictures` finds, sorted by their path below `folder`.
+
+    Raises:
+        DatasetError: `folder` is missing, not a folder, unreadable, or holds no picture.
+    """
+    if not folder.exists():
+        raise DatasetError(f"{folder} does not exist; check the path of domain {domain}'s folder.")
+    if not folder.is_dir():
+        raise DatasetError(f"{folder} is a file; name the folder of domain {domain}'s pictures.")
+    files = [
+        PictureFile(path, path.relative_to(folder).as_posix(), *_stat(path))
+        for path in find_pictures(folder, on_error=_stop)
+    ]
+    if not files:
+        raise DatasetError(
+            f"{folder} holds no pictures; put at least 2 files such as .png or .jpg there, "
+            f"for domain {domain}."
+        )
+    return sorted(files, key=lambda file: file.name)
+
+
+def digest(*sides: Iterable[PictureFile]) -> str:
+    """A hash of names, sizes and times of change: what a training has seen."""
+    hasher = hashlib.sha256()
+    for number, files in enumerate(sides):
+        for file in files:
+            entry = f"{number}\0{file.name}\0{file.num_bytes}\0{file.mtime_ns}\n"
+            hasher.update(entry.encode("utf-8", "surrogateescape"))
+    return hasher.hexdigest()
+
+
+class PictureFolder:
+    """The pictures of one domain, in an order that does not depend on the file system."""
+
+    def __init__(
+        self, folder: str | Path, domain: str, config: DataConfig, *, on_file: OnFile = ignore
+    ) -> None:
+        """List the files, up to `config.max_images`, and read every header.
+
+        Raises:
+            DatasetError: the folder can't be used.
+        """
+        self.folder = Path(folder)
+        self.domain = domain
+        self.skipped: dict[Path, str] = {}
+        """Files that are not used, and why."""
+        self.keeps_pixels = False
+        """Whether decoded pictures stay in memory."""
+        self._config = config
+        self._on_file = on_file
+        self._channels = config.channels_a if domain == "A" else config.channels_b
+        self._cache: dict[Path, Pixels] = {}
+        self._is_verified = False
+        found = list_pictures(self.folder, domain)
+        self.num_found = len(found)
+        self.files = found[: config.max_images]
+        self.sizes: dict[Path, tuple[int, int]] = {}
+        """Width and height of each picture, upright."""
+        for file, size in zip(self.files, self._attempt_all(read_size), strict=True):
+            if size is not None:
+                self.sizes[file.path] = size
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @property
+    def num_pixels(self) -> int:
+        """Pixels to decode, for all pictures together."""
+        return sum(width * height for width, height in self.sizes.values())
+
+    @property
+    def num_prepared_bytes(self) -> int:
+        """Memory for all pictures after the resize."""
+        sizes = (prepared_size(size, self._config) for size in self.sizes.values())
+        return sum(width * height * self._channels for width, height in sizes)
+
+    def verify(self) -> None:
+        """Decode every picture, so that damaged ones are known (and fill the cache, if kept)."""
+
+        def decode(path: Path) -> None:
+            self._decode(path)
+
+        self._attempt_all(decode)
+        self._is_verified = True
+
+    def used_files(self) -> list[PictureFile]:
+        """The pictures that are not known to be damaged."""
+        return [file for file in self.files if file.path not in self.skipped]
+
+    def skip(self, path: Path, reason: str) -> None:
+        """Don't use a picture; said once in the log, and in the report."""
+        if path not in self.skipped:
+            self.skipped[path] = reason
+            log.warning("Skipping %s: it %s", path, reason)
+
+    def settle(self) -> None:
+        """Take the skipped pictures off the list, for good.
+
+        Raises:
+            DatasetError: fewer than 2 are left.
+        """
+        self.files = self.used_files()
+        if len(self.files) < 2:
+            reasons = [f"{path.name} {why}" for path, why in list(self.skipped.items())[:3]]
+            skipped = f" (skipped: {'; '.join(reasons)})" if reasons else ""
+            raise DatasetError(
+                f"{self.folder} has {len(self.files) or 'no'} usable "
+                f"picture{'' if len(self.files) == 1 else 's'}{skipped}; "
+                f"domain {self.domain} needs at least 2."
+            )
+
+    def pixels(self, index: int) -> Pixels | None:
+        """Picture number `index`, resized; None if it turns out to be damaged.
+
+        Raises:
+            DatasetError: the file was fine, or another, when the folder was opened.
+        """
+        file = self.files[index]
+        if file.path in self.skipped:
+            return None
+        pixels = self._cache.get(file.path)
+        if pixels is not None:
+            return pixels
+        try:
+            return self._decode(file.path)
+        except PictureError as error:
+            if self._is_verified or not file.is_unchanged():
+                raise DatasetError(
+                    f"A picture of domain {self.domain} was changed or lost during the training: "
+                    f"{str(error).rstrip('.')}; restore it and resume, or train on a copy."
+                ) from None
+            self.skip(file.path, _reason(file.path, error))
+            return None
+
+    def _decode(self, path: Path) -> Pixels:
+        image = read_flat(path, channels=self._channels, background=self._config.background)
+        pixels = prepare(image, self._config)
+        if self.keeps_pixels:
+            self._cache[path] = pixels
+        return pixels
+
+    def _attempt_all(self, read: Callable[[Path], T]) -> list[T | None]:
+        """`read` every file that is not skipped, in threads; skip those that can't be read."""
+
+        def attempt(file: PictureFile) -> tuple[T | None, str | None]:
+            if file.path in self.skipped:
+                return None, None
+            try:
+                return read(file.path), None
+            except PictureError as error:
+                return None, _reason(file.path, error)
+
+        with ThreadPoolExecutor(min(_SCAN_THREADS, os.cpu_count() or 1)) as pool:
+            results: list[tuple[T | None, str | None]] = []
+            try:
+                for result in pool.map(attempt, self.files):
+                    self._on_file()
+                    results.append(result)
+            except BaseException:  # whatever it is, the other files are not waited for
+                pool.shutdown(cancel_futures=True)
+                raise
+        for file, (_, reason) in zip(self.files, results, strict=True):
+            if reason is not None:
+                self.skip(file.path, reason)
+        return [result for result, _ in results]
+
+
+def _reason(path: Path, error: PictureError) -> str:
+    """The error's text without the path that it begins with, and without the full stop."""
+    return str(error).removeprefix(f"{path} ").rstrip(".")
+
+
+def _stat(path: Path) -> tuple[int, int]:
+    """Size and time of change; (-1, 0) for a file that can't be asked, such as a broken link."""
+    try:
+        status = path.stat()
+    except OSError:
+        return -1, 0
+    return status.st_size, status.st_mtime_ns
+
+
+def _stop(error: OSError) -> None:
+    raise DatasetError(
+        f"{error.filename} can't be read ({error.strerror}); check the permissions, or move it."
+    ) from None

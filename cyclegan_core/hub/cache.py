@@ -1,0 +1,144 @@
+"""The library's cache on the disk: what is in it, whether it is right, and whether more fits.
+
+Its layout (`models--owner--repo` with refs, blobs and snapshots) is documented by the library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from huggingface_hub import constants
+
+from ..errors import CycleGANError, DownloadError
+from ..files import atomic_write
+from .repository import MAIN, HubFile, is_commit, place
+
+log = logging.getLogger(__name__)
+
+_CHUNK = 2**20
+
+
+def cached_files(repo: str, revision: str | None) -> tuple[str, list[HubFile]]:
+    """The commit that a revision had when it was last fetched, and the files of it that are there.
+
+    Raises:
+        DownloadError: nothing is there.
+    """
+    folder = _folder(repo)
+    commit = revision or MAIN
+    try:
+        if not is_commit(commit):
+            commit = (folder / "refs" / commit).read_text(encoding="utf-8").strip()
+        snapshot = folder / "snapshots" / commit
+        if not is_commit(commit) or not snapshot.is_dir():
+            raise FileNotFoundError
+        paths = sorted(path for path in snapshot.rglob("*") if path.is_file())
+        return commit, [_describe(path, snapshot) for path in paths]
+    except (OSError, ValueError):
+        raise DownloadError(
+            f"There is no local copy of {place(repo, revision)}; fetch it once with a network "
+            "connection."
+        ) from None
+
+
+def _describe(path: Path, snapshot: Path) -> HubFile:
+    """A cached file; where links are used, the name of what they lead to is its checksum."""
+    digest = path.resolve().name if path.is_symlink() else _git_name(path)
+    name = path.relative_to(snapshot).as_posix()
+    is_sha256 = len(digest) == 64
+    return HubFile(
+        name, path.stat().st_size, digest if is_sha256 else None, None if is_sha256 else digest
+    )
+
+
+def note_revision(repo: str, revision: str | None, commit: str) -> None:
+    """Remember which commit a branch or tag is, as the library does, for use without a network."""
+    if is_commit(revision):
+        return
+    path = _folder(repo) / "refs" / (revision or MAIN)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, lambda temporary: temporary.write_text(commit, encoding="utf-8"))
+    except (OSError, CycleGANError) as error:  # a cache that is only read serves all the same
+        log.info("%s of %s is not noted: %s", revision or MAIN, repo, error)
+
+
+def check_content(path: Path, file: HubFile, repo: str) -> str:
+    """Compare a fetched file with what the Hub stated; a wrong one is removed from the cache.
+
+    Returns:
+        Its sha256.
+
+    Raises:
+        DownloadError: size or checksum differ.
+    """
+    size = path.stat().st_size
+    sha256 = _digest(path, hashlib.sha256())
+    if size == file.size and (sha256 == file.sha256 if file.sha256 else _is_blob(path, file)):
+        return sha256
+    for wrong in (path.resolve(), path):
+        with suppress(OSError):  # it is refused in any case
+            wrong.unlink(missing_ok=True)
+    what = f"has {size:,} bytes instead of {file.size:,}" if size != file.size else "differs"
+    raise DownloadError(
+        f"{file.name} of {repo} was damaged on its way (it {what} from what the Hub states), so "
+        "nothing was installed; try again."
+    )
+
+
+def is_cached(repo: str, commit: str, file: HubFile) -> bool:
+    """Whether a file of a commit is there already."""
+    return (_folder(repo) / "snapshots" / commit / file.name).exists()
+
+
+def check_space(repo: str, needs: Iterable[tuple[Path, int]]) -> None:
+    """Make sure that so many bytes fit into each folder.
+
+    Raises:
+        DownloadError: they don't.
+    """
+    sums: dict[int, tuple[Path, int]] = {}  # by disk
+    for folder, size in needs:
+        folder = _existing(folder)
+        disk = folder.stat().st_dev
+        first, others = sums.get(disk, (folder, 0))
+        sums[disk] = first, others + size
+    for folder, size in sums.values():
+        free = shutil.disk_usage(folder).free
+        if size > free:
+            raise DownloadError(
+                f"{repo} needs {size / 1e6:,.0f} MB on the disk of {folder}, which has "
+                f"{free / 1e6:,.0f} MB left; free some space, or set HF_HOME to another disk."
+            )
+
+
+def _existing(path: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
+    path = path.absolute()
+    return next(parent for parent in (path, *path.parents) if parent.is_dir())
+
+
+def _folder(repo: str) -> Path:
+    return Path(constants.HF_HUB_CACHE).expanduser() / f"models--{repo.replace('/', '--')}"
+
+
+def _is_blob(path: Path, file: HubFile) -> bool:
+    return _git_name(path) == file.blob_id
+
+
+def _git_name(path: Path) -> str:
+    """What git calls a file's content."""
+    header = f"blob {path.stat().st_size}\0".encode()
+    return _digest(path, hashlib.sha1(header, usedforsecurity=False))
+
+
+def _digest(path: Path, digest: hashlib._Hash) -> str:
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,164 @@
+"""Opening and writing picture files with Pillow: what goes wrong, what is unusual, atomically."""
+
+from __future__ import annotations
+
+import secrets
+import struct
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageFile, TiffImagePlugin, TiffTags
+from torch import Tensor
+
+from ..errors import PictureError
+
+WRITABLE = frozenset([".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"])
+"""Endings that are kept for a result; any other becomes .png."""
+
+READABLE = WRITABLE | {".jpe", ".jfif", ".gif", ".ppm", ".pgm", ".pnm", ".tga", ".jp2", ".avif"}
+"""File endings that are taken for pictures when a folder is searched."""
+
+_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, RuntimeError)
+"""What Pillow's decoders raise for damaged files (found by changing bytes at random)."""
+
+_WITHOUT_ALPHA = frozenset([".jpg", ".jpeg", ".bmp"])
+
+_CLASSIC_TIFF = 2**31
+"""Bytes of samples above which a TIFF is written with offsets of 64 bits instead of 32."""
+
+_lifting = threading.Lock()
+
+
+@contextmanager
+def opened(path: Path, *, max_pixels: int | None = None) -> Generator[ImageFile.ImageFile]:
+    """Open a picture file; what goes wrong with it in the block becomes a `PictureError`.
+
+    `max_pixels` stands in for Pillow's limit of 179 million pixels, which is meant for files
+    from strangers.
+    """
+    lifted = nullcontext() if max_pixels is None else _without_limit()
+    try:
+        with lifted, Image.open(path) as image:
+            if max_pixels is not None:
+                _check_size(image, max_pixels)
+            yield image
+    except FileNotFoundError:
+        raise PictureError(f"{path} does not exist; check the path.") from None
+    except IsADirectoryError:
+        raise PictureError(f"{path} is a folder; name a picture file.") from None
+    except Image.UnidentifiedImageError:
+        raise PictureError(f"{path} is not a picture that Pillow can read.") from None
+    except Image.DecompressionBombError as error:
+        raise PictureError(f"{path} is too large to open safely: {error}") from None
+    except MemoryError:
+        raise PictureError(f"{path} is damaged, or needs more memory than there is.") from None
+    except _DAMAGED as error:
+        if isinstance(error, OSError) and error.strerror:  # the system's words, not a decoder's
+            raise PictureError(f"{path} can't be read: {error.strerror}.") from None
+        raise PictureError(f"{path} is damaged or incomplete ({error}).") from None
+
+
+@contextmanager
+def _without_limit() -> Generator[None]:
+    """Lift Pillow's limit, which is the module's: checked at opening, for TIFF also at decoding."""
+    with _lifting:
+        usual = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = usual
+
+
+def _check_size(image: Image.Image, max_pixels: int) -> None:
+    pixels = image.width * image.height
+    if pixels > max_pixels:
+        raise Image.DecompressionBombError(
+            f"{pixels} pixels, where at most {max_pixels} are opened."
+        )
+
+
+def peculiarities(image: ImageFile.ImageFile) -> list[str]:
+    """What a file holds beyond the picture that is taken from it; before it is decoded."""
+    frames = getattr(image, "n_frames", 1)
+    notes = [f"first of {frames} frames"] if frames > 1 else []
+    # Pillow keeps 16 bits of grey only; "RGB;16B" is how it calls such a file's storage.
+    if image.mode in ("RGB", "RGBA") and any(";16" in str(tile.args) for tile in image.tile):
+        notes.append("16-bit, read as 8")
+    return notes
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Whether the samples have more than 8 bits."""
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+def decode_deep(image: Image.Image) -> tuple[Tensor, str]:
+    """Grey samples of more than 8 bits -> (1,H,W) float32 in [0,1], and what they were.
+
+    Whole numbers are taken for 16 bits (Pillow's mode "I" also holds those) unless they are
+    larger; floats for [0,1] unless they are larger, then their maximum is white.
+    """
+    samples = torch.from_numpy(np.array(image, dtype=np.float64))[None]
+    highest = float(samples.max())
+    if image.mode == "F":
+        white, note = (1.0, "float") if highest <= 1 else (highest, f"float, {highest:g} is white")
+    else:
+        white, note = (65535.0, "16-bit") if highest <= 65535 else (2.0**32 - 1, "32-bit")
+    return samples.div_(white).clamp_(0, 1).float(), note
+
+
+def write_image(
+    path: Path,
+    image: Image.Image,
+    *,
+    alpha: Image.Image | None = None,
+    icc_profile: bytes | None = None,
+) -> None:
+    """Write an image of mode L or RGB in the format that the file's ending names; atomic.
+
+    `alpha` (mode L) is kept where the format has it, and `image` may have it then.
+
+    Raises:
+        PictureError: the ending is unknown, or the folder or the file can't be written.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in WRITABLE:
+        raise PictureError(f"{path} can't be written: use one of {', '.join(sorted(WRITABLE))}.")
+    if alpha is not None and suffix not in _WITHOUT_ALPHA:
+        image.putalpha(alpha)
+    options: dict[str, Any] = {"icc_profile": icc_profile} if icc_profile else {}
+    if suffix in (".jpg", ".jpeg"):
+        options |= {"quality": 95, "subsampling": 0}
+    elif suffix == ".webp":
+        options |= {"quality": 95}
+    elif suffix in (".tif", ".tiff"):
+        options |= _tiff_options(image)
+    temporary = path.with_name(f".{secrets.token_hex(8)}{suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(temporary, **options)
+        temporary.replace(path)
+    except (OSError, ValueError, struct.error) as error:  # the latter: too large for the format
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise PictureError(f"{path} can't be written: {reason}.") from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _tiff_options(image: Image.Image) -> dict[str, Any]:
+    """LZW; beyond 32-bit offsets no compression, as Pillow compresses classic TIFFs only."""
+    row = image.width * len(image.getbands())
+    if row * image.height < _CLASSIC_TIFF:
+        return {"compression": "tiff_lzw"}
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[TiffImagePlugin.ROWSPERSTRIP] = max(1, 2**26 // row)  # a strip's length has 32 bits
+    tags.tagtype[TiffImagePlugin.STRIPOFFSETS] = TiffTags.LONG8
+    tags[TiffImagePlugin.STRIPOFFSETS] = 0  # Pillow's to fill in, with the type set here
+    return {"compression": "raw", "big_tiff": True, "tiffinfo": tags}

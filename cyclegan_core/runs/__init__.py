@@ -1,0 +1,1 @@
+"""What a training leaves on disk: states, models, tables, charts."""

@@ -1,0 +1,233 @@
+"""A run folder: what a training leaves on disk, and how the next session goes on from it.
+
+`run.json` (settings, data, versions, progress), `losses.csv`, `samples/step_*.jpg` (a fixed grid,
+one row per sample: a | fake_b | rec_a | b | fake_a | rec_b), `state.safetensors` (everything, for
+resuming), `model.safetensors` (ready to load), `checkpoints/model_step_*.safetensors`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from .._version import __version__
+from ..checkpoint.checkpoint import save_model
+from ..device.distributed import gather
+from ..errors import CycleGANError
+from ..files import atomic_write
+from ..model import CycleGAN
+from ..pictures.picture import write_picture
+from ..training.trainer import StepReport, Trainer
+from .loss_table import LossTable
+
+log = logging.getLogger(__name__)
+
+STATE_NAME = "state.safetensors"
+MODEL_NAME = "model.safetensors"
+_SAMPLE_SEED = 20170330
+"""Which crops of which pictures are shown: the same in every run on the same folders."""
+
+
+class RunFolder:
+    """The folder of one training; a context manager that holds its lock.
+
+    Use `on_step` as the trainer's callback (or call it from yours), and `save` when the training
+    ends, however it ends.
+    """
+
+    def __init__(self, path: str | Path, trainer: Trainer, *, num_samples: int = 4) -> None:
+        self.path = Path(path)
+        self.trainer = trainer
+        self.num_samples = num_samples
+        self.newest_samples: Path | None = None
+        """The last grid that was written in this session."""
+        self._losses = LossTable(self.path / "losses.csv")
+        self._lock: FileLock | None = None
+        self._seconds = 0.0
+        self._saved_step = -1
+        self._since = time.monotonic()
+
+    def __enter__(self) -> RunFolder:
+        """Make the folder, lock it, and load the state that is there.
+
+        Raises:
+            CycleGANError: another training uses it, or it can't be written.
+            CheckpointError: its state doesn't fit the trainer.
+        """
+        problem = self._take_lock() if self.trainer.rank == 0 else None
+        problem = gather(problem)[0]  # so that no rank waits for a rank 0 that gave up
+        if problem is not None:
+            raise CycleGANError(problem)
+        try:
+            self._go_on()
+        except BaseException:
+            self._release()
+            raise
+        self._since = time.monotonic()
+        return self
+
+    def _take_lock(self) -> str | None:
+        """What is wrong, if anything is."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(self.path / ".lock", timeout=0)
+            self._lock.acquire()
+        except Timeout:
+            return f"Another training is using {self.path}; wait for it, or name another run."
+        except OSError as error:
+            return f"The run folder {self.path} can't be used ({error.strerror}); name another one."
+        return None
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
+    def _go_on(self) -> None:
+        """Load the state, and make everything else agree with it."""
+        trainer = self.trainer
+        run = self._read_run()
+        self._seconds = run["seconds"]
+        has_state = (self.path / STATE_NAME).exists()
+        if has_state:
+            trainer.load_state(self.path / STATE_NAME)
+            log.info("Going on from step %d.", trainer.step)
+        if trainer.rank == 0:
+            for unfinished in (*self.path.rglob(".*.partial"), *self.path.glob("samples/.*.jpg")):
+                with suppress(OSError):
+                    unfinished.unlink()  # of a killed run
+            self._losses.begin(trainer.history, trainer.learning_rate)
+            if has_state and run["step"] != trainer.step:
+                self._write_rest()  # the last save was cut off after the state
+        self._saved_step = trainer.step
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Let go of the lock; what is not saved stays unsaved."""
+        self._release()
+
+    def on_step(self, report: StepReport) -> None:
+        """Make samples and save when it is time.
+
+        Raises:
+            TrainingDivergedError: it is, and the training went wrong; nothing was written.
+        """
+        config = self.trainer.config
+        if report.step % config.sample_every == 0 or report.step == 1:
+            self.trainer.read()  # all ranks together, though one alone writes
+            if self.trainer.rank == 0:
+                self.write_samples()
+        if report.step % config.save_every == 0:
+            self.save()
+
+    def save(self) -> None:
+        """Write state, model, losses and run.json, each atomically; nothing if already done.
+
+        Under `torch.distributed` all ranks call this together, and rank 0 writes.
+        """
+        trainer = self.trainer
+        if trainer.step == self._saved_step or trainer.step == 0:
+            return
+        # The state first: everything else can be made again from it.
+        trainer.save_state(self.path / STATE_NAME)
+        if trainer.rank == 0:
+            self._losses.flush(trainer.history, trainer.learning_rate)
+            self._write_rest()
+        self._saved_step = trainer.step
+
+    def _write_rest(self) -> None:
+        """What the state's step has besides state and losses; run.json last, as the seal."""
+        model = self.trainer.export()
+        save_model(model, self.path / MODEL_NAME)
+        self._keep_checkpoint(model)
+        self._write_run()
+
+    @torch.no_grad()
+    def samples(self) -> Tensor:
+        """The grid as one picture, (3,H,W) in [0,1]; a row per sample."""
+        model, device = self.trainer.ema, self.trainer.device
+        if self.trainer.config.ema_decay == 0:
+            model = self.trainer.model
+        rows: list[Tensor] = []
+        for number in range(self.num_samples):
+            sample = self.trainer.data.sample(number, seed=_SAMPLE_SEED)
+            a, b = sample.a[None].to(device), sample.b[None].to(device)
+            there = model.reconstruct(a, "a_to_b")
+            back = model.reconstruct(b, "b_to_a")
+            row = [a, there.fake, there.rec, b, back.fake, back.rec]
+            height = max(picture.shape[2] for picture in row)
+            row = [_to_rgb(picture[0], height) for picture in row]
+            rows.append(torch.cat([picture.cpu() for picture in row], dim=2))
+        width = max(row.shape[2] for row in rows)
+        padded = [torch.nn.functional.pad(r, (0, width - r.shape[2]), value=1.0) for r in rows]
+        return torch.cat(padded, dim=1)
+
+    def write_samples(self) -> Path:
+        """Write the grid of the current step."""
+        path = self.path / "samples" / f"step_{self.trainer.step:07d}.jpg"
+        with torch.inference_mode(mode=False):
+            write_picture(path, self.samples())
+        self.newest_samples = path
+        return path
+
+    def _keep_checkpoint(self, model: CycleGAN) -> None:
+        keep = self.trainer.config.keep_checkpoints
+        if keep == 0:
+            return
+        folder = self.path / "checkpoints"
+        with suppress(OSError):  # saving will say what is wrong
+            folder.mkdir(exist_ok=True)
+        newest = folder / f"model_step_{self.trainer.step:07d}.safetensors"
+        save_model(model, newest)
+        for old in sorted(folder.glob("model_step_*.safetensors"))[:-keep]:
+            with suppress(OSError):
+                old.unlink()
+
+    def _read_run(self) -> dict[str, float]:
+        try:
+            run = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+            return {"step": int(run["step"]), "seconds": float(run["seconds"])}
+        except (OSError, ValueError, TypeError, KeyError):
+            return {"step": -1, "seconds": 0.0}  # it is made again
+
+    def _write_run(self) -> None:
+        now = time.monotonic()
+        self._seconds, self._since = self._seconds + now - self._since, now
+        trainer = self.trainer
+        report = trainer.data.report()
+        run = {
+            "step": trainer.step,
+            "max_steps": trainer.config.max_steps,
+            "seconds": round(self._seconds, 1),
+            "wait_share": round(trainer.wait_share, 4),
+            "device": str(trainer.device),
+            "config": trainer.config.to_dict(),
+            "data": {
+                "digest": trainer.data.digest,
+                "a": str(report.a),
+                "b": str(report.b),
+                "warnings": list(report.warnings),
+            },
+            "versions": {"cyclegan": __version__, "torch": torch.__version__},
+        }
+        text = json.dumps(run, indent=2) + "\n"
+        atomic_write(
+            self.path / "run.json", lambda temporary: temporary.write_text(text, encoding="utf-8")
+        )
+
+
+def _to_rgb(picture: Tensor, height: int) -> Tensor:
+    """(C,H,W) grey or RGB -> (3,height,W), white below."""
+    picture = picture.expand(3, -1, -1)
+    return torch.nn.functional.pad(picture, (0, 0, 0, height - picture.shape[1]), value=1.0)

@@ -1,0 +1,1 @@
+"""Exact translation in strips, in bounded memory."""

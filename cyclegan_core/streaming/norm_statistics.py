@@ -1,0 +1,95 @@
+"""Mean and variance of a feature map that is seen in strips, and the norms made from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..networks import BatchNorm
+
+_CHUNK = {"cpu": 2**20, "other": 2**23}
+"""Numbers widened at a time: 8 MB or 64 MB, enough to keep all cores busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """A norm whose statistics are known: x * scale + shift, both (1,C,1,1), float32 or wider."""
+
+    scale: Tensor
+    shift: Tensor
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether neither NaN nor infinity came up."""
+        return bool(torch.isfinite(self.scale).all() and torch.isfinite(self.shift).all())
+
+
+class Moments:
+    """Count, mean and sum of squared deviations per channel, in float64.
+
+    Source: Chan, Golub and LeVeque 1983, "Algorithms for Computing the Sample Variance", eq. 2.1.
+    """
+
+    def __init__(self, channels: int) -> None:
+        self.count = 0
+        self.mean = torch.zeros(channels, dtype=torch.float64)
+        self.squares = torch.zeros(channels, dtype=torch.float64)
+
+    @property
+    def variance(self) -> Tensor:
+        """(C,) float64, biased: divided by the count, as norm layers want it."""
+        return self.squares / self.count
+
+    def update(self, x: Tensor) -> None:
+        """Add the rows `x` (1,C,h,W) of any precision and device."""
+        channels, height, width = x.shape[1:]
+        # Apple's GPUs have no float64; there the rounding within a chunk is float32's.
+        wide = torch.float32 if x.device.type == "mps" else torch.float64
+        size = _CHUNK.get(x.device.type, _CHUNK["other"])
+        rows = max(1, size // (channels * width))
+        for top in range(0, height, rows):
+            for part in _flat(x[0, :, top : top + rows]).split(max(1, size // channels)):
+                chunk = part.to(wide, copy=True)
+                mean = chunk.mean(0)
+                squares = chunk.sub_(mean).square_().sum(0)
+                self._merge(len(chunk), mean.cpu().double(), squares.cpu().double())
+
+    def _merge(self, count: int, mean: Tensor, squares: Tensor) -> None:
+        total = self.count + count
+        delta = mean - self.mean
+        self.squares += squares + delta.square() * (self.count * count / total)
+        self.mean += delta * (count / total)
+        self.count = total
+
+    def affine(self, norm: nn.InstanceNorm2d, like: Tensor) -> Affine:
+        """What `norm` does to a map with these moments, on the device of `like`."""
+        return _affine(self.mean, self.variance, norm, like)
+
+
+def fixed_affine(norm: nn.Module, like: Tensor) -> Affine:
+    """What a batch norm does in eval mode, whatever the picture, on the device of `like`."""
+    assert isinstance(norm, BatchNorm)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    mean, variance = norm.running_mean.detach().cpu(), norm.running_var.detach().cpu()
+    return _affine(mean.double(), variance.double(), norm, like)
+
+
+def _affine(
+    mean: Tensor, variance: Tensor, norm: nn.InstanceNorm2d | nn.BatchNorm2d, like: Tensor
+) -> Affine:
+    scale = torch.rsqrt(variance + norm.eps)
+    shift = -mean * scale
+    if norm.affine:
+        weight, bias = (part.detach().cpu().double() for part in (norm.weight, norm.bias))
+        scale, shift = scale * weight, shift * weight + bias
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    scale, shift = (part.to(like.device, dtype).view(1, -1, 1, 1) for part in (scale, shift))
+    return Affine(scale, shift)
+
+
+def _flat(x: Tensor) -> Tensor:
+    """(C,h,W) -> (h*W,C); no copy if channels come last in memory."""
+    return x.permute(1, 2, 0).reshape(-1, x.shape[0])

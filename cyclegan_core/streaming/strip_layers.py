@@ -1,0 +1,195 @@
+"""The layers of a network for a picture that arrives strip by strip, from the top down.
+
+A stage takes the next rows of its input and returns the rows of its output that they complete,
+or None if that is not yet one. What later rows will need, it keeps; so every row is computed
+once, and rows are padded at the true borders of the picture only. Strips have the layout
+channels_last, in which rows lie one after the other and the CPU convolves fastest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody uses
+from torch import Tensor, nn
+
+from .norm_statistics import Affine
+
+Stage = Callable[[Tensor, bool], Tensor | None]
+"""(next rows (1,C,h,W), whether they are the last) -> (1,C',h',W') or None."""
+
+_CHUNK = 2**20
+"""Numbers normalised at a time, so that half precision is widened in small pieces."""
+
+
+def push(stages: Sequence[Stage], rows: Tensor, *, last: bool) -> Tensor | None:
+    """Send rows (1,C,h,W) through stages; the last rows always bring some out."""
+    x: Tensor | None = rows
+    del rows  # each stage's input is freed as soon as its output is there
+    for stage in stages:
+        if x is None:
+            return None
+        x = stage(x, last)
+    return x
+
+
+class Window:
+    """Puts together the padded rows that a convolution without padding turns into new ones."""
+
+    def __init__(self, kernel: int, stride: int, padding: int, *, reflect: bool) -> None:
+        self._kernel, self._stride, self._padding = kernel, stride, padding
+        self._reflect = reflect
+        self._kept: Tensor | None = None
+        self._is_top = True
+
+    def __call__(self, x: Tensor, last: bool) -> Tensor | None:  # noqa: FBT001 - a Stage
+        """(1,C,h,W) -> (1,C,n,W+2*padding), n fit for a whole number of output rows."""
+        pad = self._padding
+        kept = 0 if self._kept is None else self._kept.shape[2]
+        known = kept + x.shape[2]
+        top, bottom = (pad if self._is_top else 0), (pad if last else 0)
+        window = _empty(x, top + known + bottom, x.shape[3] + 2 * pad)
+        if self._kept is not None:
+            window[:, :, top : top + kept] = self._kept
+        new = window[:, :, top + kept : top + known]
+        new[..., pad : pad + x.shape[3]] = x
+        _pad_columns(new, pad, reflect=self._reflect)
+        if known <= top:  # too few rows to be mirrored
+            self._kept = window[:, :, top : top + known]
+            return None
+        _pad_rows(window, top, bottom, reflect=self._reflect)
+        self._is_top = False
+        outputs = max(0, (window.shape[2] - self._kernel) // self._stride + 1)
+        self._kept = window[:, :, outputs * self._stride :].clone()
+        if outputs == 0:
+            return None
+        return window[:, :, : (outputs - 1) * self._stride + self._kernel]
+
+
+class Convolution:
+    """A convolution of rows that are padded already."""
+
+    def __init__(self, conv: nn.Conv2d, dtype: torch.dtype) -> None:
+        self._weight, self._bias = _parameters(conv, dtype)
+        self._stride = conv.stride
+
+    def __call__(self, x: Tensor, last: bool) -> Tensor:  # noqa: FBT001 - a Stage
+        """(1,C,n,W+2p) -> (1,C',h,W')."""
+        return F.conv2d(x, self._weight, self._bias, self._stride)
+
+
+class TransposedConvolution:
+    """The decoder's 3x3 transposed convolution of stride 2, padding 1 and output padding 1.
+
+    Output rows 2i and 2i+1 come from the input rows i and i+1.
+    """
+
+    def __init__(self, conv: nn.ConvTranspose2d, dtype: torch.dtype) -> None:
+        self._weight, self._bias = _parameters(conv, dtype)
+        self._kept: Tensor | None = None
+
+    def __call__(self, x: Tensor, last: bool) -> Tensor | None:  # noqa: FBT001 - a Stage
+        """(1,C,h,W) -> (1,C',2h,2W), later by 2 rows."""
+        if self._kept is not None:
+            x = torch.cat([self._kept, x], 2)
+        self._kept = x[:, :, -1:].clone()
+        if x.shape[2] == 1 and not last:
+            return None
+        y = F.conv_transpose2d(x, self._weight, self._bias, 2, 1, (int(last), 1))
+        return y if last else y[:, :, :-1]  # that row lacks its lower neighbour
+
+
+def enlarge(x: Tensor, last: bool) -> Tensor:  # noqa: FBT001 - a Stage
+    """(1,C,h,W) -> (1,C,2h,2W), nearest."""
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def tanh(x: Tensor, last: bool) -> Tensor:  # noqa: FBT001 - a Stage
+    """(1,C,h,W) -> the same tensor."""
+    return x.tanh_()
+
+
+class Normalisation:
+    """A norm with known statistics, then a ReLU if wanted; it works in place."""
+
+    def __init__(self, affine: Affine | None, *, relu: bool) -> None:
+        self._affine, self._relu = affine, relu
+
+    def __call__(self, x: Tensor, last: bool) -> Tensor:  # noqa: FBT001 - a Stage
+        """(1,C,h,W) -> the same tensor; computed in float32 at least, as `InstanceNorm` does."""
+        for part in x.split(max(1, _CHUNK // (x.shape[1] * x.shape[3])), 2):
+            if self._affine is None:
+                pass
+            elif part.dtype == self._affine.scale.dtype:
+                torch.addcmul(self._affine.shift, part, self._affine.scale, out=part)
+            else:
+                part.copy_(torch.addcmul(self._affine.shift, part, self._affine.scale))
+            if self._relu:
+                part.relu_()
+        return x
+
+
+class InPieces:
+    """Stages that take a few rows at a time: the last strip brings what all before them kept."""
+
+    def __init__(self, stages: Sequence[Stage], rows: int) -> None:
+        self._stages, self._rows = stages, rows
+
+    def __call__(self, x: Tensor, last: bool) -> Tensor | None:  # noqa: FBT001 - a Stage
+        """(1,C,h,W) -> what the stages make of at most `rows` at a time, put together."""
+        pieces = x.split(self._rows, 2)
+        outputs = [
+            push(self._stages, piece, last=last and number == len(pieces))
+            for number, piece in enumerate(pieces, 1)
+        ]
+        done = [output for output in outputs if output is not None]
+        return torch.cat(done, 2) if done else None
+
+
+class Residual:
+    """A block's branch and the addition of the block's input, which waits for it."""
+
+    def __init__(self, branch: Sequence[Stage]) -> None:
+        """`branch` begins with a `Window`, so it leaves its input as it is."""
+        self._branch = branch
+        self._waiting: Tensor | None = None
+
+    def __call__(self, x: Tensor, last: bool) -> Tensor | None:  # noqa: FBT001 - a Stage
+        """(1,C,h,W) -> same shape, later by the branch's delay."""
+        y = push(self._branch, x, last=last)
+        waiting = x if self._waiting is None else torch.cat([self._waiting, x], 2)
+        rows = 0 if y is None else y.shape[2]
+        self._waiting = waiting[:, :, rows:].clone()
+        return None if y is None else y.add_(waiting[:, :, :rows])
+
+
+def _parameters(
+    conv: nn.Conv2d | nn.ConvTranspose2d, dtype: torch.dtype
+) -> tuple[Tensor, Tensor | None]:
+    weight = conv.weight.detach().to(dtype, memory_format=torch.channels_last)
+    return weight, None if conv.bias is None else conv.bias.detach().to(dtype)
+
+
+def _empty(like: Tensor, height: int, width: int) -> Tensor:
+    shape = (1, like.shape[1], height, width)
+    return torch.empty(
+        shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last
+    )
+
+
+def _pad_columns(x: Tensor, pad: int, *, reflect: bool) -> None:
+    """Fill `pad` columns at both sides of (1,C,h,W)."""
+    end = x.shape[3] - 1
+    for i in range(pad):
+        for column, mirrored in ((i, 2 * pad - i), (end - i, end - 2 * pad + i)):
+            x[..., column] = x[..., mirrored] if reflect else 0
+
+
+def _pad_rows(x: Tensor, top: int, bottom: int, *, reflect: bool) -> None:
+    """Fill the first `top` and the last `bottom` rows of (1,C,h,W)."""
+    end = x.shape[2] - 1
+    for i in range(top):
+        x[:, :, i] = x[:, :, 2 * top - i] if reflect else 0
+    for i in range(bottom):
+        x[:, :, end - i] = x[:, :, end - 2 * bottom + i] if reflect else 0

@@ -1,0 +1,1 @@
+"""Pictures through a generator: whole, in strips, or as fits."""

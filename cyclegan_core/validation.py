@@ -1,0 +1,66 @@
+"""What every settings class asks of its values; what is wrong with one is said in a sentence."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, get_args, get_type_hints
+
+_LARGEST = sys.float_info.max
+"""NaN, infinity, and whole numbers that no float can hold are not up to it."""
+
+
+def check_int(name: str, value: object, *, least: int) -> None:
+    """A whole number of at least `least`."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}.")
+
+
+def check_bool(name: str, value: object) -> None:
+    """True or false, and nothing that only counts as that."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false; got {value!r}.")
+
+
+def check_range(name: str, value: object) -> None:
+    """A pair of finite numbers, the lower one first."""
+    if (
+        not isinstance(value, (tuple, list))
+        or len(value) != 2
+        or not all(isinstance(end, (int, float)) and abs(end) <= _LARGEST for end in value)
+        or not value[0] < value[1]
+    ):
+        raise ValueError(f"{name} must be (low, high) with low < high; got {value!r}.")
+
+
+def check_float(name: str, value: object, *, low: float, high: float = math.inf) -> None:
+    """A finite number from `low` to `high`."""
+    if (
+        not isinstance(value, (int, float))
+        or isinstance(value, bool)
+        or not abs(value) <= _LARGEST
+        or not low <= value <= high
+    ):
+        bounds = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+        raise ValueError(f"{name} must be a number {bounds}; got {value!r}.")
+
+
+def check_choices(config: object) -> None:
+    """Every field that is a `Literal` of words holds one of them."""
+    hints = get_type_hints(type(config))
+    for name, hint in hints.items():
+        choices = get_args(hint)
+        value = getattr(config, name)
+        if choices and isinstance(choices[0], str) and value not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}.")
+
+
+def check_known(kind: type, values: Mapping[str, Any]) -> None:
+    """No key of `values` is something else than a field of the dataclass `kind`."""
+    unknown = sorted(set(values) - {item.name for item in fields(kind)})
+    if unknown:
+        raise ValueError(
+            f"unknown setting {', '.join(map(repr, unknown))}; it may come from a newer version."
+        )

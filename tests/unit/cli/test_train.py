@@ -1,0 +1,194 @@
+"""`cyclegan train`: lines of JSON, faults, and going on after Ctrl-C."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from cyclegan_core import CycleGAN, load_model, save_model
+from cyclegan_core.training.trainer import Trainer
+
+from ..commands import Shell
+from ..run_files import files
+from ..small_training import (
+    MODEL,
+    assert_same,
+    draw_folders,
+    everything,
+    make_config,
+    open_folders,
+)
+
+TINY = (
+    *("--model.base-channels", 2, "--model.num-blocks", 1, "--disc-channels", 2),
+    *("--disc-layers", 1, "--load-size", 18, "--crop-size", 16, "--device", "cpu"),
+)
+
+
+@pytest.fixture
+def run(capsys, caplog):
+    with caplog.at_level(logging.INFO, "cyclegan_core"):  # and put back what the command sets
+        yield Shell(capsys)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "data"
+    draw_folders(path)
+    return path
+
+
+# --- a run -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("more", [(), ("--read-every", 7)])
+def test_lines_of_json_and_the_librarys_result(run, pictures, tmp_path, more):
+    argv = ("train", pictures / "a", pictures / "b", "--run", tmp_path / "run", *TINY, *more)
+    result = run(*argv, "--max-steps", 23, "--json")
+    assert (result.code, result.err) == (0, "")
+    lines = [json.loads(line) for line in result.out.splitlines()]
+    trainer = Trainer(make_config(max_steps=23), open_folders(pictures))
+    trainer.run()
+    assert [line["step"] for line in lines] == [10, 20, 23]
+    for line in lines:
+        terms = trainer.history[line["step"] - 1].tolist()
+        assert list(line)[2:] == [*("gan_ab", "gan_ba", "cycle_a", "cycle_b"), *list(line)[6:]]
+        assert list(line.values())[2:] == pytest.approx(terms, abs=1e-5)
+        assert line["lr"] == trainer.learning_rate(line["step"])
+    loaded = Trainer(make_config(max_steps=23), open_folders(pictures))
+    loaded.load_state(tmp_path / "run" / "state.safetensors")
+    assert_same(everything(loaded), everything(trainer))
+    assert load_model(tmp_path / "run" / "model.safetensors").config == MODEL
+
+
+def test_words_for_people(run, pictures, tmp_path):
+    argv = ("train", pictures / "a", pictures / "b", "--run", tmp_path / "run", *TINY)
+    result = run(*argv, "--max-steps", 5, "--max-minutes", 1e-9)
+    assert (result.code, result.out) == (0, "")
+    assert "3 pictures in" in result.err
+    assert "1/5" in result.err
+    assert "cycle" in result.err
+    assert "Stopped after step 1 of 5; the same command goes on." in result.err
+    result = run(*argv, "--max-steps", 5)
+    assert result.code == 0
+    assert result.err.splitlines()[-1] == f"{tmp_path / 'run' / 'model.safetensors'} is ready."
+
+
+def test_start_from_a_model(run, pictures, tmp_path):
+    start = CycleGAN(dataclasses.replace(MODEL, num_blocks=2, upsample="resize", image_size=512))
+    save_model(start, tmp_path / "start.safetensors")
+    argv = ("train", pictures / "a", pictures / "b", "--run", tmp_path / "run", *TINY, "--json")
+    assert run(*argv, "--start", tmp_path / "start.safetensors", "--max-steps", 1).code == 0
+    model = load_model(tmp_path / "run" / "model.safetensors")
+    assert model.config == dataclasses.replace(start.config, image_size=16)
+    trainer = Trainer(make_config(max_steps=1), open_folders(pictures), model=start)
+    assert_same(model.state_dict(), trainer.run().state_dict())
+    for ours, theirs in zip(model.parameters(), start.parameters(), strict=True):
+        assert (ours - theirs).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        ((), 1, "nowhere does not exist; check the path of domain A's folder."),
+        (("--start", "nothing"), 1, "nowhere does not exist"),
+        (("--lr", "-1"), 2, "lr must be a number at least 1e-12; got -1.0."),
+        (("--lr", "inf"), 2, "lr must be a number at least 1e-12; got inf."),
+        (("--max-steps", "0"), 2, "max_steps must be a whole number of at least 1; got 0."),
+        (("--crop-size", "300"), 2, "load_size must be at least crop_size; got 286 and 300."),
+        (("--device", "abacus"), 2, "'abacus' can't be used"),
+        (("--model.channels-a", "1"), 2, "lambda_identity must be 0 when the domains have"),
+        (("--lambda-gan", "0", "--cycle", "none", "--lambda-identity", "0"), 2, "nothing to learn"),
+    ],
+)
+def test_faults_are_one_sentence(run, tmp_path, monkeypatch, words, code, sentence):
+    monkeypatch.chdir(tmp_path)
+    for extra in ((), ("--json",)):
+        result = run("train", "nowhere", "nowhere", "--run", "run", *words, *extra)
+        assert result.code == code
+        said = result.json["error"] if extra else result.err.removeprefix("cyclegan: ").rstrip()
+        assert sentence in said
+        assert "\n" not in said
+        assert (result.err if extra else result.out) == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((), "--run"),
+        (("--run", "r", "--speed", "9"), "--speed"),
+        (("--run", "r", "--max-steps", "many"), "many"),
+        (("--run", "r", "--grad-clip", "much"), "much"),
+        (("--run", "r", "--preset", "magic"), "magic"),
+        (("--run", "r", "--preset"), "--preset"),
+        (("--run", "r", "--cycle", "sideways"), "sideways"),
+    ],
+)
+def test_a_command_line_that_makes_no_sense(run, words, expected):
+    result = run("train", "a", "b", *words)
+    assert (result.code, result.out) == (2, "")
+    assert expected in result.err
+    assert "Traceback" not in result.err
+    assert "usage:" not in result.err  # that would be a second parser's
+
+
+def test_pictures_that_do_not_fit(run, pictures, tmp_path):
+    argv = ("train", pictures / "a", pictures / "b", "--run", tmp_path / "run", *TINY)
+    result = run(*argv, "--crop-size", 18, "--json")
+    assert result.code == 2
+    assert result.json["error"].startswith("crop_size must be a multiple of 4 and at least 8 ")
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_seed_is_refused(run, pictures, tmp_path):
+    argv = ("train", pictures / "a", pictures / "b", "--run", tmp_path / "run", *TINY, "--json")
+    assert run(*argv, "--max-steps", 1).code == 0
+    result = run(*argv, "--max-steps", 2, "--seed", 1)
+    assert result.code == 1
+    assert "was trained with seed = 0, not 1" in result.json["error"]
+
+
+# --- Ctrl-C ------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork and POSIX signals")
+def test_ctrl_c_saves_and_the_same_command_goes_on(server, pictures, tmp_path):
+    """Asked to stop while it writes the second sample grid, and again early the next time."""
+    argv = ("train", pictures / "a", pictures / "b", *TINY, "--max-steps", 12)
+    argv += ("--sample-every", 3, "--save-every", 100, "--pool-size", 2)
+    path, out = tmp_path / "run", tmp_path / "out"
+    for number in (signal.SIGINT, signal.SIGTERM):
+        pid = server.start((*argv, "--run", path), out, freeze_at=operations(path))
+        assert server.line() == {"frozen": 0}
+        os.kill(pid, number)
+        os.kill(pid, signal.SIGCONT)
+        assert server.end() == 130
+        err = (out / "err.txt").read_text()
+        (step,) = re.findall(r"Stopped after step (\d+) of 12; the same command goes on\.", err)
+        assert err.count("Stopping after this step; once more stops at once.") == 1
+        assert "Traceback" not in err
+        assert json.loads((path / "run.json").read_text())["step"] == int(step) < 12
+    assert server.run((*argv, "--run", path), out) == 0
+    assert server.run((*argv, "--run", tmp_path / "undisturbed"), out) == 0
+    assert files(path) == files(tmp_path / "undisturbed")
+
+
+def operations(path: Path) -> int:
+    """Number of the file operation by which a run has begun its steps."""
+    return 14 if not path.exists() else 18
+
+
+def test_torch_is_not_told_to_use_other_threads(run, pictures, tmp_path):
+    before = torch.get_num_threads()
+    run("train", pictures / "a", pictures / "b", "--run", tmp_path / "run", *TINY, "--max-steps", 1)
+    assert torch.get_num_threads() == before

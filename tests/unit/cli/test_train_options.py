@@ -1,0 +1,169 @@
+"""`cyclegan train`: every setting is an option, help explains it, presets change defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import re
+from types import NoneType
+from typing import get_args, get_type_hints
+
+import pytest
+
+from cyclegan_core.cli.train import Train
+from cyclegan_core.config import ModelConfig, TrainConfig
+from cyclegan_core.data.transforms import DataConfig
+from cyclegan_core.training.presets import PRESETS
+
+from ..commands import Shell
+
+
+@pytest.fixture
+def run(capsys, caplog):
+    with caplog.at_level(logging.INFO, "cyclegan_core"):  # and put back what the command sets
+        yield Shell(capsys)
+
+
+def parse(*argv: object) -> Train:
+    """The command that `main` would run."""
+    import tyro
+
+    from cyclegan_core.cli import main as cli
+
+    words = ["train", "A", "B", "--run", "R", *map(str, argv)]
+    return tyro.cli(
+        cli._commands(words),
+        args=words,
+        config=(tyro.conf.OmitSubcommandPrefixes,),
+        registry=cli._registry(),
+    )
+
+
+def options(kind: type, prefix: str = "") -> dict[str, tuple[str, object]]:
+    """Field -> its option, and a value that is not its default."""
+    found = {}
+    hints = get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        choices = [choice for choice in get_args(hints[field.name]) if choice is not NoneType]
+        if field.name in ("model", "value_range", "background"):
+            continue
+        first = choices[0] if choices else hints[field.name]
+        if isinstance(first, str):  # a Literal, whose last choice is no default
+            value = choices[-1]
+        else:
+            value = {int: 7, float: 0.25, str: "x", bool: not field.default}[first]
+        found[field.name] = ("--" + prefix + field.name.replace("_", "-"), value)
+    return found
+
+
+def as_words(option: str, value: object) -> tuple[object, ...]:
+    """A switch has no value: --compile, --no-compile."""
+    if isinstance(value, bool):
+        return (option if value else option.replace("--", "--no-"),)
+    return option, value
+
+
+def test_every_setting_is_an_option():
+    wanted = options(TrainConfig)
+    wanted["gan_mode"] = ("--gan-mode", "vanilla")  # the last choice can't be compiled
+    command = parse(*(word for pair in wanted.values() for word in as_words(*pair)))
+    assert {name: getattr(command.config, name) for name in wanted} == {
+        name: value for name, (_, value) in wanted.items()
+    }
+    for name, (_, value) in wanted.items():
+        assert value != getattr(TrainConfig(), name)
+        assert type(getattr(command.config, name)) is type(value)
+    assert len(wanted) == len(dataclasses.fields(TrainConfig)) - 1  # all but the networks
+
+
+def test_every_setting_of_the_networks_is_an_option():
+    wanted = options(ModelConfig, "model.")
+    words = [word for pair in wanted.values() for word in as_words(*pair)]
+    model = parse(*words, "--model.value-range", 0, 1).config.model
+    for name, (_, value) in wanted.items():
+        assert getattr(model, name) == value != getattr(ModelConfig(), name)
+    assert model.value_range == (0.0, 1.0)
+    assert len(wanted) == len(dataclasses.fields(ModelConfig)) - 1
+
+
+def test_settings_of_the_pictures_are_options():
+    words = (
+        *("--load-size", 300, "--preprocess", "none", "--flip", "False", "--max-images", 5),
+        *("--background", 1, 2, 3, "--crop-size", 64, "--pairing", "paired", "--channels-a", 1),
+        *("--channels-b", 1, "--cache-bytes", 10),
+    )
+    data = parse(*words).data
+    assert data == DataConfig(
+        load_size=300,
+        preprocess="none",
+        flip=False,
+        max_images=5,
+        background=(1, 2, 3),
+        crop_size=64,
+        pairing="paired",
+        channels_a=1,
+        channels_b=1,
+        cache_bytes=10,
+    )
+    for field in dataclasses.fields(DataConfig):
+        assert getattr(data, field.name) != field.default
+    default = parse()
+    assert (default.data, default.config) == (DataConfig(), TrainConfig())
+
+
+def test_none_can_be_said():
+    names = ("grad_clip", "lr_interval", "max_minutes", "lr_discriminator")
+    words = [word for name in names for word in ("--" + name.replace("_", "-"), "none")]
+    command = parse(*words, "--max-images", "none")
+    assert {getattr(command.config, name) for name in names} == {command.data.max_images} == {None}
+
+
+@pytest.mark.parametrize("width", ["80", "120"])
+def test_help_names_and_explains_every_option(run, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", width)
+    result = run("train", "--help")
+    assert (result.code, result.err) == (0, "")
+    text = " ".join(re.sub(r"[│╭╰─╮╯]", " ", result.out).split())
+    for kind, prefix in ((TrainConfig, ""), (DataConfig, ""), (ModelConfig, "model.")):
+        for option, _ in options(kind, prefix).values():
+            assert re.search(f"{option}[ ,]", text)  # a switch: --compile, --no-compile
+    for kind in (TrainConfig, ModelConfig, DataConfig):
+        for name, first in first_sentences(kind).items():
+            assert first in text, f"{name} is not explained"
+    for name, preset in PRESETS.items():
+        assert f"{name}: {preset.advice}" in text
+    assert "None" not in text
+    assert max(map(len, result.out.splitlines())) <= int(width)
+
+
+def first_sentences(kind: type) -> dict[str, str]:
+    """Field -> what its docstring says, up to the first full stop or line."""
+    import inspect
+
+    source = inspect.getsource(kind)
+    found = re.findall(r'^    (\w+): .*\n(?:.*\n)*?    """(.+?)(?:\.|"""|$)', source, re.MULTILINE)
+    sentences = {name: re.sub(r"\s+", " ", text) for name, text in found}
+    assert {field.name for field in dataclasses.fields(kind)} <= set(sentences)
+    return {name: text for name, text in sentences.items() if name != "model"}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_change_defaults_and_options_win(name):
+    preset, command = PRESETS[name], parse("--preset", name)
+    assert command.preset == name
+    assert command.config == TrainConfig(**preset.train, model=ModelConfig(**preset.model))
+    assert command.data == DataConfig(**preset.data)
+    assert parse(f"--preset={name}") == command
+    winner = parse(
+        *("--preset", name, "--lambda-identity", 0.125, "--lambda-a", 3, "--preprocess", "none"),
+        *("--model.upsample", "transposed"),
+    )
+    assert (winner.config.lambda_identity, winner.config.lambda_a) == (0.125, 3)
+    assert (winner.data.preprocess, winner.config.model.upsample) == ("none", "transposed")
+    assert winner.config.lambda_b == command.config.lambda_b
+
+
+def test_the_choice_of_presets_is_the_table():
+    assert parse("--preset", "none") == parse()
+    for name in PRESETS:
+        assert parse("--preset", name).preset == name

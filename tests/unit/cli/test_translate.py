@@ -1,0 +1,345 @@
+"""`cyclegan translate` and `cyclegan reconstruct`: the results, the report, the faults."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+import torch._inductor.exc
+from PIL import Image
+
+from cyclegan_core import CycleGAN, load_model, read_picture
+from cyclegan_core.cli import translate as cli_pictures
+from cyclegan_core.cli.translate import Translate
+from cyclegan_core.device.precision import NAMES, fastest_dtype
+
+from ..commands import SMALL, Shell, draw, save
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(capsys)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "m.safetensors"
+    save(path)
+    return path
+
+
+AUTO = fastest_dtype(torch.device("cpu"))
+"""What the command takes on this machine; measured once per process."""
+
+
+def translated(model: Path, source: Path, direction="a_to_b", dtype=AUTO):
+    pixels = read_picture(source).pixels[None]
+    return load_model(model).translate(pixels, direction, dtype=dtype)[0]
+
+
+def same_levels(path: Path, pixels) -> bool:
+    return (read_picture(path).pixels - pixels).abs().max() <= 0.5 / 255 + 1e-6
+
+
+# --- pixels ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("direction", ["a_to_b", "b_to_a"])
+def test_the_file_is_the_librarys_result(run, model: Path, tmp_path: Path, direction) -> None:
+    source = draw(tmp_path / "photo.png")
+    result = run("translate", source, "-o", tmp_path / "out", "-m", model, "-d", direction)
+    assert (result.code, result.out) == (0, "")
+    assert same_levels(tmp_path / "out" / "photo.png", translated(model, source, direction))
+    assert f"{source} → {tmp_path / 'out' / 'photo.png'}" in result.err
+
+
+def test_options_may_stand_before_the_pictures(run, model: Path, tmp_path: Path) -> None:
+    draw(tmp_path / "a.png")
+    draw(tmp_path / "b.png")
+    argv = ("translate", "--model", model, "--out", tmp_path / "out", "--json")
+    assert run(*argv, tmp_path / "a.png", tmp_path / "b.png").code == 0
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
+def test_alpha_is_kept(run, model: Path, tmp_path: Path, suffix: str) -> None:
+    options = {"lossless": True} if suffix == ".webp" else {}
+    source = draw(tmp_path / f"x{suffix}", "RGBA", **options)
+    assert run("translate", source, "-o", tmp_path / "out", "-m", model).code == 0
+    result = read_picture(tmp_path / "out" / f"x{suffix}")
+    assert torch.equal(result.alpha, read_picture(source).alpha)
+    if suffix != ".webp":
+        assert same_levels(tmp_path / "out" / f"x{suffix}", translated(model, source))
+
+
+def test_the_orientation_is_honoured_once(run, model: Path, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    source = draw(tmp_path / "x.png", size=(13, 9), exif=exif)
+    assert run("translate", source, "-o", tmp_path / "out", "-m", model).code == 0
+    with Image.open(tmp_path / "out" / "x.png") as result:
+        assert result.size == (9, 13)
+        assert result.getexif().get(0x0112, 1) == 1
+    assert same_levels(tmp_path / "out" / "x.png", translated(model, source))
+
+
+def test_a_profile_stays_with_its_colours(run, tmp_path: Path) -> None:
+    save(tmp_path / "m.safetensors", replace(SMALL, channels_b=1))
+    source = draw(tmp_path / "x.png", icc_profile=b"colours")
+    for way, profile in (("a_to_b", None), ("b_to_a", b"colours")):
+        out = tmp_path / way
+        assert (
+            run("translate", source, "-o", out, "-m", tmp_path / "m.safetensors", "-d", way).code
+            == 0
+        )
+        assert read_picture(out / "x.png").icc_profile == profile
+
+
+def test_unusual_pictures_are_said(run, model: Path, tmp_path: Path) -> None:
+    draw(tmp_path / "in" / "grey.png", "L")
+    draw(tmp_path / "in" / "deep.png", "I;16")
+    draw(tmp_path / "in" / "film.gif", "P", save_all=True, append_images=[Image.new("P", (13, 9))])
+    result = run("translate", tmp_path / "in", "-o", tmp_path / "out", "-m", model)
+    assert result.code == 0
+    lines = result.err.splitlines()
+    for name, notes in [
+        ("deep.png", "(grey, 16-bit) →"),
+        ("film.gif", "(first of 2 frames) →"),
+        ("grey.png", "(grey) →"),
+    ]:
+        assert any(f"{name} {notes}" in line for line in lines)
+    assert len(read_picture(tmp_path / "out" / "grey.png").pixels) == 3
+    assert (tmp_path / "out" / "film.png").exists()
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp32", "bf16", "fp16"])
+def test_precision(run, model: Path, tmp_path: Path, precision: str) -> None:
+    source = draw(tmp_path / "x.png")
+    argv = ("translate", source, "-o", tmp_path / "out", "-m", model, "--device", "cpu")
+    assert run(*argv, "--precision", precision).code == 0
+    dtype = {"auto": AUTO, "bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    expected = load_model(model).translate(read_picture(source).pixels[None], dtype=dtype)[0]
+    assert same_levels(tmp_path / "out" / "x.png", expected)
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp16"])
+def test_the_precision_that_was_taken_is_told(run, model: Path, tmp_path, precision: str) -> None:
+    source = draw(tmp_path / "x.png")
+    argv = ("translate", source, "-o", tmp_path / "out", "-m", model, "--device", "cpu")
+    taken = NAMES[AUTO] if precision == "auto" else precision
+    argv += ("--precision", precision, "--overwrite")
+    assert run(*argv, "--json").json["precision"] == taken
+    assert (f"precision auto was {taken}" in run(*argv).err) == (precision == "auto")
+
+
+def test_two_files_make_one_model(run, model: Path, tmp_path: Path) -> None:
+    both = load_model(model)
+    for key in ("gen_ab", "gen_ba"):
+        torch.save(getattr(both, key).state_dict(), tmp_path / f"{key}.pth")
+    source = draw(tmp_path / "x.png")
+    argv = ("translate", source, "-m", tmp_path / "gen_ab.pth")
+    argv += ("--model-b-to-a", tmp_path / "gen_ba.pth")
+    for direction in ("a_to_b", "b_to_a"):
+        assert run(*argv, "-o", tmp_path / direction, "-d", direction).code == 0
+        expected = translated(model, source, direction)
+        assert same_levels(tmp_path / direction / "x.png", expected)
+    # A nameless generator alone goes the way it is asked for.
+    argv = ("translate", source, "-m", tmp_path / "gen_ba.pth", "-d", "b_to_a")
+    assert run(*argv, "-o", tmp_path / "alone").code == 0
+    assert same_levels(tmp_path / "alone" / "x.png", translated(model, source, "b_to_a"))
+
+
+# --- reconstruct -------------------------------------------------------------------------------
+
+
+def test_reconstruct_writes_three_files_and_a_number(run, model: Path, tmp_path: Path) -> None:
+    source = draw(tmp_path / "x.jpg", quality=95)
+    argv = ("reconstruct", source, "-o", tmp_path / "out", "-m", model)
+    report = run(*argv, "--json").json
+    pixels = read_picture(source).pixels[None]
+    expected = load_model(model).reconstruct(pixels, dtype=AUTO)
+    (entry,) = report["pictures"]
+    assert entry["cycle_error"] == pytest.approx(float(expected.error.mean()), abs=1e-5)
+    names = [f"x_{part}.jpg" for part in ("translated", "reconstructed", "error")]
+    assert entry["outputs"] == [str(tmp_path / "out" / name) for name in names]
+    for name, pixels in zip(names, (expected.fake, expected.rec, expected.error), strict=True):
+        written = read_picture(tmp_path / "out" / name).pixels
+        assert (written - pixels[0]).abs().mean() < 0.05  # JPEG
+    result = run(*argv, "--overwrite")
+    assert f"(cycle error {entry['cycle_error']})" in result.err
+
+
+def test_reconstruct_needs_both_generators_and_a_folder(run, model: Path, tmp_path: Path) -> None:
+    save(tmp_path / "one.safetensors", directions=["a_to_b"])
+    source = draw(tmp_path / "x.png")
+    argv = ("reconstruct", source, "-m", tmp_path / "one.safetensors", "-o", tmp_path / "out")
+    result = run(*argv)
+    assert result.code == 1
+    assert "only translates A→B; load a second file for B→A" in result.err
+    result = run("reconstruct", source, "-o", tmp_path / "out.png", "-m", model)
+    assert result.code == 2
+    assert "there are several results; give a folder" in result.err
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out.png").exists()
+
+
+# --- the report --------------------------------------------------------------------------------
+
+
+def test_json_is_all_that_is_printed(run, model: Path, tmp_path: Path) -> None:
+    good, grey = draw(tmp_path / "good.png"), draw(tmp_path / "grey.png", "L", (4, 6))
+    bad = tmp_path / "bad.png"
+    bad.write_text("no picture")
+    argv = (good, bad, grey, "-o", tmp_path / "out", "-m", model, "--device", "cpu", "--json")
+    result = run("translate", *argv)
+    assert (result.code, result.err, result.out.count("\n")) == (1, "", 1)
+    report = result.json
+    assert {
+        key: report[key] for key in ("model", "direction", "device", "precision", "failed")
+    } == {
+        "model": str(model),
+        "direction": "a_to_b",
+        "device": "cpu",
+        "precision": NAMES[AUTO],
+        "failed": 1,
+    }
+    first, second, third = report["pictures"]
+    assert first["output"] == str(tmp_path / "out" / "good.png")
+    assert (first["size"], first["notes"]) == ([13, 9], [])
+    assert first["seconds"] >= 0
+    assert second == {
+        "input": str(bad),
+        "error": f"{bad} is not a picture that Pillow can read.",
+    }
+    assert (third["size"], third["notes"]) == ([4, 6], ["grey"])
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "sentence"),
+    [
+        (
+            ("translate", "x.png", "-o", "out", "-m", "no.pth"),
+            1,
+            "There is no model 'no.pth'",
+        ),
+        (("translate", "x.png", "-o", "out", "-m", ""), 1, "There is no model ''"),
+        (("translate", "x.png", "-o", "out", "-m", "x.png"), 1, "x.png is "),
+        (("translate", "-o", "out", "-m", "M"), 2, "no pictures were named"),
+        (("translate", "", "-o", "out", "-m", "M"), 2, "the name of a picture is empty"),
+        (("translate", "x.png", "-o", "o.gif", "-m", "M"), 2, "o.gif can't be written; use .bmp,"),
+        (("translate", "x.png", "x.png", "-o", "o.png", "-m", "M"), 2, "there are 2 pictures"),
+        (
+            ("translate", "x.png", "-o", "o", "-m", "M", "--device", "abacus"),
+            2,
+            "'abacus' can't",
+        ),
+        (("translate", "x.png", "-o", "o", "-m", "M", "--device", "meta"), 2, "'meta' can't be"),
+        (("translate", "x.png", "-o", "o", "-m", "M", "--device", "hpu"), 2, "'hpu' can't be"),
+        (("translate", "x.png", "-o", "o", "-m", "M", "--device", "cuda:99"), 2, "can't be used"),
+    ],
+)
+def test_faults_are_one_sentence(run, model, tmp_path, monkeypatch, argv, code, sentence) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw(tmp_path / "x.png")
+    words = [str(model) if word == "M" else word for word in argv]
+    result = run(*words)
+    assert (result.code, result.out) == (code, "")
+    assert result.err.startswith("cyclegan: ")
+    assert sentence in result.err
+    assert result.err.count("\n") == 1
+    result = run(*words, "--json")
+    assert (result.code, result.err) == (code, "")
+    assert sentence in result.json["error"]
+    assert [path.name for path in tmp_path.iterdir()] == ["x.png"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        ((), "translate"),
+        (("paint",), "paint"),
+        (("translate", "x.png", "-m", "M"), "--out"),
+        (("translate", "x.png", "-o", "out"), "--model"),
+        (("translate", "x.png", "-o", "out", "-m", "M", "--colour", "red"), "--colour"),
+        (("translate", "x.png", "-o", "out", "-m", "M", "--direction", "up"), "up"),
+        (("translate", "x.png", "-o", "out", "-m", "M", "--precision", "int8"), "int8"),
+        (("info",), "MODEL"),
+        (("convert", "a.pth"), "--out"),
+    ],
+)
+def test_a_command_line_that_makes_no_sense(run, argv, expected: str) -> None:
+    for extra in ((), ("--json",)):
+        result = run(*argv, *extra)
+        assert (result.code, result.out) == (2, "")
+        assert expected in result.err
+
+
+def test_a_direction_that_is_not_there_is_said_once(run, tmp_path: Path) -> None:
+    save(tmp_path / "m.safetensors", directions=["b_to_a"])
+    files = [draw(tmp_path / f"{name}.png") for name in "abc"]
+    result = run("translate", *files, "-o", tmp_path / "out", "-m", tmp_path / "m.safetensors")
+    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert "only translates B→A (zebra → horse), not A→B; choose the other dir" in result.err
+
+
+def test_a_picture_too_large_for_the_memory_is_named(tmp_path: Path, monkeypatch) -> None:
+    """The real thing would need all of this machine's memory, so the network says it."""
+    source = draw(tmp_path / "x.png")
+    command = Translate(inputs=(), out=tmp_path, model="m")
+    for error in (torch.OutOfMemoryError("CUDA out of memory"), MemoryError()):
+        model = CycleGAN(SMALL)
+        model.gen_ab.register_forward_pre_hook(lambda *_, error=error: _raise(error))
+        entry = command._do_one(model, (source, tmp_path / "y.png"), (), {"memory": "whole"})
+        assert entry["error"].startswith(f"{source}: A picture of 13×9 needs ")
+        assert "choose memory 'auto' or 'streamed'" in entry["error"]
+        with monkeypatch.context() as patch:
+            patch.setattr(cli_pictures, "open_picture", lambda *_, error=error, **__: _raise(error))
+            entry = command._do_one(model, (source, tmp_path / "y.png"), (), {})
+        assert entry["error"].startswith(f"{source} needs more memory than there is (cpu)")
+        assert list(tmp_path.iterdir()) == [source]
+
+
+def test_other_errors_of_the_network_are_not_hidden(tmp_path: Path) -> None:
+    model = CycleGAN(SMALL)
+    model.gen_ab.register_forward_pre_hook(lambda *_: _raise(RuntimeError("a bug")))
+    job = (draw(tmp_path / "x.png"), tmp_path / "y.png")
+    with pytest.raises(RuntimeError, match="a bug"):
+        Translate(inputs=(), out=tmp_path, model="m")._do_one(model, job, (), {})
+
+
+def test_a_missing_compiler_is_said_once_for_all_pictures(
+    run, model, tmp_path, monkeypatch
+) -> None:
+    def no_compiler(*_: object) -> None:
+        raise torch._inductor.exc.InvalidCxxCompiler
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=no_compiler))
+    for name in ("a.png", "b.png"):
+        draw(tmp_path / "in" / name)
+    argv = ("translate", tmp_path / "in", "-o", tmp_path / "out", "-m", model, "--device", "cpu")
+    result = run(*argv, "--speedup", "compile")
+    assert result.code == 1
+    assert result.err.count("The networks can't be compiled here") == 1
+    assert "do without compile" in result.err
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+def test_a_fall_back_is_said(run, tmp_path: Path, caplog) -> None:
+    model = save(tmp_path / "m.safetensors")
+    with torch.no_grad():
+        model.gen_ab.model[1].weight.mul_(1e6)
+    model.save_pretrained(tmp_path / "m")
+    source = draw(tmp_path / "x.png")
+    argv = ("translate", source, "-o", tmp_path / "out", "-m", tmp_path / "m")
+    with caplog.at_level(logging.WARNING):
+        assert run(*argv, "--precision", "fp16", "--device", "cpu").code == 0
+    assert [record.getMessage()[:26] for record in caplog.records] == ["A result in torch.float16 "]
+    exact = translated(tmp_path / "m", source, dtype=torch.float32)
+    assert same_levels(tmp_path / "out" / "x.png", exact)

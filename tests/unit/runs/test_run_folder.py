@@ -1,0 +1,195 @@
+"""What a run leaves on disk: every file, exact after any end."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from cyclegan_core import CycleGANError, UnpairedFolders, load_model
+from cyclegan_core.errors import CheckpointError
+from cyclegan_core.runs.run_folder import RunFolder
+from cyclegan_core.training.losses import Losses
+from cyclegan_core.training.trainer import Trainer
+
+from ..folders import noise
+from ..run_files import files, rows, run
+from ..small_training import assert_same, draw_folders, everything, make_config, open_folders
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "data"
+    draw_folders(path)
+    return path
+
+
+def test_all_files(tmp_path, pictures):
+    trainer = run(tmp_path / "run", pictures, sample_every=4, save_every=2, keep_checkpoints=2)
+    assert set(files(tmp_path / "run")) == {
+        "losses.csv",
+        "model.safetensors",
+        "state.safetensors",
+        "checkpoints/model_step_0000004.safetensors",
+        "checkpoints/model_step_0000006.safetensors",
+        "samples/step_0000001.jpg",
+        "samples/step_0000004.jpg",
+    }
+    for name in ("model.safetensors", "checkpoints/model_step_0000006.safetensors"):
+        model = load_model(tmp_path / "run" / name)
+        assert_same(model.state_dict(), trainer.ema.state_dict())
+        assert model.training_info["steps"] == 6
+    assert (
+        load_model(
+            tmp_path / "run" / "checkpoints" / "model_step_0000004.safetensors"
+        ).training_info["steps"]
+        == 4
+    )
+    loaded = Trainer(trainer.config, trainer.data)
+    loaded.load_state(tmp_path / "run" / "state.safetensors")
+    assert_same(everything(loaded), everything(trainer))
+
+
+def test_no_checkpoints_unless_wanted(tmp_path, pictures):
+    run(tmp_path / "run", pictures, save_every=2)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_losses(tmp_path, pictures):
+    trainer = run(tmp_path / "run", pictures, save_every=4, lr_interval=1)
+    table = rows(tmp_path / "run")
+    assert list(table[0]) == ["step", "lr", *Losses._fields]
+    for number, (row, terms) in enumerate(zip(table, trainer.history, strict=True), start=1):
+        assert int(row["step"]) == number
+        assert float(row["lr"]) == pytest.approx(trainer.learning_rate(number), rel=1e-5)
+        for name, term in zip(Losses._fields, terms.tolist(), strict=True):
+            assert float(row[name]) == pytest.approx(term, rel=1e-5)
+    assert len(table) == 6
+    assert len({row["lr"] for row in table}) > 1
+
+
+def test_run_json(tmp_path, pictures):
+    trainer = run(tmp_path / "run", pictures)
+    said = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (said["step"], said["max_steps"], said["device"]) == (6, 6, "cpu")
+    assert said["config"] == json.loads(json.dumps(trainer.config.to_dict()))
+    assert said["data"]["digest"] == trainer.data.digest
+    assert "3 pictures in" in said["data"]["a"]
+    assert "4 pictures in" in said["data"]["b"]
+    assert any("only 3 pictures" in warning for warning in said["data"]["warnings"])
+    assert set(said["versions"]) == {"cyclegan", "torch"}
+    assert said["seconds"] > 0
+    before = said["seconds"]
+    run(tmp_path / "run", pictures, max_steps=8)
+    said = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (said["step"], said["max_steps"]) == (8, 8)
+    assert said["seconds"] > before
+
+
+def test_a_file_is_compared_with_others_once_in_a_session(tmp_path, monkeypatch):
+    """Bitmaps of one size have to be read whole, and a large set takes minutes."""
+    for domain in "ab":
+        (tmp_path / domain).mkdir()
+        for number in range(3):
+            noise(number + 10 * (domain == "b"), (20, 20)).save(tmp_path / domain / f"{number}.bmp")
+    (tmp_path / "b" / "copy.bmp").write_bytes((tmp_path / "a" / "1.bmp").read_bytes())
+    read: Counter[Path] = Counter()
+    read_bytes = Path.read_bytes
+
+    def count(path: Path) -> bytes:
+        read.update([path] if path.suffix == ".bmp" else [])
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", count)
+    folders = UnpairedFolders(tmp_path / "a", tmp_path / "b", load_size=20, crop_size=16)
+    str(folders.report())  # as the command and the node do first
+    trainer = Trainer(make_config(save_every=2), folders)
+    with RunFolder(tmp_path / "run", trainer, num_samples=1) as folder:
+        trainer.run(on_step=folder.on_step)
+    assert len(read) == 7
+    assert set(read.values()) == {1}
+    warnings = json.loads((tmp_path / "run" / "run.json").read_text())["data"]["warnings"]
+    assert "1 files of A are in B too (1.bmp); a picture should show one domain only." in warnings
+
+
+def test_samples_are_a_fixed_grid(tmp_path, pictures):
+    """2 rows of a | fake_b | rec_a | b | fake_a | rec_b, 16 pixels each."""
+    trainer = Trainer(make_config(lr=0.01, ema_decay=0.0), open_folders(pictures))
+    folder = RunFolder(tmp_path / "run", trainer, num_samples=2)
+    before = folder.samples()
+    assert torch.equal(folder.samples(), before)
+    trainer.run()
+    after = folder.samples()
+    other = Trainer(make_config(seed=5), open_folders(pictures))
+    fresh = RunFolder(tmp_path / "run", other, num_samples=2).samples()
+    assert before.shape == (3, 2 * 16, 6 * 16)
+    assert before.min() >= 0
+    assert before.max() <= 1
+    for column, is_real in enumerate((True, False, False, True, False, False)):
+        part = slice(16 * column, 16 * column + 16)
+        for grid in (after, fresh):
+            assert torch.equal(before[..., part], grid[..., part]) == is_real
+    a, fake_b = before[None, :, :16, :16], before[:, :16, 16:32]
+    trainer = Trainer(make_config(lr=0.01, ema_decay=0.0), open_folders(pictures))
+    assert torch.equal(trainer.model.translate(a)[0], fake_b)
+    assert torch.equal(trainer.model.translate(fake_b[None], "b_to_a")[0], before[:, :16, 32:48])
+    assert not torch.equal(before[:, :16, :16], before[:, 16:, :16])
+
+
+def test_samples_on_disk(tmp_path, pictures):
+    trainer = Trainer(make_config(), open_folders(pictures))
+    folder = RunFolder(tmp_path / "run", trainer, num_samples=3)
+    assert folder.newest_samples is None
+    path = folder.write_samples()
+    assert path == folder.newest_samples == tmp_path / "run" / "samples" / "step_0000000.jpg"
+    with Image.open(path) as image:
+        assert image.size == (6 * 16, 3 * 16)
+
+
+def test_samples_of_different_sizes_and_grey(tmp_path, pictures):
+    draw_folders(tmp_path / "data", size=(20, 18))
+    Image.new("L", (12, 32), 90).save(tmp_path / "data" / "a" / "tall.png")
+    data = open_folders(tmp_path / "data", preprocess="none")
+    grid = RunFolder(tmp_path, Trainer(make_config(), data), num_samples=4).samples()
+    assert grid.shape[0] == 3
+    assert grid.shape[1] > 4 * 16
+
+
+# --- who may use it ----------------------------------------------------------------------------
+
+
+def test_two_runs_cannot_share_a_folder(tmp_path, pictures):
+    trainers = [Trainer(make_config(), open_folders(pictures)) for _ in range(2)]
+    with RunFolder(tmp_path / "run", trainers[0]):
+        with (
+            pytest.raises(CycleGANError) as caught,
+            RunFolder(tmp_path / "run", trainers[1]),
+        ):
+            pass
+        assert str(caught.value) == (
+            f"Another training is using {tmp_path / 'run'}; wait for it, or name another run."
+        )
+    with RunFolder(tmp_path / "run", trainers[1]):
+        pass
+
+
+def test_a_state_that_does_not_fit_lets_go_of_the_lock(tmp_path, pictures):
+    run(tmp_path / "run", pictures)
+    other = Trainer(make_config(seed=1), open_folders(pictures))
+    with (
+        pytest.raises(CheckpointError, match="seed = 0, not 1") as caught,
+        RunFolder(tmp_path / "run", other),
+    ):
+        pass
+    run(tmp_path / "run", pictures, max_steps=7)  # while `caught` keeps the frames alive
+    assert caught is not None
+
+
+def test_a_folder_that_cannot_be_used(tmp_path, pictures):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CycleGANError, match=r"^The run folder .*run can't be used \(Not a dir"):
+        run(tmp_path / "file" / "run", pictures)

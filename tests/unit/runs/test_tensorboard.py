@@ -1,0 +1,60 @@
+"""`cyclegan train --tensorboard`: what its event files hold, and what is said without the extra."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+
+from ..commands import Shell
+from ..run_files import rows
+from ..small_training import draw_folders
+
+TINY = (
+    *("--model.base-channels", 2, "--model.num-blocks", 1, "--disc-channels", 2),
+    *("--disc-layers", 1, "--load-size", 18, "--crop-size", 16, "--device", "cpu"),
+    *("--sample-every", 2, "--json", "--tensorboard"),
+)
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> tuple[object, ...]:
+    """A training in `tmp_path`/run but for its length."""
+    draw_folders(tmp_path / "data")
+    folders = (tmp_path / "data" / "a", tmp_path / "data" / "b")
+    return ("train", *folders, "--run", tmp_path / "run", *TINY)
+
+
+def test_event_files_hold_the_losses_and_the_samples(command, tmp_path, capsys, caplog):
+    """Also of a training that went on: the second session writes a file of its own."""
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    with caplog.at_level(logging.INFO, "cyclegan_core"):  # and put back what the command sets
+        for num_steps in (3, 5):
+            result = Shell(capsys)(*command, "--max-steps", num_steps)
+            assert (result.code, result.err) == (0, "")
+    log = events.EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    log.Reload()
+    table = rows(tmp_path / "run")
+    names = {name: name if name == "lr" else f"loss/{name}" for name in table[0] if name != "step"}
+    assert sorted(log.Tags()["scalars"]) == sorted(names.values())
+    for column, tag in names.items():
+        logged = [(event.step, event.value) for event in log.Scalars(tag)]
+        assert [step for step, _ in logged] == [1, 2, 3, 4, 5]
+        # The table has 6 digits, an event file float32.
+        values = [float(row[column]) for row in table]
+        assert [value for _, value in logged] == pytest.approx(values, rel=1e-5)
+    shown = [(image.step, image.width, image.height) for image in log.Images("samples")]
+    assert shown == [(step, 6 * 16, 4 * 16) for step in (1, 2, 4)]
+
+
+def test_without_the_extra_it_says_what_to_install(command, tmp_path, capsys, monkeypatch):
+    for module in [name for name in sys.modules if name.startswith("torch.utils.tensorboard")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)  # what makes an import fail
+    result = Shell(capsys)(*command, "--max-steps", 1)
+    assert (result.code, result.err) == (2, "")
+    assert result.json["error"] == (
+        "TensorBoard is not installed; install it with: pip install tensorboard."
+    )

@@ -1,0 +1,96 @@
+"""Our own files are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from cyclegan_core import CheckpointError, CycleGANError, load_model, save_model
+from cyclegan_core.files import atomic_write
+
+from .weights import SMALL, make_model, same
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    path = tmp_path / "model.safetensors"
+    save_model(make_model(), path)
+    return path
+
+
+def test_saving_replaces_and_leaves_nothing_beside(saved: Path) -> None:
+    other = make_model(seed=9)
+    save_model(other, saved)
+    assert same(load_model(saved), other)
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
+def test_saving_follows_links_and_the_umask(saved: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.safetensors"
+    link.symlink_to(saved)
+    save_model(make_model(seed=9), link)
+    assert link.is_symlink()
+    assert same(load_model(saved), make_model(seed=9))
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE(saved.stat().st_mode) == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failure_leaves_the_old_file(failure: BaseException, saved: Path) -> None:
+    before = saved.read_bytes()
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(b"half")
+        raise failure
+
+    expected = CycleGANError if isinstance(failure, OSError) else KeyboardInterrupt
+    with pytest.raises(expected) as caught:
+        atomic_write(saved, write)
+    if expected is CycleGANError:
+        assert "model.safetensors can't be written" in str(caught.value)
+        assert "(No space left on device); check" in str(caught.value)
+    assert saved.read_bytes() == before
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
+def test_a_full_disk_leaves_the_old_file(saved: Path) -> None:
+    """Files may not grow beyond 20 kB for a moment, which writers see like a full disk."""
+    resource = pytest.importorskip("resource")
+    before, large = saved.read_bytes(), make_model(replace(SMALL, base_channels=8))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(CheckpointError, match=r"can't be written to .* \(File too large\)"):
+            save_model(large, saved)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert saved.read_bytes() == before
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
+def test_folders_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for folder in (tmp_path / "absent", tmp_path / "file"):
+        with pytest.raises(
+            CheckpointError, match=r"can't be written to .*check that the folder exists"
+        ):
+            save_model(make_model(), folder / "m.safetensors")
+    (tmp_path / "m.safetensors").mkdir()
+    with pytest.raises(CheckpointError, match=r"m.safetensors can't be written"):
+        save_model(make_model(), tmp_path / "m.safetensors")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "m.safetensors"]
+
+
+def test_weights_that_diverged_are_not_saved(saved: Path) -> None:
+    before, model = saved.read_bytes(), make_model()
+    with torch.no_grad():
+        model.gen_ba.model[4].weight[0, 0, 0, 0] = 1e6
+    with pytest.raises(CheckpointError, match=r"'gen_ba.model.4.weight' holds .* as float16"):
+        save_model(model, saved, dtype=torch.float16)
+    assert saved.read_bytes() == before

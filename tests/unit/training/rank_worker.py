@@ -1,0 +1,116 @@
+"""Two ranks that train together, for `test_ranks.py`: a script, `rank_worker.py ORDERS.json`.
+
+An order is {"config", "data", "out"}, and perhaps "double" (train in double precision), "until" (a
+step), "load" and "save" (state files), "run" (a run folder), "ask" (a rank that gets a Ctrl-C),
+"poison" (a rank whose weights become NaN). Rank r writes what its training consists of, or
+{"error"}, to OUT.r.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from rich.console import Console
+
+from cyclegan_core.cli.train import _Stop, _StoppedError
+from cyclegan_core.config import ModelConfig, TrainConfig
+from cyclegan_core.errors import CycleGANError
+from cyclegan_core.runs.run_folder import RunFolder
+from cyclegan_core.training.trainer import StepReport, Trainer
+
+if __package__:
+    from ..small_training import everything, open_folders
+    from ..warm import OPERATIONS, is_writing
+else:  # as a script
+    from small_training import everything, open_folders
+    from warm import OPERATIONS, is_writing
+
+
+def exact(trainer: Trainer) -> None:
+    """Double precision, and an epsilon beside which rounding noise stays noise."""
+    for network in (trainer.model, trainer.ema, trainer.disc_a, trainer.disc_b):
+        network.double()
+    for optimizer in (trainer.opt_gen, trainer.opt_disc):
+        optimizer.param_groups[0]["eps"] = 1e-2
+
+
+def double_pictures(trainer: Trainer) -> None:
+    step = trainer.train_step
+    trainer.train_step = lambda a, b: step(a.double(), b.double())
+
+
+def do(order: dict[str, Any]) -> dict[str, Any]:
+    """One training; what came of it."""
+    settings = order["config"] | {"model": ModelConfig(**order["config"]["model"])}
+    trainer = Trainer(TrainConfig(**settings), open_folders(Path(order["data"])))
+    if order.get("double"):
+        exact(trainer)
+        double_pictures(trainer)
+    if order.get("poison") == trainer.rank:
+        next(trainer.model.parameters()).data.fill_(float("nan"))
+    wrote: list[str] = []
+    try:
+        if "run" in order:
+            sys.addaudithook(lambda event, args: note_writing(event, args, order["run"], wrote))
+            with RunFolder(order["run"], trainer) as folder:
+                with suppress(_StoppedError):
+                    trainer.run(on_step=lambda report: in_folder(report, folder, order.get("ask")))
+                folder.save()
+        else:
+            if "load" in order:
+                trainer.load_state(order["load"])
+            with suppress(StopError):
+                trainer.run(on_step=lambda report: stop(report, order.get("until")))
+            if "save" in order:
+                trainer.save_state(order["save"])
+    except CycleGANError as error:
+        return {"error": str(error)}
+    return everything(trainer) | {"history": torch.stack(trainer.history), "wrote": wrote}
+
+
+class StopError(Exception):
+    pass
+
+
+def in_folder(report: StepReport, folder: RunFolder, rank: int | None) -> None:
+    """What the command does after a step; `rank` is sent a Ctrl-C during the third."""
+    folder.on_step(report)
+    stop = _Stop(folder.trainer, Console(quiet=True))
+    if report.step == 3 and folder.trainer.rank == rank:
+        stop(signal.SIGINT, None)
+    stop.check()
+
+
+def stop(report: StepReport, until: int | None) -> None:
+    if report.step == until:
+        raise StopError
+
+
+def note_writing(event: str, args: tuple[Any, ...], folder: str, wrote: list[str]) -> None:
+    if event in OPERATIONS and (event != "open" or is_writing(args)):
+        wrote.extend(str(word) for word in args[:2] if str(word).startswith(folder))
+
+
+def main(orders: Path) -> int:
+    """Fork once the imports are done; returns the second rank's exit code."""
+    child = os.fork()
+    rank = 1 if child == 0 else 0
+    torch.set_num_threads(1)
+    store = dist.FileStore(str(orders.with_name("store")), 2)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
+    for order in json.loads(orders.read_text()):
+        torch.save(do(order), f"{order['out']}.{rank}")
+    dist.destroy_process_group()
+    return 0 if child == 0 else os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

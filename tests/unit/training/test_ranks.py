@@ -1,0 +1,252 @@
+"""Data-parallel training: two ranks over gloo on the loopback device."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from cyclegan_core import load_model
+from cyclegan_core.device.distributed import (
+    any_rank,
+    average_gradients,
+    gather,
+    rank_0_says,
+    rank_and_world_size,
+    spread,
+)
+from cyclegan_core.runs.run_folder import RunFolder
+from cyclegan_core.training.trainer import Trainer
+
+from ..run_files import content, files, rows
+from ..small_training import (
+    MODEL,
+    assert_same,
+    draw_folders,
+    everything,
+    make_config,
+    open_folders,
+)
+from .rank_worker import double_pictures, exact
+
+if sys.platform == "win32" or not dist.is_available() or not dist.is_gloo_available():
+    pytest.skip("needs fork and gloo", allow_module_level=True)
+
+HERE = Path(__file__).parent
+ENVIRONMENT = {
+    **os.environ,
+    "OMP_NUM_THREADS": "1",
+    "PYTHONPATH": os.pathsep.join(map(str, (HERE.parents[2], HERE.parent))),
+    "GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo",
+    "PYTHONWARNINGS": "ignore",
+}
+
+FULL = make_config(pool_size=0, max_steps=3)
+POOLS = make_config(pool_size=1, max_steps=5, gan_mode="wgangp")
+SAVING = make_config(max_steps=3, save_every=2, sample_every=2, keep_checkpoints=1)
+LONG = make_config(max_steps=6, save_every=100, sample_every=100, pool_size=2)
+ORDERS = {
+    "equal": (FULL, {"double": True}),
+    "clipped": (replace(FULL, grad_clip=0.01), {"double": True}),
+    "half": (POOLS, {"until": 3, "save": "half.safetensors"}),
+    "resumed": (POOLS, {"load": "half.safetensors"}),
+    "undisturbed": (POOLS, {}),
+    "dropout": (make_config(model=replace(MODEL, dropout=True), max_steps=2), {}),
+    "saving": (SAVING, {"run": "saving"}),
+    "long": (LONG, {"run": "long"}),
+    "stopped": (LONG, {"run": "stopped", "ask": 1}),
+    "locked": (SAVING, {"run": "locked"}),
+    "poison": (FULL, {"poison": 1}),
+    "poison, read late": (replace(FULL, read_every=3), {"poison": 1}),
+}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "data"
+    draw_folders(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, pictures):
+    """The folder in which all orders were done."""
+    folder = tmp_path_factory.mktemp("ranks")
+    orders = []
+    for name, (config, more) in ORDERS.items():
+        order = {"config": config.to_dict(), "data": str(pictures), "out": str(folder / name)}
+        for key, value in more.items():
+            order[key] = str(folder / value) if key in ("load", "save", "run") else value
+        orders.append(order)
+    (folder / "orders.json").write_text(json.dumps(orders))
+    script = [sys.executable, str(HERE / "rank_worker.py"), str(folder / "orders.json")]
+    holder = Trainer(SAVING, open_folders(pictures))
+    with RunFolder(folder / "locked", holder):
+        subprocess.run(script, env=ENVIRONMENT, check=True, timeout=120)
+    return folder
+
+
+def ranks(folder, name):
+    """What each of the two ranks ended with."""
+    return [torch.load(folder / f"{name}.{rank}", weights_only=False) for rank in (0, 1)]
+
+
+def shared(result):
+    """What must not depend on the rank."""
+    own = ("history", "dice", "wrote")
+    return {
+        name: value
+        for name, value in result.items()
+        if name not in own and not name.startswith("pool_")
+    }
+
+
+# --- arithmetic --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["equal", "clipped"])
+def test_two_ranks_with_batch_1_are_one_with_batch_2(done, pictures, name):
+    config = replace(ORDERS[name][0], batch_size=2)
+    single = Trainer(config, open_folders(pictures))
+    exact(single)
+    double_pictures(single)
+    single.run()
+    expected, results = everything(single), ranks(done, name)
+    assert_same(shared(results[0]), shared(results[1]))
+    for key, value in shared(expected).items():
+        if isinstance(value, torch.Tensor):
+            worst = float((value - results[0][key]).abs().max())
+            assert worst < 1e-12, f"{key} differs by {worst:.2g}"  # double: another order of sums
+        else:
+            assert value == results[0][key]
+    mean = (results[0]["history"] + results[1]["history"]) / 2
+    assert (mean - expected["history"]).abs().max() < 1e-12
+    assert (results[0]["history"] - results[1]["history"]).abs().max() > 1e-3
+
+
+def test_without_averaging_it_would_show(done, pictures):
+    """One rank's own half of the pictures leads elsewhere."""
+    alone = Trainer(FULL, open_folders(pictures))
+    exact(alone)
+    double_pictures(alone)
+    alone.run()
+    name = "model.gen_ab.model.1.weight"
+    result = ranks(done, "equal")[0]
+    assert (everything(alone)[name] - result[name]).abs().max() > 1e-7
+
+
+def test_dropout_differs_by_rank_and_weights_do_not(done):
+    one, other = ranks(done, "dropout")
+    assert_same(shared(one), shared(other))
+
+
+def test_resume_of_two_ranks_is_exact(done):
+    """Each with its own pools and dice."""
+    (first, second), (one, other) = ranks(done, "resumed"), ranks(done, "undisturbed")
+    second["history"][:3] = other["history"][:3]  # the file holds rank 0's losses
+    assert_same(first, one)
+    assert_same(second, other)
+    assert one["dice"] != other["dice"]
+    assert {name for name in one if name.startswith("pool")} == {
+        f"pool_{domain}.0.0" for domain in "ab"
+    }
+    assert_same(shared(one), shared(other))
+    assert one["position"] == 10
+
+
+def test_a_state_of_two_ranks_goes_on_with_one(done, pictures, caplog):
+    trainer = Trainer(POOLS, open_folders(pictures))
+    trainer.load_state(done / "half.safetensors")
+    assert (trainer.step, trainer.position) == (3, 6)
+    half = ranks(done, "half")[0]
+    assert_same(shared(everything(trainer)), shared(half))
+    trainer.run()
+    assert trainer.position == 6 + 2
+
+
+# --- files and faults --------------------------------------------------------------------------
+
+
+def test_rank_0_alone_writes(done):
+    one, other = ranks(done, "saving")
+    for name in (".lock", "state.safetensors", "run.json", "losses.csv", "step_0000002.jpg"):
+        assert any(name in path for path in one["wrote"]), name
+    assert other["wrote"] == []
+    assert [int(row["step"]) for row in rows(done / "saving")] == [1, 2, 3]
+    assert set(files(done / "saving")) == {
+        "losses.csv",
+        "model.safetensors",
+        "state.safetensors",
+        "checkpoints/model_step_0000003.safetensors",
+        *(f"samples/step_000000{step}.jpg" for step in (1, 2)),
+    }
+    average = {name: value for name, value in other.items() if name.startswith("ema.")}
+    saved = load_model(done / "saving" / "model.safetensors").state_dict()
+    assert_same({f"ema.{name}": value for name, value in saved.items()}, average)
+
+
+def test_a_folder_in_use_stops_both(done):
+    for result in ranks(done, "locked"):
+        assert result["error"].startswith("Another training is using ")
+
+
+@pytest.mark.parametrize("name", ["poison", "poison, read late"])
+def test_a_loss_that_is_not_finite_on_one_stops_both(done, name):
+    one, other = ranks(done, name)
+    assert one["error"].startswith("Step 1: another process's loss is not finite")
+    assert other["error"].startswith("Step 1: cycle_a is nan, so the weights were left")
+
+
+def test_alone_nothing_needs_a_group():
+    parameter = torch.nn.Parameter(torch.ones(2))
+    parameter.grad = torch.tensor([1.0, 2.0])
+    average_gradients([parameter])
+    assert parameter.grad.tolist() == [1.0, 2.0]
+    assert rank_and_world_size() == (0, 1)
+    assert gather("me") == ["me"]
+    for verdict in (True, False):
+        assert any_rank(verdict, torch.device("cpu")) is verdict
+        assert rank_0_says(verdict, torch.device("cpu")) is verdict
+        assert bool(spread(torch.tensor(verdict))) is verdict
+
+
+# --- torchrun ----------------------------------------------------------------------------------
+
+
+def test_ctrl_c_on_one_stops_both_after_the_same_step(done):
+    one, other = ranks(done, "stopped")
+    assert (one["step"], other["step"]) == (3, 3)
+    assert_same(shared(one), shared(other))
+    assert [int(row["step"]) for row in rows(done / "stopped")] == [1, 2, 3]
+
+
+def test_the_command_under_torchrun_goes_on_with_it(done, pictures):
+    options = {
+        **{"max-steps": 6, "save-every": 100, "sample-every": 100, "pool-size": 2},
+        **{"model.base-channels": 2, "model.num-blocks": 1, "disc-channels": 2, "disc-layers": 1},
+        **{"load-size": 18, "crop-size": 16, "run": done / "stopped", "device": "cpu"},
+    }
+    words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+    launch = ["torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    # Without --, torchrun would take our --run for an abbreviation of its own.
+    launch += ["--local-addr", "127.0.0.1", "-m", "--", "cyclegan_core.cli", "train"]
+    process = subprocess.run(
+        [sys.executable, "-m", *launch, pictures / "a", pictures / "b", *words, "--json"],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert process.returncode == 0, process.stderr
+    assert [json.loads(line)["step"] for line in process.stdout.splitlines()] == [6]
+    assert process.stderr.count("Going on from step 3.") == 1
+    for name in ("state.safetensors", "losses.csv", "model.safetensors"):
+        assert content(done / "stopped" / name) == content(done / "long" / name), name

@@ -1,0 +1,271 @@
+"""The switches that make a step faster or smaller: each is bounded by what it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from cyclegan_core.config import ModelConfig, TrainConfig
+from cyclegan_core.device.graphs import compiled
+from cyclegan_core.errors import CycleGANError
+from cyclegan_core.networks import PatchDiscriminator, ResnetBlock
+from cyclegan_core.training.trainer import Trainer
+
+from ..small_training import (
+    MODEL,
+    ByHand,
+    assert_same,
+    everything,
+    make_batch,
+    make_config,
+    networks,
+    weights,
+)
+
+WIDE = replace(MODEL, base_channels=4)
+OFF = {"batch_passes": False, "fused_adam": False}
+
+
+def make_trainer(**settings) -> Trainer:
+    return Trainer(make_config(**{"model": WIDE, "pool_size": 2} | settings), ByHand())
+
+
+def steps(
+    trainer: Trainer, *, count: int = 4, size: int = 1, dtype=torch.float32
+) -> Iterator[torch.Tensor]:
+    """The losses of `count` steps, with networks and pictures of `dtype`."""
+    for network in (*networks(trainer).values(), trainer.ema):
+        network.to(dtype)
+    for number in range(count):
+        a, b = make_batch(number, size=size)
+        yield torch.stack(trainer.train_step(a.to(dtype), b.to(dtype)))
+
+
+def assert_equal_training(one: Trainer, other: Trainer, *, size: int = 1) -> None:
+    """Four steps in double precision, where Adam's epsilon is far above rounding.
+
+    1e-12 is what summing in another order does to a term of some tens; weights may differ by 1e-7,
+    because Adam divides gradients that should be 0 by its epsilon of 1e-8.
+    """
+    kwargs = {"size": size, "dtype": torch.float64}
+    for ours, theirs in zip(steps(one, **kwargs), steps(other, **kwargs), strict=True):
+        assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+    for name, tensor in networks(one).items():
+        for key, weight in tensor.state_dict().items():
+            assert_close(weight, networks(other)[name].state_dict()[key], rtol=0, atol=1e-7)
+    assert one.pool_rng.getstate() == other.pool_rng.getstate()
+    for ours, theirs in zip(one.pool_a.images, other.pool_a.images, strict=True):
+        assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+# --- passes together ---------------------------------------------------------------------------
+
+TOGETHER = {
+    "paper": {},
+    "no identity": {"lambda_identity": 0.0},
+    "only identity a": {"lambda_b": 0.0},
+    "affine": {"model": replace(WIDE, norm_affine=True)},
+    "no norm": {"model": replace(WIDE, norm="none")},
+    "penalty": {"gan_mode": "wgangp"},
+    "pixels": {"discriminator": "pixel"},
+    "batch of 3": {"batch_size": 3},
+}
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_passes_together_are_the_same_step(name):
+    settings = TOGETHER[name]
+    one, other = (make_trainer(**settings, batch_passes=on) for on in (True, False))
+    assert_equal_training(one, other, size=one.config.batch_size)
+
+
+def test_passes_together_in_float32():
+    """The first step's terms, before Adam has amplified anything."""
+    one, other = (make_trainer(batch_passes=on) for on in (True, False))
+    (ours,), (theirs,) = steps(one, count=1), steps(other, count=1)
+    assert_close(ours, theirs, rtol=1e-6, atol=0)
+
+
+def passes(trainer: Trainer, *batch: torch.Tensor) -> dict[str, list[int]]:
+    """How many pictures each network was given at each call of a step."""
+    seen: dict[str, list[int]] = {}
+    for name, network in networks(trainer).items():
+        calls = seen[name] = []
+        network.register_forward_pre_hook(lambda _, args, calls=calls: calls.append(len(args[0])))
+    trainer.train_step(*batch)
+    return seen
+
+
+def test_two_generator_passes_and_two_of_a_discriminator_instead_of_three():
+    assert passes(make_trainer(), *make_batch(1)) == {
+        "gen_ab": [2, 1],
+        "gen_ba": [2, 1],
+        "disc_a": [1, 2],
+        "disc_b": [1, 2],
+    }
+    alone = passes(make_trainer(batch_passes=False), *make_batch(1))
+    assert set(map(tuple, alone.values())) == {(1, 1, 1)}
+
+
+def test_batch_norm_and_pictures_of_two_sizes_pass_alone():
+    """Batch norm would mix the domains; pictures of two sizes are no batch."""
+    trainer = make_trainer(model=replace(WIDE, norm="batch"))
+    assert passes(trainer, *make_batch(1))["gen_ab"] == [1, 1, 1]
+    a, b = make_batch(1)[0], make_batch(1, side=24)[1]
+    assert passes(make_trainer(), a, b)["gen_ba"] == [1, 1, 1]
+
+
+# --- memory layout, one pass over the weights --------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"channels_last": "on"}, {"fused_adam": True}, {"channels_last": "on", "gan_mode": "wgangp"}],
+)
+def test_layout_and_fused_adam_are_the_same_step(settings):
+    plain = OFF | {"channels_last": "off", "gan_mode": settings.get("gan_mode", "lsgan")}
+    assert_equal_training(make_trainer(**plain | settings), make_trainer(**plain))
+
+
+@pytest.mark.parametrize(
+    ("choice", "precision", "is_last"),
+    [
+        ("auto", "fp32", False),
+        ("auto", "bf16", True),
+        ("auto", "fp16", True),
+        ("off", "bf16", False),
+    ],
+)
+def test_layout_follows_the_precision(choice, precision, is_last):
+    trainer = make_trainer(channels_last=choice, precision=precision)
+    trainer.train_step(*make_batch(1))
+    for network in (*networks(trainer).values(), trainer.ema):
+        for weight in network.parameters():
+            if weight.ndim == 4 and min(weight.shape[:2]) > 1:
+                assert weight.is_contiguous(memory_format=torch.channels_last) == is_last
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_half_precision_in_either_layout_is_near_float32(precision, norm):
+    """8 and 11 bits of mantissa, some ten layers deep."""
+    model = replace(WIDE, norm=norm)
+    (full,) = steps(make_trainer(model=model), count=1)
+    for layout in ("on", "off"):
+        trainer = make_trainer(model=model, precision=precision, channels_last=layout)
+        (half,) = steps(trainer, count=1)
+        assert_close(half, full, rtol=0.05, atol=0.01)
+        assert not torch.equal(half, full)
+
+
+# --- less memory -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gan_mode", ["lsgan", "wgangp"])
+@pytest.mark.parametrize("batch_passes", [True, False])
+@pytest.mark.parametrize("parts", [2, 4])
+def test_parts_of_a_batch_are_the_same_step(gan_mode, batch_passes, parts):
+    settings = {"batch_size": 4, "gan_mode": gan_mode, "batch_passes": batch_passes}
+    one, other = (make_trainer(**settings, accumulate=n) for n in (parts, 1))
+    assert_equal_training(one, other, size=4)
+
+
+def test_a_part_is_what_the_networks_are_given():
+    trainer = make_trainer(batch_size=4, accumulate=2, batch_passes=False)
+    assert set(map(tuple, passes(trainer, *make_batch(1, size=4)).values())) == {(2,) * 6}
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"precision": "bf16"}, {"model": replace(WIDE, dropout=True)}]
+)
+def test_recomputing_changes_no_bit(settings):
+    one, other = (make_trainer(**settings, recompute=on) for on in (True, False))
+    runs = [list(steps(trainer)) for trainer in (one, other)]
+    assert all(map(torch.equal, *runs))
+    assert_same(everything(one), everything(other))
+
+
+def test_recomputing_keeps_less():
+    """Bytes that the backward pass keeps; a block keeps its input instead of its inside."""
+    kept = []
+    for recompute in (False, True):
+        block = ResnetBlock(8, ModelConfig())
+        block.recompute = recompute
+        sizes: dict[int, int] = {}
+
+        def pack(tensor, sizes=sizes):
+            sizes[tensor.data_ptr()] = tensor.numel()
+            return tensor
+
+        x = torch.rand(1, 8, 32, 32, requires_grad=True)
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            block(x)
+        kept.append(sum(sizes.values()))
+    assert kept[1] < kept[0] / 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"accumulate": 2}, "accumulate must divide batch_size into equal parts; got 2 and 1."),
+        ({"accumulate": 0}, "accumulate must be a whole number of at least 1; got 0."),
+        ({"recompute": True, "model": replace(MODEL, norm="batch")}, "recompute must be off"),
+        (
+            {"recompute": True, "model": ModelConfig(generator="unet", num_downs=5)},
+            "recompute must be off unless .*; got unet with norm instance.",
+        ),
+        ({"compile": True, "gan_mode": "wgangp"}, "compile must be off with gan_mode wgangp"),
+        ({"batch_passes": 1}, "batch_passes must be true or false; got 1."),
+        ({"channels_last": True}, "channels_last must be one of auto, on, off; got True."),
+    ],
+)
+def test_settings_that_do_not_go_together(settings, sentence):
+    with pytest.raises(ValueError, match=f"^{sentence}"):
+        TrainConfig(**settings)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # which the tracer looks at
+def test_a_compiled_step_is_the_same_step():
+    """With the backend that needs no C++ compiler: torch's own operations, traced and sorted."""
+    one, other = make_trainer(), make_trainer()
+    for network in networks(one).values():
+        network.compile(backend="aot_eager")
+    (ours,), (theirs,) = steps(one, count=1), steps(other, count=1)
+    assert_close(ours, theirs, rtol=1e-6, atol=0)
+
+
+def test_what_can_not_be_compiled_is_said_in_a_sentence():
+    """As on a machine without a C++ compiler, which torch looks for at the first step."""
+
+    def backend(*_):
+        raise OSError("No compiler.\nSearched everywhere.")
+
+    network = torch.compile(torch.nn.Linear(1, 1), backend=backend)
+    sentence = r"^The networks can't be compiled here \(.*No compiler\); do without compile, or "
+    with pytest.raises(CycleGANError, match=sentence), compiled(wanted=True):
+        network(torch.zeros(1))
+
+
+# --- the cost of what is left to torch ---------------------------------------------------------
+
+
+def test_a_discriminators_halves_are_judged_apart():
+    """What batching rests on: a picture's verdict does not depend on its neighbour."""
+    torch.manual_seed(0)
+    disc = PatchDiscriminator(3, base_channels=4, num_layers=1).double()
+    a, b = torch.rand(2, 1, 3, 16, 16, dtype=torch.float64)
+    assert_close(disc(torch.cat([a, b])), torch.cat([disc(a), disc(b)]), rtol=0, atol=1e-13)
+
+
+def test_parts_leave_everything_else_as_it_was():
+    """Adam's moments too: the sum of the parts' gradients is the batch's."""
+    one, other = (make_trainer(batch_size=2, accumulate=n) for n in (1, 2))
+    for trainer in (one, other):
+        trainer.train_step(*make_batch(1, size=2))
+    for (name, ours), theirs in zip(weights(one).items(), weights(other).values(), strict=True):
+        if "exp_avg" in name:
+            assert_close(ours, theirs, rtol=1e-3, atol=1e-5, msg=name)

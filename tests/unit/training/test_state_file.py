@@ -1,0 +1,129 @@
+"""Files that are no whole training state: one sentence, and the trainer stays as it was."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from cyclegan_core import CheckpointError, CycleGAN, save_model
+from cyclegan_core.training.trainer import Trainer
+
+from ..small_training import (
+    MODEL,
+    assert_same,
+    draw_folders,
+    everything,
+    make_config,
+    open_folders,
+    train,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "data"
+    draw_folders(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, folder):
+    path = tmp_path_factory.mktemp("state") / "state.safetensors"
+    train(make_config(pool_size=2), open_folders(folder), until=3).save_state(path)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def state(tmp_path, whole):
+    path = tmp_path / "state.safetensors"
+    path.write_bytes(whole)
+    return path
+
+
+def rewrite(path, edit):
+    """Change tensors and metadata of a state in place."""
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        metadata = dict(file.metadata())
+    edit(tensors, metadata)
+    save_file(tensors, path, metadata)
+
+
+def edit_state(**changes):
+    def edit(tensors, metadata):
+        metadata["state"] = json.dumps(json.loads(metadata["state"]) | changes)
+
+    return edit
+
+
+BROKEN = {
+    "missing tensor": lambda t, m: t.pop("disc_a.model.0.weight"),
+    "missing average": lambda t, m: t.pop("ema.gen_ab.model.1.weight"),
+    "missing moment": lambda t, m: t.pop("opt_gen.3.exp_avg"),
+    "moment of another size": lambda t, m: t.update({"opt_disc.0.exp_avg_sq": torch.zeros(3)}),
+    "missing history": lambda t, m: t.pop("history"),
+    "history of another length": edit_state(step=4),
+    "other weights": lambda t, m: t.update({"model.gen_ab.model.1.weight": torch.zeros(1)}),
+    "no state": lambda t, m: m.pop("state"),
+    "state is no JSON": lambda t, m: m.update(state="{"),
+    "state is a list": lambda t, m: m.update(state="[]"),
+    "no config": edit_state(config=None),
+    "unknown setting": edit_state(config={"charm": 1}),
+    "no dice": edit_state(pool_rngs=[[3, [1, 2], None]]),
+    "no step": edit_state(step=None),
+    "newer": lambda t, m: m.update(format_version="2"),
+    "another format": lambda t, m: m.update(format="cyclegan"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_state_that_is_not_whole_is_refused(state, folder, name):
+    rewrite(state, BROKEN[name])
+    assert_refused(state, folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x04\x95", b"PK\x03\x04" + bytes(50)])
+def test_a_file_of_another_kind_is_refused(state, folder, content):
+    state.write_bytes(content)
+    assert_refused(state, folder)
+
+
+@pytest.mark.parametrize("part", [0.01, 0.5, 0.99])
+def test_a_cut_file_is_refused(state, folder, part):
+    content = state.read_bytes()
+    state.write_bytes(content[: int(part * len(content))])
+    assert_refused(state, folder)
+
+
+def test_missing_folder_and_model_files_are_refused(state, folder, tmp_path):
+    assert_refused(tmp_path / "nothing.safetensors", folder)
+    assert_refused(tmp_path, folder)
+    save_model(CycleGAN(MODEL), state)
+    assert_refused(state, folder)
+
+
+def assert_refused(path, folder):
+    trainer = Trainer(make_config(pool_size=2), open_folders(folder))
+    before = everything(trainer)
+    with pytest.raises(CheckpointError) as caught:
+        trainer.load_state(path)
+    message = str(caught.value)
+    assert path.name in message
+    assert re.fullmatch(r"[^\n]+\.", message)
+    assert not re.search(r"\.\s+[A-Z]", message), "more than one sentence"
+    assert_same(everything(trainer), before)
+
+
+def test_the_file_is_plain_safetensors_that_nothing_holds_open(state, folder):
+    """No pickle, and loaded tensors are no views of the file, which Windows could not replace."""
+    assert state.read_bytes()[8:9] == b"{"
+    trainer = Trainer(make_config(pool_size=2), open_folders(folder))
+    trainer.load_state(state)
+    before = everything(trainer)
+    state.write_bytes(bytes(state.stat().st_size))
+    assert_same(everything(trainer), before)
