@@ -97,6 +97,6 @@ def perceptual_distance(network: LiteExtractor, picture: Tensor, other: Tensor) 
 def _distance(stages: Sequence[Tensor]) -> float:
     total = 0.0
     for maps in stages:
-        unit = normalize(maps.double(), dim=1)
+        unit = normalize(maps.cpu().double(), dim=1)  # some GPUs have no float64
         total += float((unit[0] - unit[1]).square().sum(0).mean())
     return total

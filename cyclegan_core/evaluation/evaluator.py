@@ -75,7 +75,7 @@ class _Side:
     test_dir: Path
     train: Sequence[Path] = ()
     mean: MeanPicture = field(default_factory=MeanPicture)
-    colours: ColourMoments = field(default_factory=ColourMoments)
+    """Of the training pictures, once they were read."""
     test_set: tuple[Tensor, float] | None = None
     """Features (N,F) and mean fine detail of the test pictures, for unpaired comparisons."""
     train_set: tuple[Tensor, float] | None = None
@@ -410,6 +410,8 @@ class Evaluator:
         side_a, side_b = self._sides["A"], self._sides["B"]
         if self._matches or not side_a.train:
             return
+        # Anew, because an earlier pass may have been cancelled in the middle.
+        side_a.mean, side_b.mean = MeanPicture(), MeanPicture()
         if self._train_pairs:
             fits: dict[Direction, ColourPairs] = {d: ColourPairs() for d in DIRECTIONS}
             for path_a, path_b in zip(side_a.train, side_b.train, strict=True):
@@ -421,15 +423,16 @@ class Evaluator:
                 steps.advance(2)
             self._matches = {direction: fit.fit() for direction, fit in fits.items()}
             return
-        for side in (side_a, side_b):
+        colours_a, colours_b = ColourMoments(), ColourMoments()
+        for side, colours in ((side_a, colours_a), (side_b, colours_b)):
             for path in side.train:
                 picture = self._read(path)
                 side.mean.add(picture)
-                side.colours.add(picture)
+                colours.add(picture)
                 steps.advance()
         self._matches = {
-            "a_to_b": match_moments(side_a.colours, side_b.colours),
-            "b_to_a": match_moments(side_b.colours, side_a.colours),
+            "a_to_b": match_moments(colours_a, colours_b),
+            "b_to_a": match_moments(colours_b, colours_a),
         }
 
     def _num_pictures(self, directions: Sequence[Direction]) -> int:

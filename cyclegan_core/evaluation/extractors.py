@@ -49,7 +49,7 @@ class Extractor(nn.Module):
         size = (self.side, self.side)
         if pictures.shape[-2:] != size:
             pictures = interpolate(pictures, size, mode="bicubic", antialias=True).clamp(0, 1)
-        return self(pictures).double().cpu()
+        return self(pictures).cpu().double()  # some GPUs have no float64
 
 
 class LiteExtractor(Extractor):

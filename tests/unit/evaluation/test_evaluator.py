@@ -206,12 +206,22 @@ def test_progress_counts_every_picture_once(folders, model, is_paired: bool) -> 
     assert lengths[0] > 3 * lengths[1]
 
 
-def test_a_callback_cancels_by_raising(folders, model) -> None:
-    def stop(done: int, total: int) -> None:
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("is_paired", [False, True], ids=["sets", "pairs"])
+def test_a_callback_cancels_by_raising(folders, model, is_paired: bool) -> None:  # noqa: FBT001
+    """Wherever that happens, the next evaluation finds what it would have found."""
+    config = EvaluationConfig(paired=is_paired, **SETS)
+    evaluator = Evaluator(*folders, config, extractor=Colours())
+    for limit in (3, 12, 20, 5):
 
-    with pytest.raises(KeyboardInterrupt):
-        evaluate(model, *folders, extractor=Colours(), on_progress=stop, **SETS)
+        def stop(done: int, total: int, limit: int = limit) -> None:
+            if done >= limit:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            evaluator.evaluate(model, directions=["b_to_a"], on_progress=stop)
+    found = evaluator.evaluate(model, directions=["b_to_a"])
+    fresh = Evaluator(*folders, config, extractor=Colours())
+    assert found == fresh.evaluate(model, directions=["b_to_a"])
 
 
 def test_everything_a_score_depends_on_is_part_of_the_result(folders, model) -> None:
