@@ -1,0 +1,24 @@
+"""How good a model is: scores on held-out pictures beside floors that have learned nothing.
+
+`evaluate` is the one call; `Evaluator` keeps what does not depend on the model, for a training
+that asks again and again (`TrainingEvaluation`). Needs the extra `eval`; nothing is ever fetched.
+"""
+
+from .evaluator import EvaluationConfig, Evaluator, evaluate
+from .extractors import Extractor, new_extractor
+from .report import DirectionReport, Evaluation, Score
+from .segmentation import Segmentation
+from .training_evaluation import TrainingEvaluation
+
+__all__ = [
+    "DirectionReport",
+    "Evaluation",
+    "EvaluationConfig",
+    "Evaluator",
+    "Extractor",
+    "Score",
+    "Segmentation",
+    "TrainingEvaluation",
+    "evaluate",
+    "new_extractor",
+]
