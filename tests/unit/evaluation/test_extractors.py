@@ -13,7 +13,7 @@ from PIL import Image
 
 from cyclegan_core import CheckpointError, CycleGANError
 from cyclegan_core.evaluation import new_extractor
-from cyclegan_core.evaluation.inception import new_inception
+from cyclegan_core.evaluation.extractors import new_inception
 
 from .samples import PHOTOGRAPH, Colours
 

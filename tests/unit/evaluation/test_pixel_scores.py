@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from cyclegan_core import CycleGANError
-from cyclegan_core.evaluation.pixel_scores import fine_detail, pair_scores, psnr
+from cyclegan_core.evaluation.distances import fine_detail, pair_scores, psnr
 
 GENERATOR = np.random.default_rng(1)
 ONE = GENERATOR.random((3, 17, 13))

@@ -13,10 +13,9 @@ import pytest
 import torch
 
 from cyclegan_core import read_picture
-from cyclegan_core.evaluation.distances import kernel_distance
+from cyclegan_core.evaluation.distances import kernel_distance, psnr
 from cyclegan_core.evaluation.extractors import LiteExtractor
 from cyclegan_core.evaluation.folders import Folders, MeanPicture, PictureReader, as_written
-from cyclegan_core.evaluation.pixel_scores import psnr
 
 from .samples import ROOT
 
