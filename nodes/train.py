@@ -14,8 +14,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..cyclegan_core import CycleGAN
-from ..cyclegan_core.config import ModelConfig, TrainConfig
-from ..cyclegan_core.data.transforms import DataConfig
+from ..cyclegan_core.config import DataConfig, ModelConfig, TrainConfig
 from ..cyclegan_core.data.unpaired_folders import UnpairedFolders, folders_digest
 from ..cyclegan_core.device.precision import NAMES
 from ..cyclegan_core.runs.run_folder import MODEL_NAME, STATE_NAME, RunFolder
