@@ -17,17 +17,22 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ..config import ARROWS, DIRECTIONS, GENERATOR_NAMES, Direction, ModelConfig
+from ..config import ARROWS, DIRECTIONS, Direction, ModelConfig
 from ..errors import CheckpointError
 from ..files import atomic_write
 from ..networks import build_generator
 from .folder import choose_files
-from .header import FORMAT, FORMAT_VERSION
 from .layouts import FoundGenerator, find_generators
-from .settings import parse_config, parse_object, read_settings
+from .settings import (
+    FORMAT,
+    FORMAT_VERSION,
+    PREFIXES,
+    direction_of_key,
+    parse_header,
+    read_settings,
+)
 from .weight_file import Weights, read_weights
 
-_PREFIXES: dict[Direction, str] = {d: f"{name}." for d, name in GENERATOR_NAMES.items()}
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 _LABELS = {"domain_a", "domain_b", "image_size"}
@@ -77,7 +82,7 @@ class Checkpoint:
     def state_dict(self) -> dict[str, Tensor]:
         """All tensors by the keys of the model and of our files."""
         return {
-            _PREFIXES[direction] + key: tensor
+            PREFIXES[direction] + key: tensor
             for direction, generator in self.generators.items()
             for key, tensor in generator.tensors.items()
         }
@@ -218,13 +223,14 @@ def _read_file(
     """The generators of one file; `settings` is what the config.json beside it says."""
     weights = read_weights(path, headers_only=headers_only)
     is_ours = weights.metadata.get("format") == FORMAT
-    if is_ours or (settings and all(_our_direction(key) for key in weights.tensors)):
+    if is_ours or (settings and all(direction_of_key(key) for key in weights.tensors)):
         return _read_ours(path, weights, settings)
     parts: list[Checkpoint] = []
     for found in _choose(path.name, find_generators(path.name, weights.tensors)):
-        way = found.direction or direction
+        # Foreign tensors are described as if they went from A to B.
+        known = found.direction or direction
         config = found.config
-        if way == "b_to_a":
+        if known == "b_to_a":
             config = replace(config, channels_a=config.channels_b, channels_b=config.channels_a)
         if settings:
             # Names, sizes and the value range are what config.json can add to the weights.
@@ -241,7 +247,7 @@ def _read_file(
                 path=path,
                 layout=found.layout,
                 config=config,
-                generators={way: GeneratorWeights(found.tensors, path, found.target)},
+                generators={known: GeneratorWeights(found.tensors, path, found.target)},
                 knows_direction=found.direction is not None,
             )
         )
@@ -250,35 +256,25 @@ def _read_file(
 
 def _read_ours(path: Path, weights: Weights, settings: ModelConfig | None) -> list[Checkpoint]:
     """The generators of a file that `save_model` wrote, or whose settings lie beside it."""
-    metadata = weights.metadata
     training: dict[str, Any] = {}
     source: dict[str, Any] = {}
-    if metadata.get("format") == FORMAT:
-        version = metadata.get("format_version", "")
-        if version != str(FORMAT_VERSION):
-            raise CheckpointError(
-                f"{path.name} has format version {version or 'unknown'}, but this version of "
-                f"CycleGAN reads {FORMAT_VERSION}; update CycleGAN."
-            )
-        header = f"The header of {path.name}"
-        config = parse_config(parse_object(metadata.get("config", ""), header), header)
-        if settings not in (None, config):
+    if weights.metadata.get("format") == FORMAT:
+        header = parse_header(weights.metadata, weights.tensors, path.name)
+        if settings not in (None, header.config):
             raise CheckpointError(
                 f"{path.name} and the config.json beside it disagree; download both again, "
                 "or delete config.json to use what the weights say."
             )
-        settings = config
-        training = parse_object(metadata.get("training", "{}"), header)
-        source = parse_object(metadata.get("source", "{}"), header)
+        settings, training, source = header.config, header.training, header.source
     generators: dict[Direction, dict[str, Tensor]] = {}
     for key, tensor in weights.tensors.items():
-        direction = _our_direction(key)
+        direction = direction_of_key(key)
         if direction is None:
             raise CheckpointError(
                 f"{path.name} has an unknown tensor '{key}'; download or copy it again."
             )
         tensors = generators.setdefault(direction, {})
-        tensors[key.removeprefix(_PREFIXES[direction])] = tensor
+        tensors[key.removeprefix(PREFIXES[direction])] = tensor
     if settings is None or not generators:
         raise CheckpointError(f"{path.name} holds no generator; save the model again.")
     return [
@@ -291,10 +287,6 @@ def _read_ours(path: Path, weights: Weights, settings: ModelConfig | None) -> li
         )
         for direction, tensors in generators.items()
     ]
-
-
-def _our_direction(key: str) -> Direction | None:
-    return next((d for d, prefix in _PREFIXES.items() if key.startswith(prefix)), None)
 
 
 def _choose(name: str, found: list[FoundGenerator]) -> list[FoundGenerator]:
@@ -389,7 +381,7 @@ def _check_fit(checkpoint: Checkpoint) -> dict[Direction, nn.Module]:
         expected = networks[direction].state_dict()
         for key in (*expected, *generator.tensors):
             wanted, stored = expected.get(key), generator.tensors.get(key)
-            place = f"'{_PREFIXES[direction]}{key}'"
+            place = f"'{PREFIXES[direction]}{key}'"
             if wanted is None or stored is None or wanted.shape != stored.shape:
                 raise CheckpointError(
                     f"{generator.file_name} does not fit the network it describes: {place} is "

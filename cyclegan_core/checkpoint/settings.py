@@ -1,19 +1,31 @@
-"""A model's settings as they are stored: in a file's header, or in config.json beside it."""
+"""What a model says about itself in words: in the header of a file of ours, or in config.json.
+
+Nothing here needs torch, so that a list of models is quickly made.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from ..config import ModelConfig
+from safetensors import SafetensorError, safe_open
+
+from ..config import DIRECTIONS, GENERATOR_NAMES, Direction, ModelConfig
 from ..errors import CheckpointError, reason
 from .folder import CONFIG_NAME
 
 log = logging.getLogger(__name__)
 
+FORMAT = "cyclegan"
+FORMAT_VERSION = 1
+PREFIXES: dict[Direction, str] = {d: f"{name}." for d, name in GENERATOR_NAMES.items()}
+"""What the keys of each generator begin with in our files."""
+_STORED_TYPES = {"F16", "BF16", "F32", "F64", "I64"}
+"""How safetensors calls the numbers that files of ours are made of; counts are whole numbers."""
 _OUR_KEYS = frozenset({"generator", "base_channels", "domain_a", "domain_b"})
 """By which settings of ours are known; others have an `image_size` or a `norm` of their own."""
 # What the Hub's own tools and ours write beside the settings.
@@ -21,6 +33,65 @@ _HUB_KEYS = frozenset(
     {"architectures", "directions", "dtype", "library_name", "model_type", "tags", "torch_dtype"}
     | {"training", "transformers_version"}
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What a file that `save_model` wrote says about itself."""
+
+    config: ModelConfig
+    directions: tuple[Direction, ...]
+    """The directions of the generators in it, A to B first."""
+    training: dict[str, Any]
+    """What the training noted."""
+    source: dict[str, Any]
+    """Where `cyclegan pull` had the file from; else empty."""
+
+
+def parse_header(metadata: Mapping[str, str], keys: Iterable[str], name: str) -> Header:
+    """Read the texts and the keys of a safetensors file whose format is ours.
+
+    Raises:
+        CheckpointError: another version wrote it, or it is damaged; `name` is the file.
+    """
+    version = metadata.get("format_version", "")
+    if version != str(FORMAT_VERSION):
+        raise CheckpointError(
+            f"{name} has format version {version or 'unknown'}, but this version of "
+            f"CycleGAN reads {FORMAT_VERSION}; update CycleGAN."
+        )
+    header = f"The header of {name}"
+    found = set(map(direction_of_key, keys))
+    return Header(
+        config=parse_config(parse_object(metadata.get("config", ""), header), header),
+        directions=tuple(direction for direction in DIRECTIONS if direction in found),
+        training=parse_object(metadata.get("training", "{}"), header),
+        source=parse_object(metadata.get("source", "{}"), header),
+    )
+
+
+def read_header(path: Path) -> Header | None:
+    """What a file of ours says about itself, without a look at its tensors' shapes.
+
+    None means that the file is of another layout or has a fault; `inspect_checkpoint` says which.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+            keys: list[str] = list(file.keys())
+            types = {file.get_slice(key).get_dtype() for key in keys}
+        is_ours = metadata.get("format") == FORMAT and all(map(direction_of_key, keys))
+        if not is_ours or not types <= _STORED_TYPES:
+            return None
+        header = parse_header(metadata, keys, path.name)
+    except (OSError, SafetensorError, CheckpointError):
+        return None
+    return header if header.directions else None
+
+
+def direction_of_key(key: str) -> Direction | None:
+    """Say which of our generators a tensor belongs to; None if its key is not ours."""
+    return next((d for d, prefix in PREFIXES.items() if key.startswith(prefix)), None)
 
 
 def read_settings(folder: Path) -> ModelConfig | None:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from ..checkpoint.header import read_header
+from ..checkpoint.settings import read_header
 from ..errors import CheckpointError
 from ..hub.catalog import CatalogEntry, bundled_models, models_folder, pulled_models, read_catalog
 from ..hub.repository import split_id

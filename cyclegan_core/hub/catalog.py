@@ -41,7 +41,7 @@ class CatalogEntry:
     revision: str | None
     """The commit that is meant; None, where it is not known, for the newest."""
     license: str | None
-    """Of the weights, as the Hub writes them; None where it is not known."""
+    """Licence of the weights, as the Hub writes it; None where it is not known."""
     verified: bool
     """Whether these very files were loaded and run."""
 

@@ -38,7 +38,7 @@ class HubFile:
     size: int
     """Bytes."""
     sha256: str | None
-    """Of the content; the Hub states it for large (LFS) files."""
+    """Checksum of the content, which the Hub states for large (LFS) files."""
     blob_id: str | None
     """What git calls the content, for all other files: sha1 of "blob SIZE\\0" and the content."""
 
