@@ -15,12 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from ..checkpoint.checkpoint import load_model
 from ..config import Direction
 from ..device.precision import DTYPES, NAMES, fastest_dtype
 from ..evaluation import DirectionReport, Evaluation, EvaluationConfig, Evaluator
 from ..evaluation.report import better
-from ..model import CycleGAN
+from ..model import CycleGAN, load_model
 from ..pictures.files import WRITABLE
 from .hub import find_with_bar
 from .translate import choose_device

@@ -1,4 +1,4 @@
-"""Distances between sets of features, between two pictures by their feature maps, and pixel by pixel."""
+"""Distances between sets of features, between pictures by their feature maps, and by pixels."""
 
 from __future__ import annotations
 

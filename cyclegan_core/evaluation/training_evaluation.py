@@ -12,10 +12,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint.checkpoint import save_model
 from ..config import DIRECTIONS
 from ..files import atomic_write
-from ..model import CycleGAN
+from ..model import CycleGAN, save_model
 from ..validation import check_int
 from .evaluator import Evaluator, OnProgress
 from .report import Evaluation, better
