@@ -89,11 +89,11 @@ class Push:
 
     def run(self) -> int:
         """Upload, and say where it is; returns the exit code."""
+        path = find_with_bar(self.model, hidden=self.json)
         from huggingface_hub.utils import disable_progress_bars
 
         from ..hub.publish import push
 
-        path = find_with_bar(self.model, hidden=self.json)
         if self.json or not sys.stderr.isatty():
             disable_progress_bars()  # the library draws them into logs as well
         page = push(path, self.repo, private=self.private, license=self.license)
