@@ -168,10 +168,9 @@ def serve() -> None:
 
     import torch
 
-    from cyclegan_core.cli import hub as cli_hub
-    from cyclegan_core.cli import train as cli_train
+    for module in ("cli.train", "hub.install", "hub.publish", "runs.run_folder"):
+        importlib.import_module(f"cyclegan_core.{module}")  # for the children
 
-    del cli_hub, cli_train  # for the children
     torch.set_num_threads(1)
     gc.freeze()  # spares each child a copy of what its collector would touch
     os.dup2(1, 3)
