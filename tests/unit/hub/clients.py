@@ -165,6 +165,7 @@ class Running:
 def serve() -> None:
     """The script; descriptor 3 is what was the output, where no child writes by accident."""
     import gc
+    import importlib
 
     import torch
 
