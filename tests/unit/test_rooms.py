@@ -8,7 +8,18 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 ROOMS = [
-    *("cli", "runs", "training", "model", "translation", "hub", "checkpoint", "streaming", "data"),
+    *(
+        "cli",
+        "runs",
+        "training",
+        "evaluation",
+        "model",
+        "translation",
+        "hub",
+        "checkpoint",
+        "streaming",
+        "data",
+    ),
     *("networks", "pixels", "layers", "pictures", "config", "device", "files", "validation"),
     *("errors", "progress", "lazy", "_version"),
 ]
