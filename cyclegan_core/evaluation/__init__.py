@@ -4,11 +4,26 @@
 that asks again and again (`TrainingEvaluation`). Needs the extra `eval`; nothing is ever fetched.
 """
 
-from .evaluator import EvaluationConfig, Evaluator, evaluate
-from .extractors import Extractor, new_extractor
-from .report import DirectionReport, Evaluation, Score
-from .segmentation import Segmentation
-from .training_evaluation import TrainingEvaluation
+from typing import TYPE_CHECKING
+
+from ..config import EvaluationConfig
+from ..lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .evaluator import Evaluator, evaluate
+    from .extractors import Extractor, new_extractor
+    from .report import DirectionReport, Evaluation, Score
+    from .segmentation import Segmentation
+    from .training_evaluation import TrainingEvaluation
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        evaluator=("Evaluator", "evaluate"),
+        extractors=("Extractor", "new_extractor"),
+        report=("DirectionReport", "Evaluation", "Score"),
+        segmentation=("Segmentation",),
+        training_evaluation=("TrainingEvaluation",),
+    )
 
 __all__ = [
     "DirectionReport",

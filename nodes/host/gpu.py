@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ...cyclegan_core import CycleGAN
 from ...cyclegan_core.config import Memory
-from ...cyclegan_core.device.precision import DTYPES, NAMES, fastest_dtype
-from ...cyclegan_core.translation.plan import Limits, TranslateSettings, wanted_bytes
+from ...cyclegan_core.device import DTYPES, NAMES, fastest_dtype
+from ...cyclegan_core.translation import Limits, TranslateSettings, wanted_bytes
 from .types import chosen
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,9 @@ ROOT = Path(__file__).parents[2]
 HOST = ("comfy", "comfy_api", "comfy_execution", "folder_paths", "nodes", "server")
 
 EVERY_MODULE = sorted(
-    f"cyclegan_core.{module.name}" for module in pkgutil.iter_modules(cyclegan_core.__path__)
+    module.name
+    for module in pkgutil.walk_packages(cyclegan_core.__path__, "cyclegan_core.")
+    if not module.name.endswith(".__main__")  # which is the command
 )
 
 

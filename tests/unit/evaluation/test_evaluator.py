@@ -16,7 +16,8 @@ from cyclegan_core import (
     read_picture,
     write_picture,
 )
-from cyclegan_core.evaluation import EvaluationConfig, Evaluator, Segmentation, evaluate
+from cyclegan_core.config import EvaluationConfig
+from cyclegan_core.evaluation import Evaluator, Segmentation, evaluate
 from cyclegan_core.evaluation.distances import (
     fine_detail,
     frechet_distance,

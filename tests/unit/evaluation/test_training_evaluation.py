@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from cyclegan_core import load_model
+from cyclegan_core.config import EvaluationConfig
 from cyclegan_core.errors import CheckpointError
-from cyclegan_core.evaluation import EvaluationConfig, Evaluator, TrainingEvaluation
+from cyclegan_core.evaluation import Evaluator, TrainingEvaluation
 
 from ..weights import make_model, same
 from .samples import Colours, fill
