@@ -14,6 +14,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import torch
 from filelock import FileLock, Timeout
@@ -22,12 +23,14 @@ from torch import Tensor
 from .._version import __version__
 from ..device.distributed import gather
 from ..errors import CycleGANError
-from ..evaluation.training_evaluation import TrainingEvaluation
 from ..files import atomic_write
 from ..model import CycleGAN, save_model
 from ..pictures.picture import write_picture
 from ..training.trainer import StepReport, Trainer
 from .logs import LossTable
+
+if TYPE_CHECKING:
+    from ..evaluation.training_evaluation import TrainingEvaluation
 
 log = logging.getLogger(__name__)
 

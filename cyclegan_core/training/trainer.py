@@ -205,8 +205,7 @@ class Trainer:
                 self.history.append(row[: len(Losses._fields)])
 
     def run(self, *, on_step: OnStep = ignore) -> CycleGAN:
-        """Train until `max_steps`, until `stop`, or until this run (a step at least) took
-        `max_minutes`.
+        """Train until `max_steps`, `stop`, or until this run (a step at least) took `max_minutes`.
 
         Whatever `on_step` raises ends the training after a complete step and comes out here.
 
