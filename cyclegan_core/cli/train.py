@@ -19,14 +19,15 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..config import DataConfig, TrainConfig
+from ..config import DataConfig, EvaluationConfig, TrainConfig
 from ..training.presets import PRESETS
-from ..validation import check_data_folder
+from ..validation import check_data_folder, check_int
 from .common import choose_device, find_with_bar, optional
 
 if TYPE_CHECKING:
     import torch
 
+    from ..evaluation.training_evaluation import TrainingEvaluation
     from ..runs.logs import TensorBoardLog
     from ..runs.run_folder import RunFolder
     from ..training.trainer import StepReport, Trainer
@@ -62,6 +63,18 @@ class Train:
     """Print a line of JSON every 10 steps and at the end instead of progress for people."""
     tensorboard: tyro.conf.FlagCreatePairsOff[bool] = False
     """Log to RUN/tensorboard as well (pip install tensorboard)."""
+    test_a: Annotated[Path | None, optional("DIR")] = None
+    """Folder with held-out pictures of domain A, to score the model on as it learns (extra eval):
+    RUN/scores.csv has the scores, RUN/best.safetensors the best model."""
+    test_b: Annotated[Path | None, optional("DIR")] = None
+    """Folder with held-out pictures of domain B."""
+    evaluate_every: Annotated[int, tyro.conf.arg(metavar="STEPS")] = 0
+    """Steps from one evaluation on the test folders to the next; 0: none."""
+    patience: Annotated[int | None, optional("COUNT")] = None
+    """Stop after so many evaluations in a row without a new best; never if not given."""
+    metric: Annotated[str | None, optional("NAME")] = None
+    """The score that decides what is best: KID or FID; PSNR, SSIM, L1 or "perceptual distance" of
+    pairs. By default KID, or the perceptual distance."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
     """The training."""
     data: Annotated[
@@ -70,15 +83,40 @@ class Train:
         tyro.conf.FlagConversionOff,  # --no-flip before "Mirror …" would read as its contrary
     ] = field(default_factory=DataConfig)
     """How pictures become training samples."""
+    evaluation: Annotated[EvaluationConfig, tyro.conf.FlagCreatePairsOff] = field(
+        default_factory=EvaluationConfig
+    )
+    """How the test folders are compared."""
 
     def run(self) -> int:
         """Train until the end, or until interrupted; returns the exit code."""
-        # What can be wrong with the names is said before anything slow is imported.
+        # What can be wrong with the options is said before anything slow is imported.
+        self._check_evaluation()
         check_data_folder(self.dir_a, "A")
         check_data_folder(self.dir_b, "B")
         start = find_with_bar(self.start, hidden=True) if self.start else None
         with _process_group() as device:
             return self._train(device or choose_device(self.device), start)
+
+    def _check_evaluation(self) -> None:
+        """What the evaluation's options need of each other."""
+        check_int("evaluate_every", self.evaluate_every, least=0)
+        if self.patience is not None:
+            check_int("patience", self.patience, least=1)
+        given = [self.test_a is not None, self.test_b is not None, self.evaluate_every > 0]
+        if any(given) and not all(given):
+            raise ValueError(
+                "an evaluation during the training needs --test-a, --test-b and --evaluate-every; "
+                "give all three, or none."
+            )
+        if (self.patience is not None or self.metric is not None) and not any(given):
+            raise ValueError(
+                "--patience and --metric are about an evaluation during the training; give "
+                "--test-a, --test-b and --evaluate-every as well, or leave them out."
+            )
+        for folder, domain in ((self.test_a, "A"), (self.test_b, "B")):
+            if folder is not None:
+                check_data_folder(folder, domain)
 
     def _train(self, device: torch.device, start_path: Path | None) -> int:
         from ..data.unpaired_folders import UnpairedFolders
@@ -95,7 +133,11 @@ class Train:
         trainer = Trainer(replace(self.config, model=model), data, device=device, model=start)
         console = Console(stderr=True, quiet=self.json or trainer.rank > 0)
         console.print(str(data.report()), markup=False, highlight=False, soft_wrap=True)
-        with RunFolder(self.run_dir, trainer) as folder, _Stop(trainer, console) as stop:
+        evaluation = self._evaluation(device) if trainer.rank == 0 else None
+        with (
+            RunFolder(self.run_dir, trainer, evaluation=evaluation) as folder,
+            _Stop(trainer, console) as stop,
+        ):
             with (
                 self._board(trainer) as board,
                 _progress(console) as progress,
@@ -104,12 +146,39 @@ class Train:
                 trainer.run(on_step=self._watch(folder, board, progress, stop))
             folder.save()
         num_steps = trainer.config.max_steps
-        if trainer.step < num_steps:
+        if evaluation is not None and evaluation.best_step is not None:
+            from ..evaluation.training_evaluation import BEST_NAME
+
+            best = f"{evaluation.summary()}, which is {self.run_dir / BEST_NAME}."
+            console.print(best, markup=False, highlight=False, soft_wrap=True)
+        if trainer.step < num_steps and evaluation is not None and evaluation.should_stop:
+            text = (
+                f"Stopped early after step {trainer.step} of {num_steps}: the last "
+                f"{evaluation.patience} evaluations were no better; a larger --patience goes on."
+            )
+        elif trainer.step < num_steps:
             text = f"Stopped after step {trainer.step} of {num_steps}; the same command goes on."
         else:
             text = f"{self.run_dir / MODEL_NAME} is ready."
         console.print(text, markup=False, highlight=False, soft_wrap=True)
         return 130 if stop.is_done else 0
+
+    def _evaluation(self, device: torch.device) -> TrainingEvaluation | None:
+        """What scores the model on the test folders, if that is wanted."""
+        if self.test_a is None or self.test_b is None:
+            return None
+        from ..evaluation.evaluator import Evaluator
+        from ..evaluation.training_evaluation import TrainingEvaluation
+
+        return TrainingEvaluation(
+            self.run_dir,
+            Evaluator(
+                self.test_a, self.test_b, self.dir_a, self.dir_b, self.evaluation, device=device
+            ),
+            every=self.evaluate_every,
+            patience=self.patience,
+            metric=self.metric,
+        )
 
     def _board(self, trainer: Trainer) -> AbstractContextManager[TensorBoardLog | None]:
         from ..runs.logs import TensorBoardLog
@@ -123,7 +192,7 @@ class Train:
         """What happens after each step; losses are told when the trainer has read them."""
         from ..training.losses import Losses
 
-        trainer = folder.trainer
+        trainer, evaluation = folder.trainer, folder.evaluation
         task = progress.add_task("training", total=trainer.config.max_steps, completed=trainer.step)
         untold: list[StepReport] = []
 
@@ -138,7 +207,18 @@ class Train:
                 sys.stdout.flush()
 
         def on_step(report: StepReport) -> None:
+            before = evaluation and evaluation.last
             folder.on_step(report)
+            found = evaluation and evaluation.last
+            if evaluation is not None and found is not None and found is not before:
+                scores = found.scalars()
+                if board is not None:
+                    board.on_scores(report.step, scores)
+                if self.json:
+                    sys.stdout.write(json.dumps({"step": report.step, "scores": scores}) + "\n")
+                    sys.stdout.flush()
+                else:
+                    progress.console.print(evaluation.summary(), markup=False, highlight=False)
             progress.update(task, completed=report.step)
             untold.append(report)
             if trainer.rank == 0 and not trainer.unread:

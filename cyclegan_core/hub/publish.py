@@ -136,13 +136,16 @@ def write_card(
         license: as the Hub writes them, for example "mit".
         sample: path of a picture inside the repository that shows what it does.
     """
-    metrics = training.get("metrics")
+    noted = training.get("metrics")
+    names = cast("dict[str, Any]", noted) if isinstance(noted, dict) else {}
+    # The Hub counts by plain ids: "a_to_b KID (EfficientNet-Lite0)" is a kid.
+    ids = {re.sub(r"^[ab]_to_[ab] | \(.*$", "", name).lower() for name in names}
     data = ModelCardData(
         library_name=LIBRARY,
         pipeline_tag=TASK,
         tags=list(TAGS),
         license=license,
-        metrics=sorted(cast("dict[str, Any]", metrics)) if isinstance(metrics, dict) else None,
+        metrics=sorted(ids) or None,
     )
     repo = repo_id or "owner/repo"
     translations = " and ".join(

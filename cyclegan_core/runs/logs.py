@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +92,11 @@ class TensorBoardLog:
             with Image.open(samples) as grid:
                 pixels = np.array(grid)
             self._writer.add_image("samples", pixels, report.step, dataformats="HWC")
+
+    def on_scores(self, step: int, scores: Mapping[str, float]) -> None:
+        """Log what an evaluation found after `step`, "a_to_b PSNR" and so on by name."""
+        for name, value in scores.items():
+            self._writer.add_scalar(f"score/{name}", value, step)
 
     def close(self) -> None:
         """Flush and close the event file."""

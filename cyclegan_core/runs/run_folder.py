@@ -2,7 +2,8 @@
 
 `run.json` (settings, data, versions, progress), `losses.csv`, `samples/step_*.jpg` (a fixed grid,
 one row per sample: a | fake_b | rec_a | b | fake_a | rec_b), `state.safetensors` (everything, for
-resuming), `model.safetensors` (ready to load), `checkpoints/model_step_*.safetensors`.
+resuming), `model.safetensors` (ready to load), `checkpoints/model_step_*.safetensors`; with an
+evaluation also `scores.csv` and `best.safetensors`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import torch
 from filelock import FileLock, Timeout
@@ -26,6 +28,9 @@ from ..model import CycleGAN, save_model
 from ..pictures.picture import write_picture
 from ..training.trainer import StepReport, Trainer
 from .logs import LossTable
+
+if TYPE_CHECKING:
+    from ..evaluation.training_evaluation import TrainingEvaluation
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +47,31 @@ class RunFolder:
     ends, however it ends.
     """
 
-    def __init__(self, path: str | Path, trainer: Trainer, *, num_samples: int = 4) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        trainer: Trainer,
+        *,
+        num_samples: int = 4,
+        evaluation: TrainingEvaluation | None = None,
+    ) -> None:
+        """Nothing is read or written before the folder is entered.
+
+        Args:
+            path: the folder, made if it is not there.
+            trainer: the training.
+            num_samples: rows of the grid.
+            evaluation: scores the model as it learns, keeps the best one and stops the trainer when
+                its patience is over; made for the same folder. Under `torch.distributed` rank 0
+                needs one, and the others wait while it evaluates.
+        """
         self.path = Path(path)
         self.trainer = trainer
         self.num_samples = num_samples
+        self.evaluation = evaluation if trainer.rank == 0 else None
+        """What scores the model on this rank."""
+        self._evaluate_every = 0
+        """Rank 0's steps between evaluations, on all ranks; 0 without."""
         self.newest_samples: Path | None = None
         """The last grid that was written in this session."""
         self._losses = LossTable(self.path / "losses.csv")
@@ -65,6 +91,7 @@ class RunFolder:
         problem = gather(problem)[0]  # so that no rank waits for a rank 0 that gave up
         if problem is not None:
             raise CycleGANError(problem)
+        self._evaluate_every = gather(self.evaluation.every if self.evaluation else 0)[0]
         try:
             self._go_on()
         except BaseException:
@@ -104,6 +131,10 @@ class RunFolder:
                 with suppress(OSError):
                     unfinished.unlink()  # of a killed run
             self._losses.begin(trainer.history, trainer.learning_rate)
+            if self.evaluation is not None:
+                self.evaluation.begin(trainer.step)
+                if self.evaluation.should_stop:
+                    trainer.stop()  # as it had been before
             if has_state and run["step"] != trainer.step:
                 self._write_rest()  # the last save was cut off after the state
         self._saved_step = trainer.step
@@ -118,16 +149,26 @@ class RunFolder:
         self._release()
 
     def on_step(self, report: StepReport) -> None:
-        """Make samples and save when it is time.
+        """Make samples, evaluate and save when it is time.
 
         Raises:
             TrainingDivergedError: it is, and the training went wrong; nothing was written.
+            CycleGANError: an evaluation failed, see `Evaluator.evaluate`.
         """
         config = self.trainer.config
         if report.step % config.sample_every == 0 or report.step == 1:
             self.trainer.read()  # all ranks together, though one alone writes
             if self.trainer.rank == 0:
                 self.write_samples()
+        # Before the state: a kill in between has the step, and its evaluation, done again.
+        if self._evaluate_every and report.step % self._evaluate_every == 0:
+            self.trainer.read()
+            if self.evaluation is not None and self.evaluation.is_due(report.step):
+                with torch.inference_mode(mode=False):
+                    model = self.trainer.export().to(self.trainer.device)
+                self.evaluation.evaluate(model, report.step)
+                if self.evaluation.should_stop:
+                    self.trainer.stop()
         if report.step % config.save_every == 0:
             self.save()
 
@@ -222,6 +263,8 @@ class RunFolder:
             },
             "versions": {"cyclegan": __version__, "torch": torch.__version__},
         }
+        if self.evaluation is not None:
+            run["evaluation"] = self.evaluation.facts()
         text = json.dumps(run, indent=2) + "\n"
         atomic_write(
             self.path / "run.json", lambda temporary: temporary.write_text(text, encoding="utf-8")

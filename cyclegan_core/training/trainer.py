@@ -106,6 +106,7 @@ class Trainer:
         """The latest steps, up to `read_every`, which the device may not even have finished."""
         self.wait_share = 0.0
         """Part of the time in `run` that was spent waiting for pictures, from 0 to 1."""
+        self._is_stopped = False
         self._names = ""
         """What the pictures of the next step are called, for the sentence about a divergence."""
 
@@ -204,7 +205,7 @@ class Trainer:
                 self.history.append(row[: len(Losses._fields)])
 
     def run(self, *, on_step: OnStep = ignore) -> CycleGAN:
-        """Train until `max_steps`, or until this run (of a step at least) took `max_minutes`.
+        """Train until `max_steps`, `stop`, or until this run (a step at least) took `max_minutes`.
 
         Whatever `on_step` raises ends the training after a complete step and comes out here.
 
@@ -226,7 +227,8 @@ class Trainer:
         )
         started = time.monotonic()
         with torch.inference_mode(mode=False), Batches(self.data, settings) as batches:
-            while self.step < self.config.max_steps:
+            is_over = rank_0_says(self._is_stopped, self.device)
+            while self.step < self.config.max_steps and not is_over:
                 batch = next(batches)
                 self._names = ", ".join(path.name for path in (*batch.paths_a, *batch.paths_b))
                 losses = self.train_step(batch.real_a, batch.real_b)
@@ -234,8 +236,7 @@ class Trainer:
                 self.wait_share = batches.wait_seconds / (time.monotonic() - started)
                 lr = self.learning_rate(self.step)
                 on_step(StepReport(self.step, self.config.max_steps, losses, lr))
-                if self._is_time_over(started):
-                    break
+                is_over = self._is_over(started)
         return self.export()
 
     def export(self) -> CycleGAN:
@@ -296,12 +297,21 @@ class Trainer:
         steps_per_epoch = max(1, len(self.data) // (self.config.batch_size * self.world_size))
         return lr_multiplier(self.config, step, steps_per_epoch)
 
-    def _is_time_over(self, started: float) -> bool:
-        """Whether `max_minutes` are over; rank 0's clock decides, at a step that waits anyway."""
-        if self.config.max_minutes is None or not self.is_time_to_agree:
+    def stop(self) -> None:
+        """Have `run` end before its next step, as if that were the last one.
+
+        Under `torch.distributed` rank 0's word counts, and the next step is the first one before
+        which the ranks agree.
+        """
+        self._is_stopped = True
+
+    def _is_over(self, started: float) -> bool:
+        """Whether rank 0 was stopped or its clock says so, at a step that waits anyway."""
+        if not self.is_time_to_agree:
             return False
-        over = time.monotonic() - started >= 60 * self.config.max_minutes
-        return rank_0_says(over, self.device)
+        minutes = self.config.max_minutes
+        is_time_over = minutes is not None and time.monotonic() - started >= 60 * minutes
+        return rank_0_says(self._is_stopped or is_time_over, self.device)
 
     @property
     def is_time_to_agree(self) -> bool:

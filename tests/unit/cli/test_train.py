@@ -18,6 +18,7 @@ from cyclegan_core import CycleGAN, load_model, save_model
 from cyclegan_core.training.trainer import Trainer
 
 from ..commands import Shell
+from ..evaluation.samples import fill
 from ..run_files import files
 from ..small_training import (
     MODEL,
@@ -107,6 +108,10 @@ def test_start_from_a_model(run, pictures, tmp_path):
         (("--crop-size", "300"), 2, "load_size must be at least crop_size; got 286 and 300."),
         (("--device", "abacus"), 2, "'abacus' can't be used"),
         (("--model.channels-a", "1"), 2, "lambda_identity must be 0 when the domains have"),
+        (("--test-a", "x"), 2, "needs --test-a, --test-b and --evaluate-every; give all three"),
+        (("--evaluate-every", "5"), 2, "needs --test-a, --test-b and --evaluate-every"),
+        (("--evaluate-every", "-1"), 2, "evaluate_every must be a whole number of at least 0"),
+        (("--patience", "2"), 2, "--patience and --metric are about an evaluation"),
         (("--lambda-gan", "0", "--cycle", "none", "--lambda-identity", "0"), 2, "nothing to learn"),
     ],
 )
@@ -133,6 +138,7 @@ def test_faults_are_one_sentence(run, tmp_path, monkeypatch, words, code, senten
         (("--run", "r", "--max-steps", "many"), "many"),
         (("--run", "r", "--grad-clip", "much"), "much"),
         (("--run", "r", "--preset", "magic"), "magic"),
+        (("--run", "r", "--evaluation.subset-size", "1"), "subset_size must be a whole"),
         (("--run", "r", "--preset"), "--preset"),
         (("--run", "r", "--cycle", "sideways"), "sideways"),
     ],
@@ -159,6 +165,54 @@ def test_another_seed_is_refused(run, pictures, tmp_path):
     result = run(*argv, "--max-steps", 2, "--seed", 1)
     assert result.code == 1
     assert "was trained with seed = 0, not 1" in result.json["error"]
+
+
+# --- evaluation --------------------------------------------------------------------------------
+
+
+def held_out(folder: Path) -> tuple[object, ...]:
+    """Options for an evaluation by pairs, which `folder` gets, every second step."""
+    for domain, seed in (("a", 1), ("b", 2)):
+        fill(folder / domain, 2, seed)
+    every = ("--evaluate-every", 2, "--evaluation.paired", "--metric", "L1")
+    return ("--test-a", folder / "a", "--test-b", folder / "b", *every)
+
+
+def test_scores_for_programs_and_for_people(run, pictures, tmp_path):
+    argv = ("train", pictures / "a", pictures / "b", "--run", tmp_path / "run", *TINY)
+    argv += held_out(tmp_path / "test")
+    result = run(*argv, "--max-steps", 4, "--json")
+    assert (result.code, result.err) == (0, "")
+    lines = [json.loads(line) for line in result.out.splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 4]
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())["evaluation"]
+    assert facts["last"] == lines[1]["scores"]
+    assert {"a_to_b L1", "b_to_a L1"} < set(facts["last"])
+
+    result = run(*argv, "--max-steps", 6)
+    assert result.code == 0
+    *_, best, last = result.err.splitlines()
+    assert re.fullmatch(r"L1 [\d.]+ after step 6, best [\d.]+ after step \d, which is .+", best)
+    assert str(tmp_path / "run" / "best.safetensors") in best
+    assert last == f"{tmp_path / 'run' / 'model.safetensors'} is ready."
+    assert len((tmp_path / "run" / "scores.csv").read_text().splitlines()) == 1 + 3
+
+
+def test_an_early_stop_is_said(run, pictures, tmp_path):
+    """With a learning rate of next to nothing an evaluation soon is no better."""
+    argv = ("train", pictures / "a", pictures / "b", "--run", tmp_path / "run", *TINY)
+    argv += (*held_out(tmp_path / "test"), "--patience", 1, "--lr", 1e-12, "--max-steps", 50)
+    sentence = (
+        r"Stopped early after step (\d+) of 50: the last 1 evaluations were no better; "
+        r"a larger --patience goes on\."
+    )
+    steps = []
+    for _ in range(2):  # the same command leaves it at that
+        result = run(*argv)
+        assert result.code == 0
+        steps += re.findall(sentence, result.err)
+    assert steps[0] == steps[1]
+    assert int(steps[0]) < 50
 
 
 # --- Ctrl-C ------------------------------------------------------------------------------------

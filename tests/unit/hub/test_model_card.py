@@ -31,6 +31,8 @@ def test_what_the_hub_reads() -> None:
     assert data.tags == ["cyclegan", "image-to-image", "unpaired"]
     assert data.license == "cc-by-4.0"
     assert data.metrics == ["fid"]
+    scores = {f"{way} {name}": 0.5 for way in BOTH for name in ("KID (EfficientNet-Lite0)", "SSIM")}
+    assert card_of(training={"metrics": scores}).data.metrics == ["kid", "ssim"]
     assert card_of().data.license is None
     assert card_of().data.metrics is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ..commands import Shell
+from ..evaluation.samples import fill
 from ..run_files import rows
 from ..small_training import draw_folders
 
@@ -47,6 +49,24 @@ def test_event_files_hold_the_losses_and_the_samples(command, tmp_path, capsys, 
         assert [value for _, value in logged] == pytest.approx(values, rel=1e-5)
     shown = [(image.step, image.width, image.height) for image in log.Images("samples")]
     assert shown == [(step, 6 * 16, 4 * 16) for step in (1, 2, 4)]
+
+
+def test_event_files_hold_the_scores_of_an_evaluation(command, tmp_path, capsys, caplog):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    tests = [fill(tmp_path / "test" / domain, 2, seed) for domain, seed in (("a", 1), ("b", 2))]
+    command += ("--test-a", tests[0], "--test-b", tests[1], "--evaluation.paired")
+    with caplog.at_level(logging.INFO, "cyclegan_core"):
+        assert Shell(capsys)(*command, "--evaluate-every", 2, "--max-steps", 5).code == 0
+    log = events.EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    log.Reload()
+    with (tmp_path / "run" / "scores.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    names = [name for name in table[0] if name != "step"]
+    assert len([tag for tag in log.Tags()["scalars"] if tag.startswith("score/")]) == len(names)
+    logged = log.Scalars("score/a_to_b L1")
+    assert [event.step for event in logged] == [2, 4]
+    values = [float(row["a_to_b L1"]) for row in table]
+    assert [event.value for event in logged] == pytest.approx(values, rel=1e-6)
 
 
 def test_without_the_extra_it_says_what_to_install(command, tmp_path, capsys, monkeypatch):

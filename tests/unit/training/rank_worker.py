@@ -2,8 +2,9 @@
 
 An order is {"config", "data", "out"}, and perhaps "double" (train in double precision), "until" (a
 step), "load" and "save" (state files), "run" (a run folder), "ask" (a rank that gets a Ctrl-C),
-"poison" (a rank whose weights become NaN). Rank r writes what its training consists of, or
-{"error"}, to OUT.r.
+"test" (a folder with held-out pictures in a/ and b/: evaluate every second step, and stop after
+one without a new best), "poison" (a rank whose weights become NaN). Rank r writes what its training
+consists of, or {"error"}, to OUT.r.
 """
 
 from __future__ import annotations
@@ -21,15 +22,18 @@ import torch.distributed as dist
 from rich.console import Console
 
 from cyclegan_core.cli.train import _Stop, _StoppedError
-from cyclegan_core.config import ModelConfig, TrainConfig
+from cyclegan_core.config import EvaluationConfig, ModelConfig, TrainConfig
 from cyclegan_core.errors import CycleGANError
+from cyclegan_core.evaluation import Evaluator, TrainingEvaluation
 from cyclegan_core.runs.run_folder import RunFolder
 from cyclegan_core.training.trainer import StepReport, Trainer
 
 if __package__:
+    from ..evaluation.samples import Colours
     from ..small_training import everything, open_folders
     from ..warm import OPERATIONS, is_writing
 else:  # as a script
+    from evaluation.samples import Colours
     from small_training import everything, open_folders
     from warm import OPERATIONS, is_writing
 
@@ -60,7 +64,8 @@ def do(order: dict[str, Any]) -> dict[str, Any]:
     try:
         if "run" in order:
             sys.addaudithook(lambda event, args: note_writing(event, args, order["run"], wrote))
-            with RunFolder(order["run"], trainer) as folder:
+            watch = evaluation(order) if "test" in order and trainer.rank == 0 else None
+            with RunFolder(order["run"], trainer, evaluation=watch) as folder:
                 with suppress(_StoppedError):
                     trainer.run(on_step=lambda report: in_folder(report, folder, order.get("ask")))
                 folder.save()
@@ -74,6 +79,13 @@ def do(order: dict[str, Any]) -> dict[str, Any]:
     except CycleGANError as error:
         return {"error": str(error)}
     return everything(trainer) | {"history": torch.stack(trainer.history), "wrote": wrote}
+
+
+def evaluation(order: dict[str, Any]) -> TrainingEvaluation:
+    """What rank 0 alone has."""
+    test, config = Path(order["test"]), EvaluationConfig(subset_size=4, num_subsets=5)
+    evaluator = Evaluator(test / "a", test / "b", config=config, extractor=Colours())
+    return TrainingEvaluation(order["run"], evaluator, every=2, patience=1)
 
 
 class StopError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -25,6 +26,7 @@ from cyclegan_core.device.distributed import (
 from cyclegan_core.runs.run_folder import RunFolder
 from cyclegan_core.training.trainer import Trainer
 
+from ..evaluation.samples import fill
 from ..run_files import content, files, rows
 from ..small_training import (
     MODEL,
@@ -52,6 +54,8 @@ FULL = make_config(pool_size=0, max_steps=3)
 POOLS = make_config(pool_size=1, max_steps=5, gan_mode="wgangp")
 SAVING = make_config(max_steps=3, save_every=2, sample_every=2, keep_checkpoints=1)
 LONG = make_config(max_steps=6, save_every=100, sample_every=100, pool_size=2)
+STILL = replace(LONG, max_steps=20, lr=1e-12, ema_decay=0.0)
+"""Learns next to nothing, so that soon an evaluation is no better than the one before."""
 ORDERS = {
     "equal": (FULL, {"double": True}),
     "clipped": (replace(FULL, grad_clip=0.01), {"double": True}),
@@ -62,6 +66,12 @@ ORDERS = {
     "saving": (SAVING, {"run": "saving"}),
     "long": (LONG, {"run": "long"}),
     "stopped": (LONG, {"run": "stopped", "ask": 1}),
+    "evaluated": (STILL, {"run": "evaluated", "test": "test"}),
+    "evaluated, read late": (
+        replace(STILL, read_every=5),
+        {"run": "evaluated late", "test": "test"},
+    ),
+    "stopped before": (STILL, {"run": "evaluated", "test": "test"}),
     "locked": (SAVING, {"run": "locked"}),
     "poison": (FULL, {"poison": 1}),
     "poison, read late": (replace(FULL, read_every=3), {"poison": 1}),
@@ -79,11 +89,14 @@ def pictures(tmp_path_factory):
 def done(tmp_path_factory, pictures):
     """The folder in which all orders were done."""
     folder = tmp_path_factory.mktemp("ranks")
+    for number, domain in enumerate("ab"):
+        fill(folder / "test" / domain, 4, number + 1)
     orders = []
     for name, (config, more) in ORDERS.items():
         order = {"config": config.to_dict(), "data": str(pictures), "out": str(folder / name)}
         for key, value in more.items():
-            order[key] = str(folder / value) if key in ("load", "save", "run") else value
+            is_path = key in ("load", "save", "run", "test")
+            order[key] = str(folder / value) if is_path else value
         orders.append(order)
     (folder / "orders.json").write_text(json.dumps(orders))
     script = [sys.executable, str(HERE / "rank_worker.py"), str(folder / "orders.json")]
@@ -215,6 +228,29 @@ def test_alone_nothing_needs_a_group():
         assert any_rank(verdict, torch.device("cpu")) is verdict
         assert rank_0_says(verdict, torch.device("cpu")) is verdict
         assert bool(spread(torch.tensor(verdict))) is verdict
+
+
+# --- evaluation --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["evaluated", "evaluated, read late"])
+def test_rank_0_evaluates_and_stops_both_after_the_same_step(done, name):
+    one, other = ranks(done, name)
+    run = done / ORDERS[name][1]["run"]
+    with (run / "scores.csv").open(newline="") as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file)]
+    assert steps == list(range(2, one["step"] + 1, 2))
+    assert one["step"] == other["step"] < 20
+    assert_same(shared(one), shared(other))
+    assert other["wrote"] == []
+    assert load_model(run / "best.safetensors").training_info["steps"] == steps[-2]
+
+
+def test_a_run_that_was_stopped_early_stays_where_it_is_on_both(done):
+    before, now = ranks(done, "evaluated"), ranks(done, "stopped before")
+    for one, other in zip(before, now, strict=True):
+        assert one["step"] == other["step"]
+        assert_same(shared(one), shared(other))
 
 
 # --- torchrun ----------------------------------------------------------------------------------
