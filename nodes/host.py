@@ -21,6 +21,7 @@ from ..cyclegan_core import CycleGAN, Direction
 from ..cyclegan_core.config import Memory
 from ..cyclegan_core.pictures.files import find_pictures
 from ..cyclegan_core.runs.run_folder import STATE_NAME
+from ..cyclegan_core.training.feature_network import FEATURES_NAME
 from ..cyclegan_core.translation.plan import Limits, TranslateSettings, wanted_bytes
 
 CycleGANType = io.Custom("CYCLEGAN")
@@ -65,9 +66,9 @@ def register_model_folder() -> None:
 
 
 def model_names() -> list[str]:
-    """What the user can choose in a loader, as listed by the host, without training states."""
+    """What the user can choose in a loader: the host's list, less training states and features."""
     names = folder_paths.get_filename_list(MODEL_FOLDER)
-    return [name for name in names if Path(name).name != STATE_NAME]
+    return [name for name in names if Path(name).name not in (STATE_NAME, FEATURES_NAME)]
 
 
 def model_path(name: str) -> Path | None:

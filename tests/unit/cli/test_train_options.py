@@ -48,7 +48,9 @@ def options(kind: type, prefix: str = "") -> dict[str, tuple[str, object]]:
         if field.name in ("model", "value_range", "background"):
             continue
         first = choices[0] if choices else hints[field.name]
-        if isinstance(first, str):  # a Literal, whose last choice is no default
+        if field.name == "feature_taps":
+            value = (1, 3)
+        elif isinstance(first, str):  # a Literal, whose last choice is no default
             value = choices[-1]
         else:
             value = {int: 7, float: 0.25, str: "x", bool: not field.default}[first]
@@ -57,10 +59,10 @@ def options(kind: type, prefix: str = "") -> dict[str, tuple[str, object]]:
 
 
 def as_words(option: str, value: object) -> tuple[object, ...]:
-    """A switch has no value: --compile, --no-compile."""
+    """A switch has no value: --compile, --no-compile; several have several."""
     if isinstance(value, bool):
         return (option if value else option.replace("--", "--no-"),)
-    return option, value
+    return (option, *value) if isinstance(value, tuple) else (option, value)
 
 
 def test_every_setting_is_an_option():
