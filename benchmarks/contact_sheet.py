@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 from torchvision.utils import make_grid
 
 from cyclegan_core import load_model, read_picture, write_picture
-from cyclegan_core.hub.bundled import find_model
+from cyclegan_core.hub.install import find_model
 
 
 def main() -> None:

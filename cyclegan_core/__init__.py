@@ -1,14 +1,14 @@
 """CycleGAN: unpaired image-to-image translation as a library.
 
 Everything listed in `__all__` is public and stable; the rest may move. The core never knows who
-is calling: no host, no device choice, no download, and no effect on import.
+is calling: no host, no device choice, no download, and no effect on import. What needs torch is
+imported when its name is used first.
 """
 
+from typing import TYPE_CHECKING
+
 from ._version import __version__
-from .checkpoint.checkpoint import CheckpointInfo, inspect_checkpoint, load_model, save_model
-from .config import Direction, ModelConfig, TrainConfig
-from .data.transforms import DataConfig
-from .data.unpaired_folders import UnpairedFolders
+from .config import DataConfig, Direction, ModelConfig, TrainConfig
 from .errors import (
     CheckpointError,
     CompilerError,
@@ -19,11 +19,27 @@ from .errors import (
     PictureError,
     TrainingDivergedError,
 )
-from .model import CycleGAN, Reconstruction
-from .pictures.picture import Picture, read_picture, write_picture
-from .runs.run_folder import RunFolder
-from .training.losses import Losses
-from .training.trainer import StepReport, Trainer
+from .lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .checkpoint.checkpoint import CheckpointInfo, inspect_checkpoint
+    from .data.unpaired_folders import UnpairedFolders
+    from .model import CycleGAN, Reconstruction, load_model, save_model
+    from .pictures.picture import Picture, read_picture, write_picture
+    from .runs.run_folder import RunFolder
+    from .training.losses import Losses
+    from .training.trainer import StepReport, Trainer
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        checkpoint__checkpoint=("CheckpointInfo", "inspect_checkpoint"),
+        data__unpaired_folders=("UnpairedFolders",),
+        model=("CycleGAN", "Reconstruction", "load_model", "save_model"),
+        pictures__picture=("Picture", "read_picture", "write_picture"),
+        runs__run_folder=("RunFolder",),
+        training__losses=("Losses",),
+        training__trainer=("StepReport", "Trainer"),
+    )
 
 __all__ = [
     "CheckpointError",

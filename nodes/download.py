@@ -7,8 +7,7 @@ import time
 from comfy_api.latest import io, ui
 
 from ..cyclegan_core import CycleGAN, CycleGANError
-from ..cyclegan_core.hub.catalog import read_catalog
-from ..cyclegan_core.hub.install import installed, pull
+from ..cyclegan_core.hub import installed, pull, read_catalog
 from . import host
 from .load import load_file, stamp_of
 

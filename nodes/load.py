@@ -7,12 +7,8 @@ from pathlib import Path
 
 from comfy_api.latest import io
 
-from ..cyclegan_core import (
-    CycleGAN,
-    Direction,
-    inspect_checkpoint,
-    load_model,
-)
+from ..cyclegan_core import CycleGAN, Direction
+from ..cyclegan_core.checkpoint import read_checkpoint
 from . import host
 
 NONE = "none"
@@ -96,8 +92,8 @@ class LoadCycleGAN(io.ComfyNode):
         if stamp_back is None and model_name_b_to_a != NONE:
             raise FileNotFoundError(_not_found(model_name_b_to_a))
         way = host.chosen(host.DIRECTIONS, "direction", direction)
-        model = _load(stamp, way, stamp_back)
-        return io.NodeOutput(model, _describe(stamp[0], model))
+        model, layout = _load(stamp, way, stamp_back)
+        return io.NodeOutput(model, _describe(stamp[0], layout, model))
 
 
 Stamp = tuple[Path, int, int]
@@ -112,7 +108,7 @@ def stamp_of(path: Path) -> Stamp:
 
 def load_file(path: Path) -> CycleGAN:
     """A file of ours, or the model that was loaded from it before."""
-    return _load(stamp_of(path), "a_to_b", None)
+    return _load(stamp_of(path), "a_to_b", None)[0]
 
 
 def _stamp(name: str | None) -> Stamp | None:
@@ -121,11 +117,11 @@ def _stamp(name: str | None) -> Stamp | None:
 
 
 @lru_cache(maxsize=4)
-def _load(stamp: Stamp, direction: Direction, stamp_back: Stamp | None) -> CycleGAN:
-    """The cache holds the last few models; a changed file has another stamp."""
-    return load_model(
-        stamp[0], direction=direction, path_b_to_a=stamp_back[0] if stamp_back else None
-    )
+def _load(stamp: Stamp, direction: Direction, stamp_back: Stamp | None) -> tuple[CycleGAN, str]:
+    """A model and the layout of its file; the last few are kept, and a changed file is another."""
+    path_b_to_a = stamp_back[0] if stamp_back else None
+    checkpoint = read_checkpoint(stamp[0], direction=direction, path_b_to_a=path_b_to_a)
+    return CycleGAN.from_checkpoint(checkpoint), checkpoint.layout
 
 
 def _not_found(name: str) -> str:
@@ -135,7 +131,7 @@ def _not_found(name: str) -> str:
     )
 
 
-def _describe(path: Path, model: CycleGAN) -> str:
+def _describe(path: Path, layout: str, model: CycleGAN) -> str:
     config = model.config
     ways = ", ".join("{} → {}".format(*config.domains(way)) for way in model.directions)
     network = (
@@ -146,7 +142,7 @@ def _describe(path: Path, model: CycleGAN) -> str:
     norm = f"{'affine ' if config.norm_affine else ''}{config.norm} norm"
     millions = sum(p.numel() for p in model.parameters()) / 1e6
     return (
-        f"{path.name} ({inspect_checkpoint(path).layout} layout)\n"
+        f"{path.name} ({layout} layout)\n"
         f"translates {ways}\n"
         f"{network}, {config.base_channels} channels, {norm}, {millions:.1f} M parameters\n"
         f"trained at {config.image_size} pixels"

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
-from ..cyclegan_core.runs.chart import draw_curves
+from ..cyclegan_core.runs import draw_curves
 from . import host
 
 TOTAL = "loss"

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from ..cyclegan_core import CycleGAN
 from . import host
-from .precision import choose_dtype
 from .translate import direction_input
 
 
@@ -56,13 +55,13 @@ class ReconstructCycleGAN(io.ComfyNode):
     def execute(cls, model: CycleGAN, image: Tensor, direction: str) -> io.NodeOutput:
         """Convert, go round the cycle, convert back."""
         pixels, alpha = host.to_bchw(image)
-        dtype = choose_dtype("auto")
+        dtype = host.choose_dtype("auto")
         with host.lease(model, image, dtype):
             result = model.reconstruct(
                 pixels,
                 host.chosen(host.DIRECTIONS, "direction", direction),
                 dtype=dtype,
-                on_progress=host.progress(2 * len(pixels)),
+                on_progress=host.picture_progress(2 * len(pixels)),
                 limits=host.limits(),
             )
         return io.NodeOutput(

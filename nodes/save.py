@@ -9,7 +9,7 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..cyclegan_core import CheckpointError, CycleGAN, save_model
-from ..cyclegan_core.runs.run_folder import STATE_NAME
+from ..cyclegan_core.runs import STATE_NAME
 from . import host
 
 SUFFIX = ".safetensors"

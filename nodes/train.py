@@ -14,13 +14,11 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..cyclegan_core import CycleGAN
-from ..cyclegan_core.config import ModelConfig, TrainConfig
-from ..cyclegan_core.data.transforms import DataConfig
-from ..cyclegan_core.data.unpaired_folders import UnpairedFolders, folders_digest
-from ..cyclegan_core.device.precision import NAMES
-from ..cyclegan_core.runs.run_folder import MODEL_NAME, STATE_NAME, RunFolder
-from ..cyclegan_core.training.losses import Losses
-from ..cyclegan_core.training.trainer import StepReport, Trainer
+from ..cyclegan_core.config import DataConfig, ModelConfig, TrainConfig
+from ..cyclegan_core.data import UnpairedFolders, folders_digest
+from ..cyclegan_core.device import NAMES
+from ..cyclegan_core.runs import MODEL_NAME, STATE_NAME, RunFolder
+from ..cyclegan_core.training import Losses, StepReport, Trainer
 from . import host
 from .plot import TOTAL
 from .train_inputs import train_inputs

@@ -6,9 +6,8 @@ from typing import Any, get_args, get_type_hints
 
 from comfy_api.latest import io
 
-from ..cyclegan_core.config import ModelConfig, TrainConfig
-from ..cyclegan_core.data.transforms import DataConfig
-from ..cyclegan_core.training.presets import PRESETS, Preset
+from ..cyclegan_core.config import DataConfig, ModelConfig, TrainConfig
+from ..cyclegan_core.training import PRESETS, Preset
 from . import host
 
 SettingsType = io.Custom("CYCLEGAN_TRAIN_SETTINGS")

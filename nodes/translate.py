@@ -11,7 +11,6 @@ from torch import Tensor
 from ..cyclegan_core import CycleGAN
 from ..cyclegan_core.config import Memory
 from . import host
-from .precision import choose_dtype, precision_input
 
 
 class TranslateCycleGAN(io.ComfyNode):
@@ -33,7 +32,7 @@ class TranslateCycleGAN(io.ComfyNode):
                 io.Image.Input("image", tooltip="Pictures of the source domain, RGB or RGBA."),
                 direction_input(),
                 memory_input(),
-                precision_input(),
+                host.precision_input(),
                 io.Float.Input(
                     "strength",
                     default=1.0,
@@ -71,14 +70,14 @@ class TranslateCycleGAN(io.ComfyNode):
             return io.NodeOutput(image)
         pixels, alpha = host.to_bchw(image)
         how = cast(Memory, memory)
-        dtype = choose_dtype(precision)
+        dtype = host.choose_dtype(precision)
         with host.lease(model, image, dtype, how):
             result = model.translate(
                 pixels,
                 way,
                 memory=how,
                 dtype=dtype,
-                on_progress=host.progress(len(pixels)),
+                on_progress=host.picture_progress(len(pixels)),
                 limits=host.limits(),
             )
         amount = strength if mask is None else strength * host.mask_to_b1hw(mask, pixels)

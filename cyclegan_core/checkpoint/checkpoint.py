@@ -1,6 +1,7 @@
-"""Weight files in and out: our own format, and every foreign layout that `layouts` knows.
+"""A CycleGAN as it travels: read from files of any known layout, checked, written as one of ours.
 
-The original's discriminator `D_A` judges domain B; it is our `disc_b`, and only training needs it.
+Nothing here knows the model's class, which takes a `Checkpoint` and gives one. The original's
+discriminator `D_A` judges domain B; it is our `disc_b`, and only training needs it.
 """
 
 from __future__ import annotations
@@ -8,31 +9,83 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..config import DIRECTIONS, Direction, ModelConfig
+from ..config import ARROWS, DIRECTIONS, Direction, ModelConfig
 from ..errors import CheckpointError
 from ..files import atomic_write
-from ..model import CycleGAN
-from .generators import (
+from ..networks import build_generator
+from .folder import choose_files
+from .layouts import FoundGenerator, find_generators
+from .settings import (
     FORMAT,
     FORMAT_VERSION,
     PREFIXES,
-    Content,
-    Half,
-    merge,
-    read_files,
-    read_halves,
+    direction_of_key,
+    parse_header,
+    read_settings,
 )
+from .weight_file import Weights, read_weights
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+_LABELS = {"domain_a", "domain_b", "image_size"}
+"""Settings that are no part of the network; the generators of a pair may differ in them."""
+
+
+@dataclass(frozen=True)
+class GeneratorWeights:
+    """The tensors of one generator."""
+
+    tensors: dict[str, Tensor] = field(repr=False)
+    """By our keys without "gen_ab."."""
+    path: Path | None = None
+    """The file they lie in, which is the one to blame; None for a model in memory."""
+    target: str = ""
+    """Name of the domain it makes, if its file tells."""
+
+    @property
+    def file_name(self) -> str:
+        """How messages call the file."""
+        return self.path.name if self.path else "the model"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A CycleGAN on its way between a file, the Hub and a model: settings, weights, and origin."""
+
+    config: ModelConfig
+    generators: dict[Direction, GeneratorWeights]
+    """One or both, A to B first."""
+    path: Path | None = None
+    """The file, or the folder of a pair; None for a model in memory."""
+    layout: str = FORMAT
+    """"cyclegan" (ours) or the name of a foreign layout."""
+    knows_direction: bool = True
+    """Whether the file says its direction; if not, an argument decided."""
+    training: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What the training noted; empty for foreign layouts."""
+    source: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Where `cyclegan pull` had the file from: repo, commit, files, license; else empty."""
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """The directions that it can translate, A to B first."""
+        return tuple(self.generators)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All tensors by the keys of the model and of our files."""
+        return {
+            PREFIXES[direction] + key: tensor
+            for direction, generator in self.generators.items()
+            for key, tensor in generator.tensors.items()
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +109,16 @@ class CheckpointInfo:
     """Where `cyclegan pull` had the file from: repo, commit, files, license; else empty."""
 
 
-def load_model(
+# --- read ---------------------------------------------------------------------------------------
+
+
+def read_checkpoint(
     path: str | Path,
     *,
     direction: Direction = "a_to_b",
     path_b_to_a: str | Path | None = None,
-) -> CycleGAN:
-    """Load a model on the CPU, in eval mode and float32, ready to translate or to be trained on.
+) -> Checkpoint:
+    """Read a checkpoint whose tensors are float32, finite, on the CPU, and fit their network.
 
     Args:
         path: a file of ours or of a foreign layout, or a folder with one (or with a pair whose
@@ -77,51 +133,32 @@ def load_model(
     if direction not in DIRECTIONS:
         raise ValueError(f"direction must be one of {DIRECTIONS}; got {direction!r}.")
     with torch.inference_mode(mode=False), torch.no_grad():
-        content = read_halves(Path(path), headers_only=False)
-        halves: dict[Direction, Half] = {
-            key or direction: half for key, half in content.halves.items()
-        }
-        if path_b_to_a is not None:
-            back = read_halves(Path(path_b_to_a), headers_only=False)
-            halves = {"a_to_b": content.half("a_to_b"), "b_to_a": back.half("b_to_a")}
-        return _assemble(content, halves)
+        if path_b_to_a is None:
+            return _usable(_united(_read(Path(path), direction)))
+        forward, backward = _read(Path(path), "a_to_b"), _read(Path(path_b_to_a), "b_to_a")
+        return _usable(_united([_part(forward, "a_to_b"), _part(backward, "b_to_a")]))
 
 
-def load_files(
+def read_files(
     path: Path,
     files: Mapping[Direction | None, Path],
-    config: ModelConfig | None,
+    settings: ModelConfig | None,
     *,
     direction: Direction,
-) -> CycleGAN:
-    """`load_model` for files that were chosen already; `path` is what they are called together.
+) -> Checkpoint:
+    """`read_checkpoint` for files that were chosen already.
 
     Args:
-        path: the name for messages.
+        path: what the files are called together, for messages.
         files: one weight file (under None), or one for each direction.
-        config: the settings that lie beside them, if any.
+        settings: what lies beside them in config.json, if any.
         direction: which way a single nameless generator translates.
 
     Raises:
         CheckpointError: a file is damaged, unsafe, or no CycleGAN.
     """
     with torch.inference_mode(mode=False), torch.no_grad():
-        content = read_files(path, files, config, headers_only=False)
-        return _assemble(content, {key or direction: h for key, h in content.halves.items()})
-
-
-def _assemble(content: Content, halves: Mapping[Direction, Half]) -> CycleGAN:
-    """The model with the tensors of the halves."""
-    model = _skeleton(halves)
-    dtypes = {key: tensor.dtype for key, tensor in model.state_dict().items()}
-    state = {
-        PREFIXES[key] + name: _usable(half.path.name, name, tensor, dtypes[PREFIXES[key] + name])
-        for key, half in halves.items()
-        for name, tensor in half.tensors.items()
-    }
-    model.load_state_dict(state, strict=True, assign=True)
-    model.training_info = content.training
-    return model.eval()
+        return _usable(_united(_read_chosen(path, files, settings, direction)))
 
 
 def inspect_checkpoint(path: str | Path) -> CheckpointInfo:
@@ -130,35 +167,280 @@ def inspect_checkpoint(path: str | Path) -> CheckpointInfo:
     Raises:
         CheckpointError: `load_model` would refuse it because of its kind, keys, or sizes.
     """
-    content = read_halves(Path(path), headers_only=True)
-    halves: dict[Direction, Half] = {key or "a_to_b": h for key, h in content.halves.items()}
-    model = _skeleton(halves)
-    weights = next(iter(halves.values())).tensors.values()
-    stored = next(tensor.dtype for tensor in weights if tensor.is_floating_point())
+    path = Path(path)
+    checkpoint = _united(_read(path, "a_to_b", headers_only=True))
+    networks = _check_fit(checkpoint)
+    stored = next(t.dtype for t in checkpoint.state_dict().values() if t.is_floating_point())
     return CheckpointInfo(
-        path=content.path,
-        layout=content.layout,
-        config=model.config,
-        directions=model.directions,
-        knows_direction=None not in content.halves,
-        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        path=checkpoint.path or path,
+        layout=checkpoint.layout,
+        config=checkpoint.config,
+        directions=checkpoint.directions,
+        knows_direction=checkpoint.knows_direction,
+        num_parameters=sum(p.numel() for net in networks.values() for p in net.parameters()),
         dtype=str(stored).removeprefix("torch."),
-        metadata=content.training,
-        source=content.source,
+        metadata=checkpoint.training,
+        source=checkpoint.source,
     )
 
 
-def save_model(
-    model: CycleGAN,
+def _read(path: Path, direction: Direction, *, headers_only: bool = False) -> list[Checkpoint]:
+    """Each generator of a file or folder as a checkpoint of its own, not checked yet.
+
+    A generator that doesn't say which way it translates is taken to go in `direction`.
+    """
+    try:
+        is_folder = path.is_dir()
+    except (OSError, ValueError):  # no possible path; reading the file will say so
+        is_folder = False
+    if not is_folder:
+        return _read_file(path, None, direction, headers_only=headers_only)
+    files, settings = choose_files(path), read_settings(path)
+    return _read_chosen(path, files, settings, direction, headers_only=headers_only)
+
+
+def _read_chosen(
+    path: Path,
+    files: Mapping[Direction | None, Path],
+    settings: ModelConfig | None,
+    direction: Direction,
+    *,
+    headers_only: bool = False,
+) -> list[Checkpoint]:
+    """The generators of one file (under None), or of two of which each gives one."""
+    if None in files:
+        return _read_file(files[None], settings, direction, headers_only=headers_only)
+    halves = [
+        _part(_read_file(files[key], settings, key, headers_only=headers_only), key)
+        for key in DIRECTIONS
+    ]
+    return [replace(half, path=path) for half in halves]
+
+
+def _read_file(
+    path: Path, settings: ModelConfig | None, direction: Direction, *, headers_only: bool
+) -> list[Checkpoint]:
+    """The generators of one file; `settings` is what the config.json beside it says."""
+    weights = read_weights(path, headers_only=headers_only)
+    is_ours = weights.metadata.get("format") == FORMAT
+    if is_ours or (settings and all(direction_of_key(key) for key in weights.tensors)):
+        return _read_ours(path, weights, settings)
+    parts: list[Checkpoint] = []
+    for found in _choose(path.name, find_generators(path.name, weights.tensors)):
+        # Foreign tensors are described as if they went from A to B.
+        known = found.direction or direction
+        config = found.config
+        if known == "b_to_a":
+            config = replace(config, channels_a=config.channels_b, channels_b=config.channels_a)
+        if settings:
+            # Names, sizes and the value range are what config.json can add to the weights.
+            differing = _differences(settings, config) - {"value_range"}
+            if differing:
+                raise CheckpointError(
+                    f"{path.name} and the config.json beside it disagree about "
+                    f"{', '.join(sorted(differing))}; delete config.json to use what the weights "
+                    "say."
+                )
+            config = settings
+        parts.append(
+            Checkpoint(
+                path=path,
+                layout=found.layout,
+                config=config,
+                generators={known: GeneratorWeights(found.tensors, path, found.target)},
+                knows_direction=found.direction is not None,
+            )
+        )
+    return parts
+
+
+def _read_ours(path: Path, weights: Weights, settings: ModelConfig | None) -> list[Checkpoint]:
+    """The generators of a file that `save_model` wrote, or whose settings lie beside it."""
+    training: dict[str, Any] = {}
+    source: dict[str, Any] = {}
+    if weights.metadata.get("format") == FORMAT:
+        header = parse_header(weights.metadata, weights.tensors, path.name)
+        if settings not in (None, header.config):
+            raise CheckpointError(
+                f"{path.name} and the config.json beside it disagree; download both again, "
+                "or delete config.json to use what the weights say."
+            )
+        settings, training, source = header.config, header.training, header.source
+    generators: dict[Direction, dict[str, Tensor]] = {}
+    for key, tensor in weights.tensors.items():
+        direction = direction_of_key(key)
+        if direction is None:
+            raise CheckpointError(
+                f"{path.name} has an unknown tensor '{key}'; download or copy it again."
+            )
+        tensors = generators.setdefault(direction, {})
+        tensors[key.removeprefix(PREFIXES[direction])] = tensor
+    if settings is None or not generators:
+        raise CheckpointError(f"{path.name} holds no generator; save the model again.")
+    return [
+        Checkpoint(
+            path=path,
+            config=settings,
+            generators={direction: GeneratorWeights(tensors, path)},
+            training=training,
+            source=source,
+        )
+        for direction, tensors in generators.items()
+    ]
+
+
+def _choose(name: str, found: list[FoundGenerator]) -> list[FoundGenerator]:
+    """One generator per direction, averaged weights first, or one of unknown direction."""
+    chosen: list[FoundGenerator] = []
+    for direction in (*DIRECTIONS, None):
+        group = [generator for generator in found if generator.direction == direction]
+        best = [
+            generator for generator in group if generator.is_average == generator.prefers_average
+        ]
+        group = best or group
+        if len(group) > 1 or (direction is None and group and chosen):
+            names = ", ".join(generator.root.rstrip(".") or "(no name)" for generator in found)
+            raise CheckpointError(
+                f"{name} holds {len(found)} generators ({names}) and does not say which one "
+                "translates in which direction; save the wanted one to a file of its own."
+            )
+        chosen += group
+    return chosen
+
+
+def _part(parts: list[Checkpoint], direction: Direction) -> Checkpoint:
+    """The one of the generators of a file that translates in `direction`."""
+    for part in parts:
+        if direction in part.generators:
+            return part
+    part = parts[0]
+    raise CheckpointError(
+        f"{part.path.name if part.path else 'It'} translates {ARROWS[part.directions[0]]}, but is "
+        f"given as the file for {ARROWS[direction]}; exchange the two files, or choose another one."
+    )
+
+
+def _united(parts: list[Checkpoint]) -> Checkpoint:
+    """One checkpoint of one or two generators; what the file of A to B says about both counts."""
+    parts = sorted(parts, key=lambda part: DIRECTIONS.index(part.directions[0]))
+    first = parts[0]
+    generators = {d: weights for part in parts for d, weights in part.generators.items()}
+    for other in parts[1:]:
+        differing = _differences(first.config, other.config)
+        if differing:
+            names = " and ".join(dict.fromkeys(g.file_name for g in generators.values()))
+            raise CheckpointError(
+                f"The two generators of {names} differ in {', '.join(sorted(differing))}, so they "
+                "can't be one model; load them one at a time."
+            )
+    targets = {
+        "domain_b" if direction == "a_to_b" else "domain_a": generator.target
+        for direction, generator in generators.items()
+        if generator.target
+    }
+    return replace(
+        first,
+        config=replace(first.config, **targets),
+        generators=generators,
+        knows_direction=all(part.knows_direction for part in parts),
+    )
+
+
+def _differences(one: ModelConfig, other: ModelConfig) -> set[str]:
+    """The settings in which two networks differ, labels aside."""
+    mine, theirs = one.to_dict(), other.to_dict()
+    return {key for key in mine if mine[key] != theirs[key]} - _LABELS
+
+
+# --- check --------------------------------------------------------------------------------------
+
+
+def _check_fit(checkpoint: Checkpoint) -> dict[Direction, nn.Module]:
+    """Compare shapes and kinds of numbers with the networks, which are built on `meta`.
+
+    Raises:
+        CheckpointError: a tensor is missing, unknown, or of another shape or kind.
+    """
+    config, generators = checkpoint.config, checkpoint.generators
+    # Settings may promise far more than there is, and even empty networks take time to build.
+    num_levels = config.num_blocks if config.generator == "resnet" else config.num_downs
+    smallest = min(generators.values(), key=lambda generator: len(generator.tensors))
+    damaged = CheckpointError(
+        f"{smallest.file_name} has settings that do not fit its tensors; download or copy it again."
+    )
+    if num_levels > len(smallest.tensors):
+        raise damaged
+    networks: dict[Direction, nn.Module] = {}
+    try:
+        with torch.device("meta"):
+            for direction in generators:
+                networks[direction] = build_generator(config, direction)
+    except (RuntimeError, OverflowError, TypeError):  # sizes beyond all reason
+        raise damaged from None
+    for direction, generator in generators.items():
+        expected = networks[direction].state_dict()
+        for key in (*expected, *generator.tensors):
+            wanted, stored = expected.get(key), generator.tensors.get(key)
+            place = f"'{PREFIXES[direction]}{key}'"
+            if wanted is None or stored is None or wanted.shape != stored.shape:
+                raise CheckpointError(
+                    f"{generator.file_name} does not fit the network it describes: {place} is "
+                    f"{_size(stored)} instead of {_size(wanted)}; download or copy it again."
+                )
+            # A count of batches may be any number: some tools cast all that a file holds.
+            known = _FLOATS if wanted.is_floating_point() else (*_FLOATS, *_INTEGERS)
+            if stored.dtype not in known:
+                raise CheckpointError(
+                    f"{generator.file_name} stores {place} as "
+                    f"{str(stored.dtype).removeprefix('torch.')}, which is not supported; convert "
+                    "it to float32 or float16."
+                )
+    return networks
+
+
+def _size(tensor: Tensor | None) -> str:
+    return "absent" if tensor is None else "x".join(map(str, tensor.shape)) or "a number"
+
+
+def _usable(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint with tensors in memory of their own, of the networks' dtypes, and finite."""
+    networks = _check_fit(checkpoint)
+    generators: dict[Direction, GeneratorWeights] = {}
+    for direction, generator in checkpoint.generators.items():
+        expected = networks[direction].state_dict()
+        tensors: dict[str, Tensor] = {}
+        for key, stored in generator.tensors.items():
+            dtype = expected[key].dtype
+            tensor = stored.to(dtype, copy=True, memory_format=torch.contiguous_format)
+            if dtype.is_floating_point and not _is_finite(tensor):
+                raise CheckpointError(
+                    f"{generator.file_name} holds NaN or infinite values in '{key}', left by a "
+                    "training that diverged; use an earlier checkpoint."
+                )
+            tensors[key] = tensor
+        generators[direction] = replace(generator, tensors=tensors)
+    return replace(checkpoint, generators=generators)
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """No NaN and no infinity; twice as fast as asking every number."""
+    return all(math.isfinite(extreme.item()) for extreme in torch.aminmax(tensor))
+
+
+# --- write --------------------------------------------------------------------------------------
+
+
+def write_checkpoint(
+    checkpoint: Checkpoint,
     path: str | Path,
     *,
     dtype: torch.dtype | None = None,
     source: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a model as one .safetensors file that describes itself; all of it or nothing.
+    """Write a checkpoint as one .safetensors file that describes itself; all of it or nothing.
 
     Args:
-        model: on any device.
+        checkpoint: with tensors on any device.
         path: ends in .safetensors; an existing file is replaced.
         dtype: how to store the weights, for example float16 for half the size; None keeps them.
         source: where the weights come from, for the file's header.
@@ -173,7 +455,7 @@ def save_model(
     if dtype is not None and dtype not in _FLOATS:
         raise ValueError(f"dtype must be a float type; got {dtype}.")
     tensors: dict[str, Tensor] = {}
-    for name, tensor in model.state_dict().items():
+    for name, tensor in checkpoint.state_dict().items():
         target = dtype if dtype and tensor.is_floating_point() else tensor.dtype
         stored = tensor.detach().to("cpu", target).contiguous()
         if not _is_finite(stored):
@@ -185,67 +467,10 @@ def save_model(
     metadata = {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
-        "config": json.dumps(model.config.to_dict(), sort_keys=True),
-        "training": json.dumps(model.training_info, sort_keys=True),
+        "config": json.dumps(checkpoint.config.to_dict(), sort_keys=True),
+        "training": json.dumps(checkpoint.training, sort_keys=True),
     }
     if source:
         metadata["source"] = json.dumps(source, sort_keys=True)
     content = save(tensors, metadata)
     atomic_write(path, lambda temporary: temporary.write_bytes(content), error_type=CheckpointError)
-
-
-def _skeleton(halves: Mapping[Direction, Half]) -> CycleGAN:
-    """The model on the `meta` device, checked against the shapes and dtypes of the tensors."""
-    config = merge(halves)
-    num_levels = config.num_blocks if config.generator == "resnet" else config.num_downs
-    # The one with the fewest tensors, in case that the settings promise too many.
-    least = min(halves.values(), key=lambda half: len(half.tensors))
-    damaged = CheckpointError(
-        f"{least.path.name} has settings that do not fit its tensors; download or copy it again."
-    )
-    if num_levels > len(least.tensors):
-        raise damaged
-    try:
-        with torch.device("meta"):
-            model = CycleGAN(config, directions=tuple(halves))
-    except (RuntimeError, OverflowError, TypeError):  # sizes beyond all reason
-        raise damaged from None
-    for direction, half in halves.items():
-        expected = model.generator(direction).state_dict()
-        for key in (*expected, *half.tensors):
-            wanted, stored = expected.get(key), half.tensors.get(key)
-            place = f"'{PREFIXES[direction]}{key}'"
-            if wanted is None or stored is None or wanted.shape != stored.shape:
-                raise CheckpointError(
-                    f"{half.path.name} does not fit the network it describes: {place} is "
-                    f"{_size(stored)} instead of {_size(wanted)}; download or copy it again."
-                )
-            # A count of batches may be any number: some tools cast all that a file holds.
-            known = _FLOATS if wanted.is_floating_point() else (*_FLOATS, *_INTEGERS)
-            if stored.dtype not in known:
-                raise CheckpointError(
-                    f"{half.path.name} stores {place} as "
-                    f"{str(stored.dtype).removeprefix('torch.')}, which is not supported; convert "
-                    "it to float32 or float16."
-                )
-    return model
-
-
-def _size(tensor: Tensor | None) -> str:
-    return "absent" if tensor is None else "x".join(map(str, tensor.shape)) or "a number"
-
-
-def _usable(name: str, key: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """A tensor in memory of its own, with the network's dtype."""
-    result = tensor.to(dtype, copy=True, memory_format=torch.contiguous_format)
-    if dtype.is_floating_point and not _is_finite(result):
-        raise CheckpointError(
-            f"{name} holds NaN or infinite values in '{key}', left by a training that diverged; "
-            "use an earlier checkpoint."
-        )
-    return result
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    """No NaN and no infinity; twice as fast as asking every number."""
-    return all(math.isfinite(extreme.item()) for extreme in torch.aminmax(tensor))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..networks import Norm
 from .layout_table import PADDED, BlockKind, ResnetLayout
-
-Norm = Literal["instance", "batch", "none"]
 
 
 class MismatchError(Exception):
@@ -20,11 +19,13 @@ class MismatchError(Exception):
 
 
 @dataclass(frozen=True)
-class Layer:
-    """A convolution and the norm after it; keys without ".weight"."""
+class Convolution:
+    """A convolution and the norm after it, by its keys in our network and in theirs."""
 
     ours: str
+    """Its key in our network, without ".weight"."""
     theirs: str
+    """Its key in the file, without ".weight"."""
     is_normed: bool = True
     is_transposed: bool = False
 
@@ -57,7 +58,7 @@ class Layer:
 class Network:
     """The layers of a generator, the first and the last one at their places."""
 
-    layers: list[Layer]
+    layers: list[Convolution]
     settings: dict[str, Any]
     """What `ModelConfig` has to say for it, apart from channels."""
 
@@ -85,11 +86,11 @@ def resnet(layout: ResnetLayout, tensors: Mapping[str, Tensor]) -> Network:
     names = [f"model.{i}" for i in (1, 4, 7, 10 + count, 13 + count, 17 + count)]
     is_transposed = layout.upsample == "transposed"
     outer = [
-        Layer(own, their, is_normed=i < 5, is_transposed=is_transposed and i in (3, 4))
+        Convolution(own, their, is_normed=i < 5, is_transposed=is_transposed and i in (3, 4))
         for i, (own, their) in enumerate(zip(names, layout.outer(count), strict=True))
     ]
     blocks = [
-        Layer(
+        Convolution(
             f"model.{10 + i}.conv_block.{ours[j]}",
             layout.block.format(i=layout.first_block + i, j=theirs[j]),
         )
@@ -124,11 +125,11 @@ def _block_kind(
 def unet(tensors: Mapping[str, Tensor]) -> Network:
     """The U-Net that lies in `tensors`; its keys are ours already."""
 
-    def up(key: str, *, is_normed: bool = True) -> Layer:
-        return Layer(key, key, is_normed=is_normed, is_transposed=True)
+    def up(key: str, *, is_normed: bool = True) -> Convolution:
+        return Convolution(key, key, is_normed=is_normed, is_transposed=True)
 
-    def down(key: str, *, is_normed: bool = True) -> Layer:
-        return Layer(key, key, is_normed=is_normed)
+    def down(key: str, *, is_normed: bool = True) -> Convolution:
+        return Convolution(key, key, is_normed=is_normed)
 
     layers = [down("model.model.0", is_normed=False)]
     level, num_downs = "model.model.1.model", 2
@@ -157,7 +158,9 @@ def norm_settings(
     return {"norm": norm, "norm_affine": is_affine}
 
 
-def _norm_kind(layer: Layer, tensors: Mapping[str, Tensor], *, tracks: bool) -> tuple[Norm, bool]:
+def _norm_kind(
+    layer: Convolution, tensors: Mapping[str, Tensor], *, tracks: bool
+) -> tuple[Norm, bool]:
     norm = layer.their_norm(tensors)
     has_scale = f"{norm}.weight" in tensors
     has_statistics = f"{norm}.running_mean" in tensors

@@ -1,7 +1,6 @@
 """The one table of foreign layouts: where each keeps the layers of the paper's generator.
 
-Below it, the networks that are told apart by name only to be refused. To add a layout, add an
-entry here and its plain module to `tests/unit/foreign.py`.
+To add a layout, add an entry here and its plain module to `tests/unit/checkpoint/foreign.py`.
 """
 
 from __future__ import annotations
@@ -172,43 +171,3 @@ RESNET_LAYOUTS: tuple[ResnetLayout, ...] = (
         directions=_REVERSED,
     ),
 )
-
-# (name, patterns that must all be found among the keys); the first hit counts.
-_STRANGERS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("CUT or FastCUT", (r"\.filt$",)),
-    ("CUT feature", (r"(^|\.)mlp_\d+\.",)),
-    ("CycleGAN-Turbo (img2img-turbo)", (r"(^|\.)(sd_(encoder|decoder|vae_enc|vae_dec|other))\.",)),
-    ("pix2pix-turbo (img2img-turbo)", (r"(^|\.)state_dict_(unet|vae)\.",)),
-    ("pix2pixHD", (r"(^|\.)model1_[12]\.\d",)),
-    ("AttentionGAN", (r"(^|\.)model\.33\.weight$", r"(^|\.)model\.15\.conv_block\.")),
-    ("AttentionGAN", (r"(^|\.)deconv\d_(content|attention)\.",)),
-    ("pix2pixHD", (r"(^|\.)model\.10\.weight$", r"\.conv_block\.")),
-    ("U-GAT-IT", (r"(^|\.)(DownBlock|UpBlock1_\d)\.",)),
-    ("UVCGAN", (r"(^|\.)net\.(layer_input|layer_output|unet|modnet)\.",)),
-    ("UVCGAN", (r"\.inner_module\.|re_alpha$|extra_tokens$",)),
-    ("StarGAN", (r"(^|\.)main\.\d+\.main\.\d",)),
-    ("CartoonGAN", (r"(^|\.)(conv0\d_\d\.|in\d\d_\d\.(scale|shift)$)",)),
-    ("CartoonGAN", (r"(^|\.)(down_convs\.\d|up\.0\.shuffle\.)",)),
-    # Nearly the paper's generator, but nothing normalises its first convolution.
-    ("GANs course (deeplearning.ai)", (r"(^|\.)upfeature\.", r"(^|\.)res\.?0\.conv1\.")),
-    ("AnimeGAN", (r"(^|\.)(block_[a-e]\.\d|out_layer\.\d)",)),
-    ("TransformerNet (fast neural style)", (r"(^|\.)(conv|res|deconv)\d\.(conv\d\.)?conv2d\.",)),
-    (
-        "MonetTransformer",
-        (r"(^|\.)encoder\.0\.weight$", r"(^|\.)res_blocks\.\d+\.[15]\.", r"(^|\.)decoder\.0\."),
-    ),
-    ("GANILLA", (r"(^|\.)P[2-5]_1\.",)),
-    ("UNIT or MUNIT", (r"(^|\.)(shared_block|content_encoder|style_encoder)\.",)),
-    ("pix2pix or DualGAN U-Net", (r"(^|\.)down\d\.model\.\d", r"(^|\.)up\d\.model\.\d")),
-    ("Stable Diffusion or LoRA", (r"(^|\.)(diffusion_model\.|lora_)|\.lora_",)),
-    ("upscaling (ESRGAN)", (r"(^|\.)(RRDB_trunk\.|body\.0\.rdb1\.|model\.1\.sub\.)",)),
-)
-
-
-def name_stranger(keys: Iterable[str]) -> str | None:
-    """The name of a known network that is no CycleGAN generator of the original design."""
-    names = list(keys)
-    for network, patterns in _STRANGERS:
-        if all(any(re.search(pattern, name) for name in names) for pattern in patterns):
-            return network
-    return None

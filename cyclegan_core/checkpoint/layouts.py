@@ -9,11 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from torch import Tensor
 
-from ..config import Direction
+from ..config import Direction, ModelConfig
 from ..errors import CheckpointError
 from .layout_convert import (
     MismatchError,
@@ -24,7 +23,9 @@ from .layout_convert import (
     swap_bgr,
     unet,
 )
-from .layout_table import RESNET_LAYOUTS, ResnetLayout, name_stranger
+from .layout_table import RESNET_LAYOUTS, ResnetLayout
+from .refusals import name_stranger
+from .settings import parse_config
 
 _FORWARD = "a2b|atob|ab|x2y|xtoy|xy|a"
 _BACKWARD = "b2a|btoa|ba|y2x|ytox|yx|b"
@@ -51,10 +52,8 @@ class FoundGenerator:
     """It is the averaged (EMA) copy."""
     prefers_average: bool = True
     """An averaged copy would be the better one."""
-    in_channels: int
-    out_channels: int
-    settings: dict[str, Any]
-    """What its tensors say about `ModelConfig`, apart from channels."""
+    config: ModelConfig
+    """What its tensors say, as if it translated from A to B."""
     tensors: dict[str, Tensor] = field(repr=False)
     """By our keys, without "gen_ab."; a missing bias is 0."""
 
@@ -71,7 +70,7 @@ def find_generators(name: str, tensors: Mapping[str, Tensor]) -> list[FoundGener
     for root, layouts in _roots(tensors).items():
         own = {key[len(root) :]: value for key, value in tensors.items() if key.startswith(root)}
         try:
-            found.append(_read_generator(root, own, layouts))
+            found.append(_read_generator(name, root, own, layouts))
         except MismatchError as error:
             mismatch = mismatch or str(error)
     if found and not mismatch:
@@ -103,56 +102,50 @@ def _ends_with(key: str, end: str) -> bool:
 
 
 def _read_generator(
-    root: str, tensors: Mapping[str, Tensor], layouts: list[ResnetLayout]
+    name: str, root: str, tensors: Mapping[str, Tensor], layouts: list[ResnetLayout]
 ) -> FoundGenerator:
-    """The generator whose keys begin with `root`, which is cut off in `tensors`."""
-    layout = next((known for known in layouts if _fits(known, tensors)), None)
+    """The generator of the file `name` whose keys begin with `root`, cut off in `tensors`."""
+    # The layout that has all convolutions outside the blocks where the file has them.
+    fitting = (
+        known
+        for known in layouts
+        if all(f"{conv}.weight" in tensors for conv in known.outer(count_blocks(known, tensors)))
+    )
+    layout = next(fitting, None)
     if layouts and layout is None:
         layout = layouts[0]  # none fits; this one will say what is missing
     network = resnet(layout, tensors) if layout else unet(tensors)
     settings = network.settings
     settings |= norm_settings(network, tensors, tracks=layout is not None and layout.tracks)
     converted, used = convert(network, tensors, settings["norm"])
-    _check_leftovers(root, tensors, used)
+    # Whatever else lies inside the generator would be a part of it that we don't know. Without a
+    # root, other things (an optimizer) may lie beside the generator.
+    parts = {key.partition(".")[0] for key in used}
+    for key in tensors:
+        if key not in used and (root or key.partition(".")[0] in parts):
+            raise MismatchError(f"has an unknown part, '{root}{key}'")
+    settings["channels_a"] = network.layers[0].channels(tensors)[0]
+    settings["channels_b"] = network.layers[-1].channels(tensors)[1]
+    if layout and layout.pads_by_channels and settings["channels_a"] != 3:
+        raise MismatchError(
+            f"is an {layout.name} CycleGAN for pictures of {settings['channels_a']} channels, "
+            "which makes them smaller"
+        )
     found = FoundGenerator(
         layout="upstream",
         root=root,
         direction=_direction(root, layout.directions if layout else {}),
         is_average=bool(_AVERAGE.search(root.lower())),
-        in_channels=network.layers[0].channels(tensors)[0],
-        out_channels=network.layers[-1].channels(tensors)[1],
-        settings=settings,
+        config=parse_config(settings, name),
         tensors=converted,
     )
     if layout is None:
         return found
-    if layout.pads_by_channels and found.in_channels != 3:
-        raise MismatchError(
-            f"is an {layout.name} CycleGAN for pictures of {found.in_channels} channels, which "
-            "makes them smaller"
-        )
     if layout.is_bgr:
         swap_bgr(network, converted)
     if layout.names_target:
         found = replace(found, direction=None, target=root.rstrip(".").rpartition(".")[2])
     return replace(found, layout=layout.name, prefers_average=layout.prefers_average)
-
-
-def _fits(layout: ResnetLayout, tensors: Mapping[str, Tensor]) -> bool:
-    """Whether all convolutions outside the blocks are where this layout has them."""
-    outer = layout.outer(count_blocks(layout, tensors))
-    return all(f"{conv}.weight" in tensors for conv in outer)
-
-
-def _check_leftovers(root: str, tensors: Mapping[str, Tensor], used: set[str]) -> None:
-    """Whatever else lies inside the generator would be a part of it that we don't know.
-
-    Without a root, other things (an optimizer) may lie beside the generator.
-    """
-    parts = {key.partition(".")[0] for key in used}
-    for key in tensors:
-        if key not in used and (root or key.partition(".")[0] in parts):
-            raise MismatchError(f"has an unknown part, '{root}{key}'")
 
 
 def _direction(root: str, exceptions: Mapping[str, Direction]) -> Direction | None:
@@ -187,7 +180,10 @@ def _refusal(tensors: Mapping[str, Tensor], mismatch: str) -> str:
         return f"{mismatch}; only CycleGAN generators of the original design can be loaded"
     if not tensors:
         return "holds no weights; choose the file with the generator's weights"
-    if _is_discriminator(tensors):
+    # Kernels of 4x4 only (PatchGAN) or 1x1 only, down to a single channel.
+    kernels = [tensor for tensor in tensors.values() if tensor.ndim == 4]
+    sizes = {tuple(kernel.shape[2:]) for kernel in kernels}
+    if sizes in ({(4, 4)}, {(1, 1)}) and 1 in {len(kernel) for kernel in kernels}:
         return (
             "holds a discriminator, which can't translate pictures; choose the generator's file, "
             "which usually has a G in its name"
@@ -197,10 +193,3 @@ def _refusal(tensors: Mapping[str, Tensor], mismatch: str) -> str:
         f"holds no CycleGAN generator in a known layout (its first tensors are {some}); "
         "choose another file"
     )
-
-
-def _is_discriminator(tensors: Mapping[str, Tensor]) -> bool:
-    """Kernels of 4x4 only (PatchGAN) or 1x1 only, down to a single channel."""
-    kernels = [tensor for tensor in tensors.values() if tensor.ndim == 4]
-    sizes = {tuple(kernel.shape[2:]) for kernel in kernels}
-    return sizes in ({(4, 4)}, {(1, 1)}) and 1 in {len(kernel) for kernel in kernels}

@@ -1,11 +1,12 @@
-"""Names for the file formats that hold no PyTorch weights, so that a refusal can say what to do.
+"""Names for files and networks that are no CycleGAN, so that a refusal can say what to do.
 
-Every description continues a sentence that begins with the file's name.
+Every description of a file continues a sentence that begins with the file's name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 _SAVE_WEIGHTS = "save its `state_dict()` with torch.save or as .safetensors"
 _IN_FRAMEWORK = "convert its weights to PyTorch first"
@@ -54,6 +55,38 @@ _ZIP_MEMBERS: tuple[tuple[str, str], ...] = (
 )
 
 
+# (name, patterns that must all be found among the keys); the first hit counts.
+_STRANGERS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("CUT or FastCUT", (r"\.filt$",)),
+    ("CUT feature", (r"(^|\.)mlp_\d+\.",)),
+    ("CycleGAN-Turbo (img2img-turbo)", (r"(^|\.)(sd_(encoder|decoder|vae_enc|vae_dec|other))\.",)),
+    ("pix2pix-turbo (img2img-turbo)", (r"(^|\.)state_dict_(unet|vae)\.",)),
+    ("pix2pixHD", (r"(^|\.)model1_[12]\.\d",)),
+    ("AttentionGAN", (r"(^|\.)model\.33\.weight$", r"(^|\.)model\.15\.conv_block\.")),
+    ("AttentionGAN", (r"(^|\.)deconv\d_(content|attention)\.",)),
+    ("pix2pixHD", (r"(^|\.)model\.10\.weight$", r"\.conv_block\.")),
+    ("U-GAT-IT", (r"(^|\.)(DownBlock|UpBlock1_\d)\.",)),
+    ("UVCGAN", (r"(^|\.)net\.(layer_input|layer_output|unet|modnet)\.",)),
+    ("UVCGAN", (r"\.inner_module\.|re_alpha$|extra_tokens$",)),
+    ("StarGAN", (r"(^|\.)main\.\d+\.main\.\d",)),
+    ("CartoonGAN", (r"(^|\.)(conv0\d_\d\.|in\d\d_\d\.(scale|shift)$)",)),
+    ("CartoonGAN", (r"(^|\.)(down_convs\.\d|up\.0\.shuffle\.)",)),
+    # Nearly the paper's generator, but nothing normalises its first convolution.
+    ("GANs course (deeplearning.ai)", (r"(^|\.)upfeature\.", r"(^|\.)res\.?0\.conv1\.")),
+    ("AnimeGAN", (r"(^|\.)(block_[a-e]\.\d|out_layer\.\d)",)),
+    ("TransformerNet (fast neural style)", (r"(^|\.)(conv|res|deconv)\d\.(conv\d\.)?conv2d\.",)),
+    (
+        "MonetTransformer",
+        (r"(^|\.)encoder\.0\.weight$", r"(^|\.)res_blocks\.\d+\.[15]\.", r"(^|\.)decoder\.0\."),
+    ),
+    ("GANILLA", (r"(^|\.)P[2-5]_1\.",)),
+    ("UNIT or MUNIT", (r"(^|\.)(shared_block|content_encoder|style_encoder)\.",)),
+    ("pix2pix or DualGAN U-Net", (r"(^|\.)down\d\.model\.\d", r"(^|\.)up\d\.model\.\d")),
+    ("Stable Diffusion or LoRA", (r"(^|\.)(diffusion_model\.|lora_)|\.lora_",)),
+    ("upscaling (ESRGAN)", (r"(^|\.)(RRDB_trunk\.|body\.0\.rdb1\.|model\.1\.sub\.)",)),
+)
+
+
 def describe_file(head: bytes) -> str:
     """What a file that begins with `head` (up to 4096 bytes) is, and what to do about it."""
     if not head:
@@ -62,7 +95,13 @@ def describe_file(head: bytes) -> str:
         if head.startswith(magic, offset):
             return description
     if head[257:262] == b"ustar":
-        return _describe_tar(head)
+        first = head[:100].rstrip(b"\0").strip(b"./")
+        if first in (b"storages", b"tensors", b"pickle", b"sys_info"):
+            return (
+                "was written by a PyTorch from before 2017; load it with PyTorch 1.x "
+                f"and {_SAVE_WEIGHTS}"
+            )
+        return f"is a tar archive; {_UNPACK}"
     if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05":
         return f"is a Python pickle that torch.save did not write; {_SAVE_WEIGHTS}"
     protobuf = _describe_protobuf(head)
@@ -88,32 +127,19 @@ def describe_zip(names: Sequence[str]) -> str | None:
     return f"is a zip archive; {_UNPACK}"
 
 
-def _describe_tar(head: bytes) -> str:
-    first = head[:100].rstrip(b"\0").strip(b"./")
-    if first in (b"storages", b"tensors", b"pickle", b"sys_info"):
-        return (
-            "was written by a PyTorch from before 2017; load it with PyTorch 1.x "
-            f"and {_SAVE_WEIGHTS}"
-        )
-    return f"is a tar archive; {_UNPACK}"
-
-
 def _describe_protobuf(head: bytes) -> str | None:
     """ONNX and Core ML start with a version number (field 1), then a text or a message."""
     if len(head) < 4 or head[0] != 0x08 or not 0 < head[1] < 32:
         return None
-    if head[2] == 0x12 and b"\x0a" in head[4:6] and head[1] <= 12 and not _is_name(head):
+    # Field 2 is a plain name in ONNX (the producer's), and a message in Core ML.
+    name = head[4 : 4 + head[3]]
+    is_name = bool(name) and all(0x20 <= byte < 0x7F for byte in name)
+    if head[2] == 0x12 and b"\x0a" in head[4:6] and head[1] <= 12 and not is_name:
         return f"is a Core ML model; {_IN_FRAMEWORK}"
     # ONNX fields: producer's name and version, domain, model version, note, graph, operator set.
     if head[2] in (0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42):
         return f"is an ONNX model; from the PyTorch network it was exported from, {_SAVE_WEIGHTS}"
     return None
-
-
-def _is_name(head: bytes) -> bool:
-    """Whether field 2 holds a plain name, as ONNX's producer is, rather than a message."""
-    name = head[4 : 4 + head[3]]
-    return bool(name) and all(0x20 <= byte < 0x7F for byte in name)
 
 
 def _text(head: bytes) -> str | None:
@@ -124,3 +150,12 @@ def _text(head: bytes) -> str | None:
     if len(text.encode()) < len(head) - 3:
         return None
     return text if all(char.isprintable() or char.isspace() for char in text) else None
+
+
+def name_stranger(keys: Iterable[str]) -> str | None:
+    """The name of a known network that is no CycleGAN generator of the original design."""
+    names = list(keys)
+    for network, patterns in _STRANGERS:
+        if all(any(re.search(pattern, name) for name in names) for pattern in patterns):
+            return network
+    return None

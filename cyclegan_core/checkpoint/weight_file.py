@@ -23,11 +23,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, reason
 from .refusals import describe_file, describe_zip
 
-Container = Literal["safetensors", "torch zip", "torch legacy"]
-
+_Container = Literal["safetensors", "torch zip", "torch legacy"]
 _LEGACY_MAGIC = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
 """The number that every file of torch.save before version 1.6 starts with, as pickle writes it."""
 _MAX_HEADER = 100_000_000
@@ -57,8 +56,6 @@ _DAMAGE = (
 class Weights:
     """The tensors of one file, nested dictionaries flattened to dotted keys."""
 
-    container: Container
-    """Kind of file."""
     tensors: dict[str, Tensor]
     """Dense tensors by key, on the CPU, or on the `meta` device if only headers were read."""
     metadata: dict[str, str] = field(default_factory=dict[str, str])
@@ -82,18 +79,18 @@ def read_weights(path: Path, *, headers_only: bool = False) -> Weights:
     except IsADirectoryError:
         raise CheckpointError(f"{path} is a folder; give a weight file inside it.") from None
     except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise CheckpointError(
-            f"{path.name!r} can't be read ({reason}); check its name and permissions."
+            f"{path.name!r} can't be read ({reason(error)}); check its name and permissions."
         ) from None
     container = _container(path, head, size)
     if container == "safetensors":
         return _read_safetensors(path, headers_only=headers_only)
-    content = _read_torch(path, container, headers_only=headers_only)
-    return Weights(container, dict(_flatten(path, content)))
+    is_zip = container == "torch zip"
+    content = _read_torch(path, is_zip=is_zip, headers_only=headers_only)
+    return Weights(dict(_flatten(path, content)))
 
 
-def _container(path: Path, head: bytes, size: int) -> Container:
+def _container(path: Path, head: bytes, size: int) -> _Container:
     """Which of the readable kinds the file is; refuses all others."""
     if head.startswith(b"PK\x03\x04"):
         _check_zip(path)
@@ -156,7 +153,7 @@ def _read_safetensors(path: Path, *, headers_only: bool) -> Weights:
                     tensors[key] = file.get_tensor(key)
     except (SafetensorError, *_DAMAGE):
         raise _damaged(path) from None
-    return Weights("safetensors", tensors, metadata)
+    return Weights(tensors, metadata)
 
 
 _SAFETENSORS_DTYPES = {
@@ -182,9 +179,8 @@ _SAFETENSORS_DTYPES = {
 }
 
 
-def _read_torch(path: Path, container: Container, *, headers_only: bool) -> object:
+def _read_torch(path: Path, *, is_zip: bool, headers_only: bool) -> object:
     """What torch.save wrote, with every tensor on the CPU (or on `meta`); runs no code."""
-    is_zip = container == "torch zip"
     # torch.load takes a *path* that ends in .safetensors for that format; mapping needs a path.
     is_misnamed = path.suffix == ".safetensors"
     device = "meta" if headers_only and is_zip else "cpu"
@@ -240,13 +236,10 @@ def _flatten(path: Path, content: object) -> Iterator[tuple[str, Tensor]]:
             if id(cast(object, value)) in seen:
                 continue
             seen.add(id(cast(object, value)))
-            items = _items(cast("Mapping[object, object] | list[object]", value))
+            held = cast("Mapping[object, object] | list[object]", value)
+            items = list(held.items() if isinstance(held, Mapping) else enumerate(held))
             prefix = f"{key}." if key else ""
             stack.extend((f"{prefix}{name}", item, depth + 1) for name, item in reversed(items))
-
-
-def _items(value: Mapping[object, object] | list[object]) -> list[tuple[object, object]]:
-    return list(value.items()) if isinstance(value, Mapping) else list(enumerate(value))
 
 
 def _is_dense(tensor: Tensor) -> bool:

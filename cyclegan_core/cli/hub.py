@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from huggingface_hub.utils import disable_progress_bars
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Column, Table
 from rich.text import Text
 
-from ..checkpoint.checkpoint import inspect_checkpoint
+from ..checkpoint.settings import read_header
 from ..errors import CheckpointError
-from ..hub.bundled import bundled_models, find_model, models_folder, pulled_models
-from ..hub.catalog import CatalogEntry, read_catalog
-from ..hub.download import OnBytes
-from ..hub.install import pull
-from ..hub.publish import push
-from ..hub.repository import PREFIX, split_id
-
-
-def _optional(metavar: str) -> object:
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint="(optional)")
+from ..hub.catalog import CatalogEntry, bundled_models, models_folder, pulled_models, read_catalog
+from ..hub.repository import split_id
+from .common import byte_bar, find_with_bar, optional
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +26,9 @@ class Pull:
 
     model: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="OWNER/REPO[@REVISION]")]]
     """A repository, or a name of `cyclegan list`; the revision is a branch, a tag or a commit."""
-    file: Annotated[str | None, _optional("FILE")] = None
+    file: Annotated[str | None, optional("FILE")] = None
     """Which weight file, if the repository has several."""
-    to: Annotated[Path | None, _optional("FOLDER")] = None
+    to: Annotated[Path | None, optional("FOLDER")] = None
     """Where to install it, if not where `--model` looks."""
     offline: bool = False
     """Use what was fetched before, and no network."""
@@ -48,7 +37,9 @@ class Pull:
 
     def run(self) -> int:
         """Fetch with a bar, and say where the model is; returns the exit code."""
-        repo, revision = _address(self.model)
+        repo, revision = _address(self.model)  # a name that makes no sense is said at once
+        from ..hub.install import pull
+
         with byte_bar(repo, hidden=self.json) as on_bytes:
             pulled = pull(
                 repo,
@@ -81,32 +72,6 @@ def _address(model: str) -> tuple[str, str | None]:
     return split_id(entry.repo, revision or entry.revision)
 
 
-def find_with_bar(name: str, *, hidden: bool) -> Path:
-    """`find_model`, with a bar in bytes if it fetches something."""
-    with byte_bar(name, hidden=hidden or not name.startswith(PREFIX)) as on_bytes:
-        return find_model(name, on_bytes)
-
-
-@contextmanager
-def byte_bar(title: str, *, hidden: bool) -> Generator[OnBytes]:
-    """A bar on the terminal, if there is one, that appears with the first byte."""
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-    )
-    console = Console(stderr=True)
-    is_off = hidden or not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=is_off) as bar:
-        task = bar.add_task(title, total=None, visible=False)
-
-        def on_bytes(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, visible=True)
-
-        yield on_bytes
-
-
 @dataclass(frozen=True, kw_only=True)
 class Push:
     """Publish a model on the Hugging Face Hub, with a card; log in first with `hf auth login`."""
@@ -117,7 +82,7 @@ class Push:
     """Where to; it is made if it does not exist."""
     private: bool = False
     """Make a new repository for your eyes only."""
-    license: Annotated[str | None, _optional("NAME")] = None
+    license: Annotated[str | None, optional("NAME")] = None
     """For the card, as the Hub writes them, for example mit or cc-by-4.0."""
     json: bool = False
     """Print JSON for programs."""
@@ -125,6 +90,10 @@ class Push:
     def run(self) -> int:
         """Upload, and say where it is; returns the exit code."""
         path = find_with_bar(self.model, hidden=self.json)
+        from huggingface_hub.utils import disable_progress_bars
+
+        from ..hub.publish import push
+
         if self.json or not sys.stderr.isatty():
             disable_progress_bars()  # the library draws them into logs as well
         page = push(path, self.repo, private=self.private, license=self.license)
@@ -195,10 +164,14 @@ def _from_file(name: str, path: Path, where: str, entry: CatalogEntry | None) ->
         "repo": None,
         "revision": None,
     }
-    try:
-        info = inspect_checkpoint(path)
-    except CheckpointError as error:
-        return {**values, "error": str(error)}
+    info = read_header(path)
+    if info is None:  # a foreign file, or a damaged one
+        from ..checkpoint.checkpoint import inspect_checkpoint
+
+        try:
+            info = inspect_checkpoint(path)
+        except CheckpointError as error:
+            return {**values, "error": str(error)}
     values["domains"] = [info.config.domain_a, info.config.domain_b]
     values["directions"] = list(info.directions)
     if info.source:

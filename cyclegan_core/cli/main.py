@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from .._version import __version__
@@ -91,6 +92,7 @@ def _commands(argv: Sequence[str]) -> Any:  # noqa: ANN401 - a type made of type
     """The union of all commands."""
     from tyro.conf import FlagCreatePairsOff, subcommand
 
+    from .evaluate import Evaluate
     from .hub import List, Pull, Push
     from .train import Train, defaults
     from .translate import Reconstruct, Translate
@@ -102,6 +104,7 @@ def _commands(argv: Sequence[str]) -> Any:  # noqa: ANN401 - a type made of type
         Annotated[Translate, FlagCreatePairsOff, subcommand("translate")]
         | Annotated[Reconstruct, FlagCreatePairsOff, subcommand("reconstruct")]
         | Annotated[Train, train]
+        | Annotated[Evaluate, FlagCreatePairsOff, subcommand("evaluate")]
         | Annotated[Info, FlagCreatePairsOff, subcommand("info")]
         | Annotated[Convert, FlagCreatePairsOff, subcommand("convert")]
         | Annotated[Pull, FlagCreatePairsOff, subcommand("pull")]
@@ -111,14 +114,14 @@ def _commands(argv: Sequence[str]) -> Any:  # noqa: ANN401 - a type made of type
 
 
 def _registry() -> Any:  # noqa: ANN401 - of a package that is imported late
-    """How `int | None` and `float | None` look: `--grad-clip FLOAT|none`."""
+    """How `int | None`, `float | None` and so on look: `--grad-clip FLOAT|none`."""
     from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
     registry = ConstructorRegistry()
 
     @registry.primitive_rule
     def _(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-        number = next((kind for kind in (int, float) if info.type == kind | None), None)
+        number = next((kind for kind in (int, float, Path) if info.type == kind | None), None)
         if number is None:
             return None
         return PrimitiveConstructorSpec(

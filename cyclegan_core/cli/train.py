@@ -13,26 +13,23 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
-import torch.distributed as dist
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..checkpoint.checkpoint import load_model
-from ..config import TrainConfig
-from ..data.transforms import DataConfig
-from ..data.unpaired_folders import UnpairedFolders
-from ..device.distributed import any_rank, rank_and_world_size
-from ..hub.bundled import find_model
-from ..runs.logs import TensorBoardLog
-from ..runs.run_folder import MODEL_NAME, RunFolder
-from ..training.losses import Losses
+from ..config import DataConfig, TrainConfig
 from ..training.presets import PRESETS
-from ..training.trainer import StepReport, Trainer
-from .translate import choose_device
+from ..validation import check_data_folder
+from .common import choose_device, find_with_bar, optional
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..runs.logs import TensorBoardLog
+    from ..runs.run_folder import RunFolder
+    from ..training.trainer import StepReport, Trainer
 
 _ADVICE = "\n\n".join(f"{name}: {preset.advice}" for name, preset in PRESETS.items())
 
@@ -56,9 +53,7 @@ class Train:
         Literal["none", "style", "object", "season", "enhance", "labels"],
         tyro.conf.arg(help="Starting point; the other options go before it.\n\n" + _ADVICE),
     ] = "none"
-    start: Annotated[
-        str | None, tyro.conf.arg(metavar="MODEL", help_behavior_hint="(optional)")
-    ] = None
+    start: Annotated[str | None, optional("MODEL")] = None
     """A model to start from instead of fresh weights (fine-tuning): a file or a bundled name; its
     networks replace the model options."""
     device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
@@ -78,14 +73,24 @@ class Train:
 
     def run(self) -> int:
         """Train until the end, or until interrupted; returns the exit code."""
+        # What can be wrong with the names is said before anything slow is imported.
+        check_data_folder(self.dir_a, "A")
+        check_data_folder(self.dir_b, "B")
+        start = find_with_bar(self.start, hidden=True) if self.start else None
         with _process_group() as device:
-            return self._train(device or choose_device(self.device))
+            return self._train(device or choose_device(self.device), start)
 
-    def _train(self, device: torch.device) -> int:
+    def _train(self, device: torch.device, start_path: Path | None) -> int:
+        from ..data.unpaired_folders import UnpairedFolders
+        from ..device.distributed import rank_and_world_size
+        from ..model import load_model
+        from ..runs.run_folder import MODEL_NAME, RunFolder
+        from ..training.trainer import Trainer
+
         level = logging.INFO if rank_and_world_size()[0] == 0 else logging.ERROR
         logging.getLogger("cyclegan_core").setLevel(level)
         data = UnpairedFolders(self.dir_a, self.dir_b, self.data)
-        start = load_model(find_model(self.start)) if self.start else None
+        start = load_model(start_path) if start_path else None
         model = replace(self.config.model, image_size=self.data.crop_size)
         trainer = Trainer(replace(self.config, model=model), data, device=device, model=start)
         console = Console(stderr=True, quiet=self.json or trainer.rank > 0)
@@ -107,6 +112,8 @@ class Train:
         return 130 if stop.is_done else 0
 
     def _board(self, trainer: Trainer) -> AbstractContextManager[TensorBoardLog | None]:
+        from ..runs.logs import TensorBoardLog
+
         wanted = self.tensorboard and trainer.rank == 0
         return closing(TensorBoardLog(self.run_dir)) if wanted else nullcontext()
 
@@ -114,6 +121,8 @@ class Train:
         self, folder: RunFolder, board: TensorBoardLog | None, progress: Progress, stop: _Stop
     ) -> Callable[[StepReport], None]:
         """What happens after each step; losses are told when the trainer has read them."""
+        from ..training.losses import Losses
+
         trainer = folder.trainer
         task = progress.add_task("training", total=trainer.config.max_steps, completed=trainer.step)
         untold: list[StepReport] = []
@@ -167,6 +176,9 @@ def _process_group() -> Generator[torch.device | None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield None
         return
+    import torch
+    import torch.distributed as dist
+
     has_gpus = torch.cuda.is_available()
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if has_gpus else None
     if device is not None:
@@ -213,6 +225,8 @@ class _Stop:
 
     def check(self) -> None:
         """Between two steps: raise if some rank was asked to stop."""
+        from ..device.distributed import any_rank
+
         trainer = self.trainer
         if trainer.is_time_to_agree and any_rank(self.is_asked, trainer.device):
             self.is_done = True

@@ -6,27 +6,24 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import torch
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..checkpoint.checkpoint import load_model
 from ..config import Direction, Memory, Speedup
-from ..device.memory import is_out_of_memory
-from ..device.precision import DTYPES, NAMES, fastest_dtype
 from ..errors import CompilerError, CycleGANError, PictureError
-from ..model import CycleGAN
 from ..pictures.files import identity
-from ..pictures.picture import MAX_PIXELS, OpenPicture, open_picture, write_picture
-from ..translation.plan import Limits
-from .hub import find_with_bar
+from .common import choose_device, find_with_bar, optional
 from .outputs import Job, plan_outputs
+
+if TYPE_CHECKING:
+    from ..model import CycleGAN
+    from ..pictures.picture import OpenPicture
 
 Settings = dict[str, Any]
 """What `CycleGAN.translate_rows` and `reconstruct` are called with."""
@@ -48,9 +45,7 @@ class _PictureCommand:
     model: Annotated[str, tyro.conf.arg(aliases=["-m"], metavar="MODEL")]
     """A weight file of any known layout, a folder with one, a name of `cyclegan list`, or
     hub:owner/repo, which is fetched once."""
-    model_b_to_a: Annotated[
-        str | None, tyro.conf.arg(metavar="MODEL", help_behavior_hint="(optional)")
-    ] = None
+    model_b_to_a: Annotated[str | None, optional("MODEL")] = None
     """The file for the way back, where a model comes as two files."""
     direction: Annotated[Direction, tyro.conf.arg(aliases=["-d"])] = "a_to_b"
     """Which way to translate; what a file's only generator does if it does not say itself."""
@@ -65,9 +60,7 @@ class _PictureCommand:
     speedup: Speedup = "none"
     """For many pictures of one size: compile is torch.compile, which takes a minute at first;
     graph records the network on a CUDA device, for small pictures."""
-    scratch: Annotated[
-        Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="(optional)")
-    ] = None
+    scratch: Annotated[Path | None, optional("FOLDER")] = None
     """A folder on a fast disk, for pictures whose feature maps don't fit into memory."""
     overwrite: bool = False
     """Replace results that exist already; a picture that is read is never replaced."""
@@ -76,17 +69,37 @@ class _PictureCommand:
 
     def run(self) -> int:
         """Do every picture; a failed one is named and the rest goes on. Returns the exit code."""
-        device = choose_device(self.device)
+        # What can be wrong with the names is said before anything slow is imported.
         if self.scratch is not None and not self.scratch.is_dir():
             raise ValueError(f"--scratch {self.scratch} is no folder; name one that exists.")
+        jobs = plan_outputs(self.inputs, self.out, single_file=self._keeps_one_file)
+        problems = [problem for _, problem in jobs if isinstance(problem, PictureError)]
+        if len(problems) == len(jobs) and not self.json:  # a report names device and precision
+            for problem in problems:
+                _tell({"error": str(problem)}, Console(stderr=True))
+            return 1
+        back = self.model_b_to_a
+        path_b_to_a = find_with_bar(back, hidden=self.json) if back else None
+        path = find_with_bar(self.model, hidden=self.json)
+
+        from ..device.precision import DTYPES, NAMES, fastest_dtype
+        from ..model import load_model
+        from ..translation.plan import Limits
+
+        device = choose_device(self.device)
+        direction = "a_to_b" if path_b_to_a else self.direction
+        model = load_model(path, direction=direction, path_b_to_a=path_b_to_a)
+        # Said once, instead of for every picture.
+        self._check_model(model)
+        check_files_fit(self.model, model.config.channels(self.direction))
+        model.to(device)
+        dtype = fastest_dtype(device) if self.precision == "auto" else DTYPES[self.precision]
         settings: Settings = {
             "memory": self.memory,
             "limits": Limits(scratch=self.scratch),
             "speedup": self.speedup,
+            "dtype": dtype,
         }
-        jobs = plan_outputs(self.inputs, self.out, single_file=self._keeps_one_file)
-        model = self._load().to(device)
-        settings["dtype"] = dtype = _choose_dtype(self.precision, device)
         with warnings.catch_warnings():  # Pillow's, of odd metadata
             warnings.filterwarnings("ignore", module=r"PIL\.")
             report = self._do_all(model, jobs, settings)
@@ -119,20 +132,10 @@ class _PictureCommand:
                 _tell(report[-1], console)
                 bar.update(task, completed=number + 1)
             if self.precision == "auto":
+                from ..device.precision import NAMES
+
                 console.print(f"precision auto was {NAMES[settings['dtype']]}")
         return report
-
-    def _load(self) -> CycleGAN:
-        back = self.model_b_to_a
-        second = find_with_bar(back, hidden=self.json) if back else None
-        direction = "a_to_b" if second else self.direction
-        model = load_model(
-            find_with_bar(self.model, hidden=self.json), direction=direction, path_b_to_a=second
-        )
-        # Said once, instead of for every picture.
-        self._check_model(model)
-        check_files_fit(self.model, model.config.channels(self.direction))
-        return model
 
     def _do_one(
         self,
@@ -142,6 +145,9 @@ class _PictureCommand:
         settings: Settings,
     ) -> dict[str, Any]:
         """One picture's line of the report."""
+        from ..device.memory import is_out_of_memory
+        from ..pictures.picture import MAX_PIXELS, open_picture
+
         source, target = job
         entry: dict[str, Any] = {"input": str(source)}
         started = time.perf_counter()
@@ -164,7 +170,7 @@ class _PictureCommand:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            place = _device_of(model).type
+            place = next(model.parameters()).device.type
             entry["error"] = f"{source} needs more memory than there is ({place}); make it smaller."
         return entry
 
@@ -234,6 +240,8 @@ class Reconstruct(_PictureCommand):
     def _process(
         self, model: CycleGAN, picture: OpenPicture, outputs: list[Path], settings: Settings
     ) -> dict[str, Any]:
+        from ..pictures.picture import write_picture
+
         result = model.reconstruct(picture.pixels()[None], self.direction, **settings)
         for path, pixels in zip(outputs, (result.fake[0], result.rec[0]), strict=False):
             written = picture.new_result(len(pixels))
@@ -255,10 +263,6 @@ def _tell(entry: dict[str, Any], console: Console) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _device_of(model: CycleGAN) -> torch.device:
-    return next(model.parameters()).device
-
-
 def check_files_fit(name: str, channels: tuple[int, int]) -> None:
     """Make sure that a model's pictures can be files.
 
@@ -274,27 +278,3 @@ def check_files_fit(name: str, channels: tuple[int, int]) -> None:
             f"{name} makes pictures of {channels[1]} channels from {channels[0]}, and files are "
             "grey (1) or RGB (3); choose another model."
         )
-
-
-def choose_device(name: str) -> torch.device:
-    """The device that a user means; "auto" is a GPU if there is one.
-
-    Raises:
-        ValueError: this machine or this PyTorch has no such device.
-    """
-    if name != "auto":
-        try:
-            torch.empty(0, device=name).cpu()
-        except (RuntimeError, AssertionError, ImportError) as error:  # as torch's fancy takes it
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"device {name!r} can't be used: {reason}") from None
-        return torch.device(name)
-    available: list[tuple[str, Callable[[], bool]]] = [
-        ("cuda", torch.cuda.is_available),
-        ("mps", torch.backends.mps.is_available),
-    ]
-    return torch.device(next((kind for kind, has in available if has()), "cpu"))
-
-
-def _choose_dtype(precision: str, device: torch.device) -> torch.dtype:
-    return fastest_dtype(device) if precision == "auto" else DTYPES[precision]

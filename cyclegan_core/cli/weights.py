@@ -6,19 +6,20 @@ import json
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..checkpoint.checkpoint import CheckpointInfo, inspect_checkpoint, load_model, save_model
 from ..config import GENERATOR_NAMES, Direction, opposite
 from ..errors import CheckpointError
-from ..hub.bundled import find_model
 from ..pictures.files import identity
+from .common import find_with_bar, optional
+
+if TYPE_CHECKING:
+    from ..checkpoint.checkpoint import CheckpointInfo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,10 @@ class Info:
 
     def run(self) -> int:
         """Print the description; returns the exit code."""
-        info = inspect_checkpoint(find_model(self.file))
+        path = find_with_bar(self.file, hidden=self.json)
+        from ..checkpoint.checkpoint import inspect_checkpoint
+
+        info = inspect_checkpoint(path)
         values = describe(info)
         if self.json:
             sys.stdout.write(json.dumps(values) + "\n")
@@ -64,10 +68,6 @@ def describe(info: CheckpointInfo) -> dict[str, Any]:
     }
 
 
-def _optional(metavar: str) -> object:
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint="(optional)")
-
-
 @dataclass(frozen=True, kw_only=True)
 class Convert:
     """Rewrite weights of any known layout as one self-describing .safetensors file."""
@@ -83,15 +83,15 @@ class Convert:
     """The file to write; it ends in .safetensors."""
     direction: Annotated[Direction, tyro.conf.arg(aliases=["-d"])] = "a_to_b"
     """What a single nameless generator does."""
-    domain_a: Annotated[str | None, _optional("NAME")] = None
+    domain_a: Annotated[str | None, optional("NAME")] = None
     """Display name of domain A, for example photo."""
-    domain_b: Annotated[str | None, _optional("NAME")] = None
+    domain_b: Annotated[str | None, optional("NAME")] = None
     """Display name of domain B, for example Monet."""
-    image_size: Annotated[int | None, _optional("PIXELS")] = None
+    image_size: Annotated[int | None, optional("PIXELS")] = None
     """Side in pixels of the pictures it was trained on."""
-    value_range: Annotated[tuple[float, float] | None, _optional("BLACK WHITE")] = None
+    value_range: Annotated[tuple[float, float] | None, optional("BLACK WHITE")] = None
     """What black and white are at the network's input, if not -1 and 1."""
-    only: Annotated[Direction | None, _optional("DIRECTION")] = None
+    only: Annotated[Direction | None, optional("DIRECTION")] = None
     """Keep this direction of a two-way model and leave the other out."""
     half: bool = False
     """Store half precision: half the size, about three decimal digits per weight."""
@@ -106,7 +106,11 @@ class Convert:
             raise ValueError("convert takes one weight file, or two (A→B, then B→A).")
         if identity(self.out) and not self.overwrite:
             raise CheckpointError(f"{self.out} exists; add --overwrite to replace it.")
-        paths = [find_model(name) for name in self.inputs]
+        paths = [find_with_bar(name, hidden=self.json) for name in self.inputs]
+        import torch
+
+        from ..model import load_model, save_model
+
         model = load_model(
             paths[0],
             direction="a_to_b" if len(paths) == 2 else self.direction,

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from ..config import DataConfig
 from ..errors import DatasetError, PictureError
 from ..pictures.files import find_pictures
 from ..pictures.picture import read_flat, read_size
-from .transforms import DataConfig, Pixels, prepare, prepared_size
+from ..validation import check_data_folder
+from .transforms import Pixels, prepare, prepared_size
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +54,7 @@ def list_pictures(folder: Path, domain: str) -> list[PictureFile]:
     Raises:
         DatasetError: `folder` is missing, not a folder, unreadable, or holds no picture.
     """
-    if not folder.exists():
-        raise DatasetError(f"{folder} does not exist; check the path of domain {domain}'s folder.")
-    if not folder.is_dir():
-        raise DatasetError(f"{folder} is a file; name the folder of domain {domain}'s pictures.")
+    check_data_folder(folder, domain)
     files = [
         PictureFile(path, path.relative_to(folder).as_posix(), *_stat(path))
         for path in find_pictures(folder, on_error=_stop)

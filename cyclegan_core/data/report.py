@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..config import DataConfig
 from .folder import PictureFile, PictureFolder
-from .transforms import DataConfig
 
 FEW_PICTURES = 100
 """With fewer, a discriminator soon knows them by heart."""

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..config import DataConfig
 from ..errors import DatasetError
 from .folder import OnFile, PictureFolder, digest, ignore, list_pictures
 from .report import DatasetReport, Twins, describe, identical_files
-from .transforms import DataConfig, Pixels, draw, prepared_size
+from .transforms import Pixels, draw, prepared_size
 
 VERIFY_PIXELS = 2**27
 """Folders with no more pixels than this (2,000 pictures of 256², some seconds) are decoded once

@@ -79,7 +79,8 @@ def check_content(path: Path, file: HubFile, repo: str) -> str:
     """
     size = path.stat().st_size
     sha256 = _digest(path, hashlib.sha256())
-    if size == file.size and (sha256 == file.sha256 if file.sha256 else _is_blob(path, file)):
+    is_right = sha256 == file.sha256 if file.sha256 else _git_name(path) == file.blob_id
+    if size == file.size and is_right:
         return sha256
     for wrong in (path.resolve(), path):
         with suppress(OSError):  # it is refused in any case
@@ -104,7 +105,9 @@ def check_space(repo: str, needs: Iterable[tuple[Path, int]]) -> None:
     """
     sums: dict[int, tuple[Path, int]] = {}  # by disk
     for folder, size in needs:
-        folder = _existing(folder)
+        # The folder may be made later; the nearest one above it lies on the same disk.
+        folder = folder.absolute()
+        folder = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
         disk = folder.stat().st_dev
         first, others = sums.get(disk, (folder, 0))
         sums[disk] = first, others + size
@@ -117,18 +120,8 @@ def check_space(repo: str, needs: Iterable[tuple[Path, int]]) -> None:
             )
 
 
-def _existing(path: Path) -> Path:
-    """The folder, or the nearest one above it that exists."""
-    path = path.absolute()
-    return next(parent for parent in (path, *path.parents) if parent.is_dir())
-
-
 def _folder(repo: str) -> Path:
     return Path(constants.HF_HUB_CACHE).expanduser() / f"models--{repo.replace('/', '--')}"
-
-
-def _is_blob(path: Path, file: HubFile) -> bool:
-    return _git_name(path) == file.blob_id
 
 
 def _git_name(path: Path) -> str:

@@ -1,21 +1,21 @@
-"""The catalog: models known by name, bundled with the package or published on the Hub.
+"""Models by name: bundled with the package, pulled from the Hub, or known to the catalog.
 
-An entry promises nothing that was not seen: `verified` is true only for files that were loaded
-and run by whoever wrote the entry. Nothing is fetched by reading the catalog.
+An entry of the catalog promises nothing that was not seen: `verified` is true only for files that
+were loaded and run by whoever wrote the entry. Nothing is fetched here, and nothing loaded.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
 from ..config import DIRECTIONS, Direction
-from ..errors import CheckpointError
-from .bundled import weights_folder
+from ..errors import CheckpointError, reason
 from .repository import is_safe_name, local_name, split_id
 
 CATALOG_NAME = "catalog.json"
@@ -41,7 +41,7 @@ class CatalogEntry:
     revision: str | None
     """The commit that is meant; None, where it is not known, for the newest."""
     license: str | None
-    """Of the weights, as the Hub writes them; None where it is not known."""
+    """Licence of the weights, as the Hub writes it; None where it is not known."""
     verified: bool
     """Whether these very files were loaded and run."""
 
@@ -118,22 +118,19 @@ def read_catalog(path: Path | None = None) -> dict[str, CatalogEntry]:
     """
     path = path or weights_folder() / CATALOG_NAME
     try:
-        stamp = path.stat().st_mtime_ns
-        return dict(_read(path, stamp))
+        return _parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except OSError as error:
-        reason = error.strerror
-    except ValueError as error:
-        reason = str(error).rstrip(".")
-    raise CheckpointError(f"The catalog {path} can't be used ({reason}); install CycleGAN again.")
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"The catalog {path} can't be used ({reason(error).rstrip('.')}); "
+            "install CycleGAN again."
+        ) from None
 
 
-@lru_cache(maxsize=2)
-def _read(path: Path, stamp: int) -> dict[str, CatalogEntry]:
-    """The file as it was at `stamp`."""
-    del stamp
-    content: Any = json.loads(path.read_text(encoding="utf-8"))
+def _parse(text: str) -> dict[str, CatalogEntry]:
+    """The entries in the text of a catalog; a ValueError says in a clause what is wrong."""
+    content: Any = json.loads(text)
     if not isinstance(content, dict) or content.get("version") != 1:
         raise ValueError("it is not of version 1")
     models = cast("dict[str, Any]", content).get("models")
@@ -144,6 +141,88 @@ def _read(path: Path, stamp: int) -> dict[str, CatalogEntry]:
     if len(result) != len(entries):
         raise ValueError("a name appears twice")
     return result
+
+
+FEATURES_NAME = "imagenet_features.safetensors"
+"""The file in `weights_folder() / "features"` that discriminators use; it is no model to load."""
+
+
+def weights_folder() -> Path:
+    """Where the package keeps its models: inside itself, or beside itself in a clone."""
+    folder = Path(__file__).parents[1] / "weights"
+    return folder if folder.is_dir() else Path(__file__).parents[2] / "weights"
+
+
+def bundled_models() -> dict[str, Path]:
+    """Names of the bundled models and their files."""
+    return _models_in(weights_folder())
+
+
+def models_folder() -> Path:
+    """Where `cyclegan pull` installs: CYCLEGAN_MODELS, or a folder of this user."""
+    chosen = os.environ.get("CYCLEGAN_MODELS")
+    if chosen:
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        data = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        data = Path.home() / "Library" / "Application Support"
+    else:
+        data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return data / "cyclegan" / "models"
+
+
+def pulled_models() -> dict[str, Path]:
+    """Names of the models in `models_folder()` and their files."""
+    return _models_in(models_folder())
+
+
+def find_local(name: str) -> Path:
+    """The weight file or folder that a user means, of those that are on this computer.
+
+    Args:
+        name: a path; or the name of a bundled, pulled or catalog model.
+
+    Raises:
+        CheckpointError: it is none of these, or is yet to be pulled.
+    """
+    if is_path(name):
+        return Path(name)
+    bundled, folder = bundled_models(), models_folder()
+    known = {**pulled_models(), **bundled}
+    for key in (name, name.replace("/", "--")):
+        if key in known:
+            return known[key]
+    entry = read_catalog().get(name)
+    if entry is not None and not entry.is_bundled:
+        path = folder / entry.local_name
+        if path.exists():
+            return path
+        raise CheckpointError(
+            f"{name} is not on this computer yet; fetch it with `cyclegan pull {name}`."
+        )
+    wanted = "a weight file, a folder, or hub:owner/repo"
+    if bundled:
+        wanted = (
+            f"a weight file, a folder, hub:owner/repo, or a bundled model ({', '.join(bundled)})"
+        )
+    raise CheckpointError(f"There is no model '{name}': give {wanted}.")
+
+
+def is_path(name: str) -> bool:
+    """Whether there is a file or folder of this name.
+
+    Raises:
+        CheckpointError: it can't be looked at.
+    """
+    try:
+        return name != "" and Path(name).exists()
+    except OSError as error:
+        raise CheckpointError(f"{name} can't be read: {reason(error)}; check the path.") from None
+
+
+def _models_in(folder: Path) -> dict[str, Path]:
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
 def _is_text(value: object) -> bool:

@@ -13,8 +13,7 @@ from .._version import __version__
 from ..errors import DownloadError
 from .cache import check_content, check_space, is_cached, note_revision
 from .faults import as_sentences
-from .model_card import LIBRARY
-from .repository import Resolved, place
+from .repository import LIBRARY, Resolved, place
 
 OnBytes = Callable[[int, int], None]
 """Called as (bytes done, bytes in all) over all files; it cancels the download by raising."""
@@ -31,11 +30,11 @@ class Meter:
         self._on_bytes = on_bytes
 
     def add(self, count: int) -> None:
-        """`count` more bytes are there; fewer, if a download begins again."""
+        """Note `count` more bytes; fewer, if a download begins again."""
         self.set(self.done + count)
 
     def set(self, done: int) -> None:
-        """So many bytes are there in all."""
+        """Note that `done` bytes are there in all."""
         self.done = done
         if self.stopped is None:
             try:

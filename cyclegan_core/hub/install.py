@@ -1,4 +1,4 @@
-"""The Hugging Face Hub: find a model's files, fetch and verify them, make one file of them.
+"""Get a model from the Hugging Face Hub: fetch its files, verify them, make one file of them.
 
 `huggingface_hub` does the talking, with its own cache and its own login (`hf auth login`, or
 HF_TOKEN). Nothing is fetched unless one of these functions is called.
@@ -6,118 +6,67 @@ HF_TOKEN). Nothing is fetched unless one of these functions is called.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any
 
-from huggingface_hub import HfApi, constants
-from huggingface_hub.hf_api import ModelInfo
-
-from .._version import __version__
-from ..checkpoint.checkpoint import load_model, save_model
+from ..checkpoint.checkpoint import (
+    Checkpoint,
+    inspect_checkpoint,
+    read_checkpoint,
+    read_files,
+    write_checkpoint,
+)
+from ..checkpoint.folder import name_direction
+from ..checkpoint.settings import read_settings
 from ..config import Direction
 from ..errors import CheckpointError, DownloadError
-from ..model import CycleGAN
 from ..progress import ignore
-from .cache import cached_files
+from .catalog import find_local, is_path, models_folder
 from .download import OnBytes, fetch
-from .faults import as_sentences, not_a_hub
-from .install_file import (
-    AS_ASKED,
-    Pulled,
-    describe_source,
-    installed_source,
-    load_fetched,
-    say_old,
-)
-from .model_card import LIBRARY
-from .repository import (
-    HubFile,
-    Resolved,
-    choose,
-    config_name,
-    is_commit,
-    license_of,
-    local_name,
-    place,
-    split_id,
-)
+from .faults import as_sentences
+from .repository import MAIN, PREFIX, Resolved, local_name, place, split_id
+from .resolve import resolve
 
-_MAX_CONFIG = 2**20
-"""Bytes: settings take a few hundred, and what is much larger is something else."""
+log = logging.getLogger(__name__)
+
+Fetched = Mapping[str, tuple[Path, str]]
+"""Name in the repository -> where the file lies, and its sha256."""
+
+_AS_ASKED = "offline, as asked"
+"""The reason of somebody who wants no network."""
 
 
-def resolve(
-    repo_id: str,
-    revision: str | None = None,
-    filename: str | None = None,
-    *,
-    local_files_only: bool = False,
-) -> Resolved:
-    """Look a repository up, with one request, and choose the files of its model.
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """A model that was installed, or was there already."""
+
+    path: Path
+    repo_id: str
+    commit: str
+    from_cache: bool
+    """Nothing was fetched, because it was there already."""
+    note: str = ""
+    """What people should know: that it was taken without asking the Hub, and why."""
+
+
+def find_model(name: str, on_bytes: OnBytes = ignore) -> Path:
+    """The weight file or folder that a user means; "hub:owner/repo" alone may fetch something.
 
     Args:
-        repo_id: "owner/repo" or "owner/repo@revision".
-        revision: a branch, a tag, or a commit; the newest commit by default.
-        filename: which weight file, if there are several.
-        local_files_only: look into the library's cache instead.
+        name: what `find_local` takes; or "hub:owner/repo", with "@revision" or without.
+        on_bytes: called as (bytes done, bytes in all) while it is fetched; it cancels by raising.
 
     Raises:
-        DownloadError: it can't be had, or holds no model, or several.
-        ValueError: there can't be such a repository or revision.
+        CheckpointError: it is none of these, or is yet to be pulled.
+        DownloadError: it can't be had from the Hub.
+        ValueError: there can't be such a repository.
     """
-    repo, revision = split_id(repo_id, revision)
-    if local_files_only:
-        commit, listed = cached_files(repo, revision)
-        files = {file.name: file for file in listed}
-        chosen = choose(repo, files, filename)
-        config = files.get(config_name(chosen.values()))
-        weights: dict[Direction | None, HubFile] = {key: files[n] for key, n in chosen.items()}
-        return Resolved(repo, revision, commit, weights, config, None)
-    info = _ask(repo, revision)
-    siblings = {sibling.rfilename: sibling for sibling in info.siblings or []}
-    chosen = choose(repo, siblings, filename)
-    config = siblings.get(config_name(chosen.values()))
-    if config and (config.size or 0) > _MAX_CONFIG:
-        config = None
-    try:
-        return Resolved(
-            repo,
-            revision,
-            str(info.sha),
-            {key: HubFile.listed(siblings[name]) for key, name in chosen.items()},
-            HubFile.listed(config) if config else None,
-            license_of(info),
-        )
-    except ValueError as error:
-        raise DownloadError(
-            f"Nothing of {repo} was downloaded because {error}; choose another repository, or "
-            "check HF_ENDPOINT."
-        ) from None
-
-
-def _ask(repo: str, revision: str | None) -> ModelInfo:
-    """What the Hub says about a repository: the one request of `resolve`."""
-    where = place(repo, revision)
-    try:
-        with as_sentences(where):
-            info = new_api().model_info(
-                repo,
-                revision=revision,
-                files_metadata=True,
-                timeout=constants.HF_HUB_ETAG_TIMEOUT,
-            )
-    except (ValueError, TypeError, LookupError, AttributeError):  # of an answer of another kind
-        raise not_a_hub(where) from None
-    names = [cast("object", sibling.rfilename) for sibling in info.siblings or []]
-    is_right = info.sha == revision if is_commit(revision) else is_commit(info.sha)
-    if not is_right or not all(isinstance(name, str) for name in names):
-        raise not_a_hub(where)
-    return info
-
-
-def new_api() -> HfApi:
-    """What talks to the Hub; it tells who asks."""
-    return HfApi(library_name=LIBRARY, library_version=__version__)
+    if name.startswith(PREFIX) and not is_path(name):
+        return pull(name, folder=models_folder(), on_bytes=on_bytes).path
+    return find_local(name)
 
 
 def pull(
@@ -149,29 +98,44 @@ def pull(
     """
     repo, revision = split_id(repo_id, revision)
     path = folder / local_name(repo, revision, filename)
-    source = installed_source(path, repo, revision, filename)
+
+    # What was installed before serves without a request, if it can't have changed.
+    source = _installed_source(path, repo, revision, filename)
     present, is_listed = source.get("commit"), source.get("listed", True)
     if present and present == revision and is_listed:
         return Pulled(path, repo, present, from_cache=True)
     if present and local_files_only:
-        return Pulled(path, repo, present, True, say_old(repo, revision, present, AS_ASKED))
+        return Pulled(path, repo, present, True, _say_old(repo, revision, present, _AS_ASKED))
+
+    # Ask which commit is meant now; without an answer, the old file serves with a note.
     try:
         found, reason = _find(repo, revision, filename, local_files_only=local_files_only)
     except DownloadError as error:
         if present is None or not error.unreachable:
             raise
-        note = say_old(repo, revision, present, error.unreachable)
+        note = _say_old(repo, revision, present, error.unreachable)
         return Pulled(path, repo, present, True, note)
-    note = say_old(repo, revision, found.commit, reason) if reason else ""
-    is_same = found.commit == present and (is_listed or bool(reason))
-    if not is_same:
-        with as_sentences(repo):
-            folder.mkdir(parents=True, exist_ok=True)
-        weights = sum(file.size for file in found.files.values())
-        fetched = fetch(found, on_bytes, is_offline=bool(reason), also=(folder, weights))
-        source = describe_source(found, filename, fetched, is_listed=not reason)
-        save_model(load_fetched(found, fetched), path, source=source)
-    return Pulled(path, repo, found.commit, bool(reason) or is_same, note)
+    note = _say_old(repo, revision, found.commit, reason) if reason else ""
+    if found.commit == present and (is_listed or reason):
+        return Pulled(path, repo, found.commit, True, note)
+
+    # Fetch the files, and write what they hold as one.
+    with as_sentences(repo):
+        folder.mkdir(parents=True, exist_ok=True)
+    weights = sum(file.size for file in found.files.values())
+    fetched = fetch(found, on_bytes, is_offline=bool(reason), also=(folder, weights))
+    source = {
+        "repo": found.repo_id,
+        "revision": found.revision,
+        "filename": filename,
+        "commit": found.commit,
+        # Without the Hub's list, the cache may have held a part of the repository only.
+        "listed": not reason,
+        "license": found.license,
+        "files": {file.name: fetched[file.name][1] for file in found.downloads},
+    }
+    write_checkpoint(_read_fetched(found, fetched), path, source=source)
+    return Pulled(path, repo, found.commit, bool(reason), note)
 
 
 def installed(
@@ -185,7 +149,7 @@ def installed(
     """
     repo, revision = split_id(repo_id, revision)
     path = folder / local_name(repo, revision, filename)
-    source = installed_source(path, repo, revision, filename)
+    source = _installed_source(path, repo, revision, filename)
     return path if source and source.get("listed", True) else None
 
 
@@ -195,23 +159,23 @@ def load_pretrained(
     revision: str | None = None,
     filename: str | None = None,
     local_files_only: bool = False,
-) -> CycleGAN:
-    """What `CycleGAN.from_pretrained` does: a folder, or a repository through the cache."""
+) -> Checkpoint:
+    """What `CycleGAN.from_pretrained` loads: a folder, or a repository through the cache."""
     path = Path(repo_or_dir)
     try:
         is_local = path.exists()
     except OSError:  # no possible path
         is_local = False
     if is_local:
-        return load_model(path / filename if filename else path)
+        return read_checkpoint(path / filename if filename else path)
     try:
         repo, revision = split_id(str(repo_or_dir), revision)
     except ValueError as error:
         raise CheckpointError(f"There is no folder {repo_or_dir}, and {error}") from None
     found, reason = _find(repo, revision, filename, local_files_only=local_files_only)
     if reason:
-        say_old(repo, revision, found.commit, reason)
-    return load_fetched(found, fetch(found, ignore, is_offline=bool(reason)))
+        _say_old(repo, revision, found.commit, reason)
+    return _read_fetched(found, fetch(found, ignore, is_offline=bool(reason)))
 
 
 def _find(
@@ -219,7 +183,7 @@ def _find(
 ) -> tuple[Resolved, str]:
     """What to load, and why it is a copy from the cache if it is one."""
     if local_files_only:
-        return resolve(repo, revision, filename, local_files_only=True), AS_ASKED
+        return resolve(repo, revision, filename, local_files_only=True), _AS_ASKED
     try:
         return resolve(repo, revision, filename), ""
     except DownloadError as error:
@@ -229,3 +193,58 @@ def _find(
             return resolve(repo, revision, filename, local_files_only=True), error.unreachable
         except DownloadError:
             raise error from None
+
+
+def _read_fetched(found: Resolved, fetched: Fetched) -> Checkpoint:
+    """The checkpoint of a repository, whose files lie in the cache.
+
+    Raises:
+        DownloadError: they are no CycleGAN, or could run code.
+    """
+    files: dict[Direction | None, Path] = {
+        key: fetched[file.name][0] for key, file in found.files.items()
+    }
+    single = found.files.get(None)
+    direction: Direction = (name_direction(single.name) if single else None) or "a_to_b"
+    try:
+        settings = read_settings(fetched[found.config.name][0].parent) if found.config else None
+        return read_files(Path(found.repo_id), files, settings, direction=direction)
+    except CheckpointError as error:
+        raise DownloadError(f"{found.repo_id} can't be used: {error}") from None
+
+
+def _installed_source(
+    path: Path, repo: str, revision: str | None, filename: str | None
+) -> dict[str, Any]:
+    """What `pull` noted in the header of a file; empty if the file is to be made (again).
+
+    Raises:
+        DownloadError: another model is in the way; names of two revisions or files may become one.
+    """
+    try:
+        if not path.exists():
+            return {}
+        source = inspect_checkpoint(path).source
+    except OSError:  # too long for a name; whatever is asked for, it is not there
+        return {}
+    except CheckpointError as error:
+        log.warning("%s It is fetched again.", error)
+        return {}
+    found = source.get("repo"), source.get("revision") or MAIN, source.get("filename")
+    if found != (repo, revision or MAIN, filename):
+        wanted = place(repo, revision) + (f" ({filename})" if filename else "")
+        raise DownloadError(
+            f"{path} is there already and was not pulled from {wanted}; move it away, or pull "
+            "into another folder."
+        )
+    return source
+
+
+def _say_old(repo: str, revision: str | None, commit: str, reason: str) -> str:
+    """The note about a copy that was not compared with the Hub; it is logged as well."""
+    note = (
+        f"The local copy of {place(repo, revision)} is used, commit {commit[:12]}, without asking "
+        f"the Hub for a newer one ({reason})."
+    )
+    log.warning("%s", note)
+    return note

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from ..checkpoint.checkpoint import inspect_checkpoint, load_model
-from ..errors import DownloadError
-from ..model import CycleGAN
+from huggingface_hub import ModelCard, ModelCardData
+
+from ..checkpoint.checkpoint import (
+    Checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
+from ..checkpoint.folder import CONFIG_NAME, WEIGHTS_NAME
+from ..config import ARROWS, Direction, ModelConfig
+from ..errors import CheckpointError, DownloadError
+from ..files import atomic_write
 from .faults import as_sentences
-from .install import new_api
-from .repository import split_id
+from .repository import LIBRARY, split_id
+from .resolve import new_api
+
+TASK = "image-to-image"
+TAGS = ("cyclegan", TASK, "unpaired")
 
 
 def push(
-    model: CycleGAN | str | Path,
+    model: Checkpoint | str | Path,
     repo_id: str,
     *,
     private: bool = False,
@@ -26,7 +39,7 @@ def push(
     """Publish a model with its card, and with the newest samples of a run folder.
 
     Args:
-        model: a model; or a weight file, a folder with one, or a run folder.
+        model: a checkpoint; or a weight file, a folder with one, or a run folder.
         repo_id: "owner/repo"; it is made if it does not exist.
         private: make it for your eyes only; else your account's default holds.
         license: for the card, as the Hub writes them, for example "mit"; a pulled file keeps its.
@@ -46,19 +59,27 @@ def push(
         )
     if license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.\-]*", license):
         raise ValueError(f"{license!r} is no licence as the Hub writes them, for example mit.")
-    sample = None
-    if not isinstance(model, CycleGAN):
+    samples: list[Path] = []
+    if not isinstance(model, Checkpoint):
         samples = sorted(Path(model).glob("samples/step_*.jpg"))
-        license = license or inspect_checkpoint(model).source.get("license")
-        sample, model = (samples[-1] if samples else None), load_model(model)
+        model = read_checkpoint(model)
     with tempfile.TemporaryDirectory() as name, as_sentences(repo):
         folder = Path(name)
-        card: dict[str, Any] = {"repo_id": repo, "license": license}
-        if sample:
-            card["sample"] = f"samples/{sample.name}"
+        sample = None
+        if samples:
+            sample = f"samples/{samples[-1].name}"
             (folder / "samples").mkdir()
-            shutil.copyfile(sample, folder / card["sample"])
-        model.save_pretrained(folder, model_card_kwargs=card)
+            shutil.copyfile(samples[-1], folder / sample)
+        write_folder(model, folder)
+        card = write_card(
+            model.config,
+            model.directions,
+            model.training,
+            repo_id=repo,
+            license=license or model.source.get("license"),
+            sample=sample,
+        )
+        card.save(folder / "README.md")
         page = make_repository(repo, private=private)
         message = "Upload a CycleGAN model"
         new_api().upload_folder(repo_id=repo, folder_path=folder, commit_message=message)
@@ -78,3 +99,120 @@ def make_repository(repo: str, *, private: bool, token: str | bool | None = None
             "or push to another name."
         )
     return str(page)
+
+
+def write_folder(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write `config.json` and `model.safetensors`, as the Hub's tools expect them.
+
+    Raises:
+        CheckpointError: they can't be written, or the weights hold NaN or infinity.
+    """
+    settings = {"config": checkpoint.config.to_dict(), "training": checkpoint.training}
+    text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
+    atomic_write(
+        folder / CONFIG_NAME,
+        lambda temporary: temporary.write_text(text, encoding="utf-8"),
+        error_type=CheckpointError,
+    )
+    write_checkpoint(checkpoint, folder / WEIGHTS_NAME)
+
+
+def write_card(
+    config: ModelConfig,
+    directions: Sequence[Direction],
+    training: Mapping[str, Any],
+    *,
+    repo_id: str | None = None,
+    license: str | None = None,
+    sample: str | None = None,
+) -> ModelCard:
+    """The README.md that tells people and the Hub what a model is.
+
+    Args:
+        config: its network and the names of its domains.
+        directions: which ways it translates.
+        training: what its training noted: steps, data, metrics, ….
+        repo_id: where it will be found, for the examples.
+        license: as the Hub writes them, for example "mit".
+        sample: path of a picture inside the repository that shows what it does.
+    """
+    metrics = training.get("metrics")
+    data = ModelCardData(
+        library_name=LIBRARY,
+        pipeline_tag=TASK,
+        tags=list(TAGS),
+        license=license,
+        metrics=sorted(cast("dict[str, Any]", metrics)) if isinstance(metrics, dict) else None,
+    )
+    repo = repo_id or "owner/repo"
+    translations = " and ".join(
+        "{} → {}".format(*map(_plain, config.domains(direction))) for direction in directions
+    )
+    parts = [
+        f"# {repo.rpartition('/')[2] if repo_id else 'CycleGAN'}",
+        f"A [CycleGAN](https://arxiv.org/abs/1703.10593) that translates pictures: {translations}. "
+        "It was trained on two unpaired sets of pictures and takes pictures of any size.",
+        *([f"![Samples of the training, one row each]({sample})"] if sample else []),
+        "## Use it",
+        _usage(repo, directions[0]),
+        "## Facts",
+        _facts(config, directions, training),
+    ]
+    return ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(parts) + "\n")
+
+
+def _usage(repo: str, direction: Direction) -> str:
+    """The same translation in ComfyUI, the shell and Python."""
+    arrow = ARROWS[direction]
+    return f"""**ComfyUI** with the CycleGAN nodes: add *Download CycleGAN from Hub*, give it the
+repo_id `{repo}`, connect it to *Translate (CycleGAN)*, and choose the direction {arrow}.
+
+**Shell** (after `pip install "cyclegan[cli]"`)
+
+```sh
+cyclegan pull {repo}
+cyclegan translate photo.jpg -o out --model hub:{repo} --direction {direction}
+```
+
+**Python**
+
+```python
+from cyclegan_core import CycleGAN, read_picture, write_picture
+
+model = CycleGAN.from_pretrained("{repo}")
+picture = read_picture("photo.jpg").pixels  # (C,H,W) in [0,1]
+result = model.translate(picture[None], "{direction}")[0]
+write_picture("result.png", result)
+```"""
+
+
+def _facts(
+    config: ModelConfig, directions: Sequence[Direction], training: Mapping[str, Any]
+) -> str:
+    """A table of the network and of what its training noted."""
+    network = (
+        f"ResNet, {config.num_blocks} blocks"
+        if config.generator == "resnet"
+        else f"U-Net, {config.num_downs} levels"
+    )
+    rows = {
+        "domain A": _plain(config.domain_a),
+        "domain B": _plain(config.domain_b),
+        "directions": ", ".join(ARROWS[direction] for direction in directions),
+        "network": f"{network}, {config.base_channels} channels, {config.norm} norm",
+        "trained at": f"{config.image_size} pixels",
+    }
+    for name, value in sorted(training.items()):
+        if isinstance(value, dict):
+            items = cast("dict[str, Any]", value).items()
+            rows |= {f"{name}: {key}": _plain(item) for key, item in items}
+        else:
+            rows[name] = _plain(value)
+    lines = [f"| {_plain(name)} | {value} |" for name, value in rows.items()]
+    return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def _plain(value: object) -> str:
+    """A text that no markup hides in, on one line."""
+    text = " ".join(str(value).split())
+    return "".join(f"\\{letter}" if letter in "\\`*_[]<>|" else letter for letter in text)

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from huggingface_hub.errors import HFValidationError
-from huggingface_hub.hf_api import ModelInfo, RepoSibling
 from huggingface_hub.utils import validate_repo_id
 
 from ..checkpoint.folder import CONFIG_NAME, choose_names, few, is_weight_name
 from ..config import Direction
 from ..errors import DownloadError
 
+if TYPE_CHECKING:  # which spares those who only look at names the library's client
+    from huggingface_hub.hf_api import ModelInfo, RepoSibling
+
+LIBRARY = "cyclegan"
+"""How the Hub calls us, for its statistics and its models' cards."""
 PREFIX = "hub:"
+"""What a name begins with that means a repository."""
 MAIN = "main"
+"""The branch that is meant where none is named."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REVISION = re.compile(r"\w[\w.\-+/]*")
@@ -32,7 +38,7 @@ class HubFile:
     size: int
     """Bytes."""
     sha256: str | None
-    """Of the content; the Hub states it for large (LFS) files."""
+    """Checksum of the content, which the Hub states for large (LFS) files."""
     blob_id: str | None
     """What git calls the content, for all other files: sha1 of "blob SIZE\\0" and the content."""
 
@@ -76,11 +82,6 @@ class Resolved:
     """The settings beside the weights, config.json."""
     license: str | None
     """As the model card states it."""
-
-    @property
-    def has_config(self) -> bool:
-        """Whether config.json lies beside the weights."""
-        return self.config is not None
 
     @property
     def downloads(self) -> list[HubFile]:
@@ -161,8 +162,11 @@ def choose(repo: str, names: Iterable[str], filename: str | None) -> dict[Direct
             f"{repo} has several weight files ({few(candidates)}); choose one with --file "
             "(filename, in a graph or in Python)."
         )
+    # What there is instead, for people who took the wrong repository.
+    visible = [name for name in names if not name.startswith(".") and name != "README.md"]
+    instead = f" but {few(visible)}" if visible else ""
     raise DownloadError(
-        f"{repo} has no weight file (.safetensors, .pth, .bin, …){_instead(names)}; "
+        f"{repo} has no weight file (.safetensors, .pth, .bin, …){instead}; "
         "choose another repository."
     )
 
@@ -185,9 +189,3 @@ def is_safe_name(name: str) -> bool:
     is_inside = not (path.is_absolute() or windows.drive or windows.root or ".." in path.parts)
     is_plain = name.isprintable() and not set("\\:") & set(name)
     return is_inside and is_plain and path.name != ""
-
-
-def _instead(names: Sequence[str]) -> str:
-    """What there is, for people who took the wrong repository."""
-    visible = [name for name in names if not name.startswith(".") and name != "README.md"]
-    return f" but {few(visible)}" if visible else ""

@@ -19,11 +19,10 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from .._version import __version__
-from ..checkpoint.checkpoint import save_model
 from ..device.distributed import gather
 from ..errors import CycleGANError
 from ..files import atomic_write
-from ..model import CycleGAN
+from ..model import CycleGAN, save_model
 from ..pictures.picture import write_picture
 from ..training.trainer import StepReport, Trainer
 from .logs import LossTable

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from ..config import Direction, TrainConfig
 from ..device.precision import at_least_float32
+from ..discriminators.augment import augment
+from ..discriminators.feature_discriminator import FeatureDiscriminator
 from ..model import CycleGAN
 from ..networks import PatchDiscriminator, PixelDiscriminator, init_weights
-from .augment import augment
-from .feature_discriminator import FeatureDiscriminator
 
 GanMode = Literal["lsgan", "vanilla", "wgangp", "hinge"]
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from ..device.distributed import average_gradients
 from ..device.precision import at_least_float32
+from ..discriminators.augment import NUM_DRAWS
 from ..layers import SpectralConv2d
-from .augment import NUM_DRAWS
 from .divergence import check_finite
 from .losses import Batch, Terms, discriminator_term, generator_terms, warmup_terms
 from .optimiser import copy_gradients, move, share_of_new, total_norm, update_average

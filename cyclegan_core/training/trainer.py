@@ -17,11 +17,11 @@ from ..data.unpaired_folders import UnpairedFolders
 from ..device.distributed import rank_0_says, rank_and_world_size
 from ..device.graphs import compiled
 from ..device.memory import free_bytes
+from ..discriminators.feature_discriminator import least_side
 from ..errors import TrainingDivergedError
 from ..model import CycleGAN
 from . import state_file
 from .divergence import lowered_scale, problem
-from .feature_discriminator import least_side
 from .losses import Losses
 from .optimiser import lr_multiplier
 from .state import Snapshot, TrainState, copy_weights, seeded

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from cyclegan_core.config import ModelConfig, TrainConfig
-from cyclegan_core.data.transforms import DataConfig
+from cyclegan_core.config import DataConfig, ModelConfig, TrainConfig
 from cyclegan_core.training.losses import Losses
 from cyclegan_core.training.trainer import Trainer
 

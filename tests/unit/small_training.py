@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from cyclegan_core.config import ModelConfig, TrainConfig
-from cyclegan_core.data.transforms import DataConfig
+from cyclegan_core.config import DataConfig, ModelConfig, TrainConfig
 from cyclegan_core.data.unpaired_folders import UnpairedFolders
 from cyclegan_core.training import state_file
 from cyclegan_core.training.trainer import Trainer

@@ -20,7 +20,9 @@ ROOT = Path(__file__).parents[2]
 HOST = ("comfy", "comfy_api", "comfy_execution", "folder_paths", "nodes", "server")
 
 EVERY_MODULE = sorted(
-    f"cyclegan_core.{module.name}" for module in pkgutil.iter_modules(cyclegan_core.__path__)
+    module.name
+    for module in pkgutil.walk_packages(cyclegan_core.__path__, "cyclegan_core.")
+    if not module.name.endswith(".__main__")  # which is the command
 )
 
 
@@ -71,7 +73,18 @@ def test_errors_are_one_family() -> None:
     assert len(kinds) >= 7
     for kind in kinds:
         assert issubclass(kind, cyclegan_core.CycleGANError)
-        assert kind.__name__ in cyclegan_core.__all__
+        # NonFiniteError tells the core itself to try again in float32; people catch its base.
+        assert kind.__name__ in cyclegan_core.__all__ or kind is errors.NonFiniteError
+
+
+@pytest.mark.parametrize("room", ["checkpoint", "hub"])
+def test_a_lazy_face_has_all_its_names(room: str) -> None:
+    face = importlib.import_module(f"cyclegan_core.{room}")
+    assert set(dir(face)) >= set(face.__all__)
+    for name in face.__all__:
+        assert getattr(face, name) is not None
+    with pytest.raises(AttributeError, match=f"'cyclegan_core.{room}' has no attribute 'nothing'"):
+        _ = face.nothing
 
 
 ALONE = f"""

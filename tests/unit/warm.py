@@ -76,10 +76,12 @@ def say(**words: int) -> None:
 
 def serve() -> None:
     """The script; descriptor 3 is what was the output, where no child writes by accident."""
+    import importlib
+
     import torch
 
-    import cyclegan_core.cli.train as _  # noqa: F401
-
+    for module in ("cli.train", "model", "runs.run_folder"):  # commands import them when they run
+        importlib.import_module(f"cyclegan_core.{module}")
     torch.set_num_threads(1)
     torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])  # imports more
     os.dup2(1, 3)

@@ -11,8 +11,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 from cyclegan_core.cli.train import Train
-from cyclegan_core.config import ModelConfig, TrainConfig
-from cyclegan_core.data.transforms import DataConfig
+from cyclegan_core.config import DataConfig, ModelConfig, TrainConfig
 from cyclegan_core.training.presets import PRESETS
 
 from ..commands import Shell

@@ -13,9 +13,9 @@ import torch._inductor.exc
 from PIL import Image
 
 from cyclegan_core import CycleGAN, load_model, read_picture
-from cyclegan_core.cli import translate as cli_pictures
 from cyclegan_core.cli.translate import Translate
 from cyclegan_core.device.precision import NAMES, fastest_dtype
+from cyclegan_core.pictures import picture
 
 from ..commands import SMALL, Shell, draw, save
 
@@ -297,7 +297,7 @@ def test_a_picture_too_large_for_the_memory_is_named(tmp_path: Path, monkeypatch
         assert entry["error"].startswith(f"{source}: A picture of 13×9 needs ")
         assert "choose memory 'auto' or 'streamed'" in entry["error"]
         with monkeypatch.context() as patch:
-            patch.setattr(cli_pictures, "open_picture", lambda *_, error=error, **__: _raise(error))
+            patch.setattr(picture, "open_picture", lambda *_, error=error, **__: _raise(error))
             entry = command._do_one(model, (source, tmp_path / "y.png"), (), {})
         assert entry["error"].startswith(f"{source} needs more memory than there is (cpu)")
         assert list(tmp_path.iterdir()) == [source]

@@ -8,12 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from cyclegan_core.data.transforms import (
-    DataConfig,
-    draw,
-    prepare,
-    prepared_size,
-)
+from cyclegan_core.config import DataConfig
+from cyclegan_core.data.transforms import draw, prepare, prepared_size
 
 SIZES = [(301, 200), (200, 301), (286, 286), (256, 256), (286, 400), (97, 33), (1000, 90)]
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from cyclegan_core import DatasetError
+from cyclegan_core.config import DataConfig
 from cyclegan_core.data import unpaired_folders as data
-from cyclegan_core.data.transforms import DataConfig
 from cyclegan_core.data.unpaired_folders import UnpairedFolders, folders_digest
 
 from ..folders import SMALL, WHOLE, fill, names, noise, paths, same, truncate

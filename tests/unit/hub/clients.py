@@ -165,13 +165,13 @@ class Running:
 def serve() -> None:
     """The script; descriptor 3 is what was the output, where no child writes by accident."""
     import gc
+    import importlib
 
     import torch
 
-    from cyclegan_core.cli import hub as cli_hub
-    from cyclegan_core.cli import train as cli_train
+    for module in ("cli.train", "hub.install", "hub.publish", "runs.run_folder"):
+        importlib.import_module(f"cyclegan_core.{module}")  # for the children
 
-    del cli_hub, cli_train  # for the children
     torch.set_num_threads(1)
     gc.freeze()  # spares each child a copy of what its collector would touch
     os.dup2(1, 3)

@@ -10,7 +10,8 @@ import pytest
 
 from cyclegan_core import CheckpointError
 from cyclegan_core.checkpoint.checkpoint import inspect_checkpoint
-from cyclegan_core.hub.bundled import bundled_models, find_model
+from cyclegan_core.hub.catalog import bundled_models
+from cyclegan_core.hub.install import find_model
 
 from ..pictures.test_bad import as_ordinary_user
 
@@ -29,8 +30,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / place).mkdir(parents=True, exist_ok=True)
         suffix = "" if name == "old.bak" else ".safetensors"
         (tmp_path / place / f"{name}{suffix}").write_bytes(b"x")
-    own = tmp_path / "pkg" / "hub" / "bundled.py"
-    monkeypatch.setattr("cyclegan_core.hub.bundled.__file__", str(own))
+    own = tmp_path / "pkg" / "hub" / "catalog.py"
+    monkeypatch.setattr("cyclegan_core.hub.catalog.__file__", str(own))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from cyclegan_core import CheckpointError, inspect_checkpoint, save_model
-from cyclegan_core.hub.bundled import bundled_models, find_model
-from cyclegan_core.hub.catalog import CatalogEntry, read_catalog
+from cyclegan_core.hub.catalog import CatalogEntry, bundled_models, read_catalog
+from cyclegan_core.hub.install import find_model
 
 from ..weights import make_model
 

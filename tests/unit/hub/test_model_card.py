@@ -11,7 +11,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from cyclegan_core.cli.main import main
-from cyclegan_core.hub.model_card import write_card
+from cyclegan_core.hub.publish import write_card
 
 from ..commands import draw
 from ..weights import NAMED, SMALL, make_model

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from cyclegan_core import CycleGAN, ModelConfig, load_model
-from cyclegan_core.hub.bundled import bundled_models
+from cyclegan_core.hub.catalog import bundled_models
 from cyclegan_core.pictures.rows import ImageRows, TensorRows, to_image
 from cyclegan_core.streaming.plan import StreamPlan, stored_bytes, strip_rows
 from cyclegan_core.streaming.stream import stream

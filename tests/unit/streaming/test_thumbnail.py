@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 from torch import Tensor
 
 from cyclegan_core import CycleGAN, load_model, read_picture
-from cyclegan_core.hub.bundled import bundled_models
+from cyclegan_core.hub.catalog import bundled_models
 from cyclegan_core.pictures.rows import TensorRows
 from cyclegan_core.streaming.plan import StreamPlan
 from cyclegan_core.streaming.stream import _reduced, thumbnail

@@ -12,9 +12,9 @@ from torch.testing import assert_close
 
 from cyclegan_core import TrainingDivergedError
 from cyclegan_core.config import TrainConfig
+from cyclegan_core.discriminators.augment import augment
+from cyclegan_core.discriminators.feature_discriminator import FeatureDiscriminator, least_side
 from cyclegan_core.layers import SpectralConv2d
-from cyclegan_core.training.augment import augment
-from cyclegan_core.training.feature_discriminator import FeatureDiscriminator, least_side
 from cyclegan_core.training.losses import Batch, build_discriminator, generator_terms, judge
 from cyclegan_core.training.trainer import Trainer
 

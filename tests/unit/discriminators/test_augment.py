@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from cyclegan_core.training.augment import NUM_DRAWS, augment
+from cyclegan_core.discriminators.augment import NUM_DRAWS, augment
 
 
 @pytest.fixture

@@ -12,13 +12,12 @@ from torch.testing import assert_close
 
 from cyclegan_core import CheckpointError
 from cyclegan_core.config import LAST_TAP
-from cyclegan_core.hub.bundled import bundled_models, weights_folder
-from cyclegan_core.training.feature_network import (
+from cyclegan_core.discriminators.feature_network import (
     BLOCKS,
-    FEATURES_NAME,
     FeatureNetwork,
     load_feature_network,
 )
+from cyclegan_core.hub import FEATURES_NAME, bundled_models, weights_folder
 
 FILE = weights_folder() / "features" / FEATURES_NAME
 ALL = range(len(BLOCKS))

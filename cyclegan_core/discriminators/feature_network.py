@@ -19,10 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, reason
-from ..hub.bundled import weights_folder
-
-FEATURES_NAME = "imagenet_features.safetensors"
-"""The file with the weights, in a folder of its own because it is no model to translate with."""
+from ..hub.catalog import FEATURES_NAME, weights_folder
 
 
 class Stage(NamedTuple):

@@ -1,0 +1,83 @@
+"""What several commands need: the device and the model that are meant, and a bar for downloads.
+
+Commands import what needs torch when they run: help, and a mistake, are answered at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from ..hub.catalog import find_local, is_path
+from ..hub.repository import PREFIX
+from ..progress import OnProgress
+
+if TYPE_CHECKING:
+    import torch
+
+
+def optional(metavar: str) -> object:
+    """How tyro shows an option that may be left out, instead of a default of None."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint="(optional)")
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that a user means; "auto" is a GPU if there is one.
+
+    Raises:
+        ValueError: this machine or this PyTorch has no such device.
+    """
+    import torch
+
+    if name != "auto":
+        try:
+            torch.empty(0, device=name).cpu()
+        except (
+            RuntimeError,
+            AssertionError,
+            ImportError,
+        ) as error:  # by device
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"device {name!r} can't be used: {reason}") from None
+        return torch.device(name)
+    available: list[tuple[str, Callable[[], bool]]] = [
+        ("cuda", torch.cuda.is_available),
+        ("mps", torch.backends.mps.is_available),
+    ]
+    return torch.device(next((kind for kind, has in available if has()), "cpu"))
+
+
+def find_with_bar(name: str, *, hidden: bool) -> Path:
+    """`find_model`, with a bar in bytes if it fetches something; else it needs no torch."""
+    if not name.startswith(PREFIX) or is_path(name):
+        return find_local(name)
+    from ..hub.install import find_model
+
+    with byte_bar(name, hidden=hidden) as on_bytes:
+        return find_model(name, on_bytes)
+
+
+@contextmanager
+def byte_bar(title: str, *, hidden: bool) -> Generator[OnProgress]:
+    """A bar on the terminal, if there is one, that appears with the first byte."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
+    console = Console(stderr=True)
+    is_off = hidden or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=is_off) as bar:
+        task = bar.add_task(title, total=None, visible=False)
+
+        def on_bytes(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, visible=True)
+
+        yield on_bytes

@@ -1,0 +1,163 @@
+"""`cyclegan evaluate`: how good a model is on held-out pictures, beside what it has to beat."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from ..config import Direction, EvaluationConfig
+from ..pictures.files import WRITABLE
+from .common import choose_device, find_with_bar, optional
+
+if TYPE_CHECKING:
+    from ..evaluation.report import DirectionReport, Evaluation
+    from ..model import CycleGAN
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Score a model on held-out pictures, beside floors that have learned nothing.
+
+    Unpaired: KID and FID. Paired: PSNR, SSIM, L1 and a perceptual distance.
+
+    Needs the extra eval; nothing is fetched.
+    """
+
+    test_a: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="TEST_A")]]
+    """Folder with held-out pictures of the model's domain A; searched through."""
+    test_b: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="TEST_B")]]
+    """Folder with held-out pictures of domain B."""
+    model: Annotated[str, tyro.conf.arg(aliases=["-m"], metavar="MODEL")]
+    """A weight file, a folder with one, a name of `cyclegan list`, or hub:owner/repo."""
+    model_b_to_a: Annotated[str | None, optional("MODEL")] = None
+    """The file for the way back, where a model comes as two files."""
+    direction: Annotated[
+        Direction | None,
+        tyro.conf.arg(aliases=["-d"], metavar="a_to_b|b_to_a", help_behavior_hint="(default: all)"),
+    ] = None
+    """Score this direction only; what a file's only generator does if it does not say itself."""
+    train_a: Annotated[Path | None, optional("FOLDER")] = None
+    """Training pictures of domain A, which the floors are fitted on."""
+    train_b: Annotated[Path | None, optional("FOLDER")] = None
+    """Training pictures of domain B."""
+    sheet: Annotated[Path | None, optional("FILE")] = None
+    """Write a contact sheet: test pictures beside their translations."""
+    device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
+    """A torch device such as cpu, cuda, mps; auto takes a GPU if there is one."""
+    precision: Literal["fp32", "auto", "bf16", "fp16"] = "fp32"
+    """Number format of the model's convolutions; fp32 gives the same scores on every machine."""
+    json: bool = False
+    """Print the result for programs."""
+    config: Annotated[EvaluationConfig, tyro.conf.arg(name="")] = field(
+        default_factory=EvaluationConfig
+    )
+    """How pictures are compared."""
+
+    def run(self) -> int:
+        """Evaluate, and tell; returns the exit code."""
+        if self.sheet is not None and self.sheet.suffix.lower() not in WRITABLE:
+            raise ValueError(
+                f"--sheet {self.sheet} can't be written: use one of {', '.join(sorted(WRITABLE))}."
+            )
+        from ..device.precision import DTYPES, NAMES, fastest_dtype
+        from ..evaluation.evaluator import Evaluator
+
+        device = choose_device(self.device)
+        model = self._load().to(device)
+        evaluator = Evaluator(
+            self.test_a, self.test_b, self.train_a, self.train_b, self.config, device=device
+        )
+        dtype = fastest_dtype(device) if self.precision == "auto" else DTYPES[self.precision]
+        console = Console(stderr=True, quiet=self.json)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        with (
+            Progress(*columns, console=console, transient=True) as bar,
+            warnings.catch_warnings(),  # Pillow's, of odd metadata
+        ):
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            task = bar.add_task("evaluating", total=None)
+            found = evaluator.evaluate(
+                model,
+                checkpoint=self._checkpoint(model),
+                directions=None if self.direction is None else (self.direction,),
+                sheet=self.sheet,
+                dtype=dtype,
+                on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+        if self.json:
+            values = found.to_dict() | {"device": str(device), "precision": NAMES[dtype]}
+            values["sheet"] = None if self.sheet is None else str(self.sheet)
+            sys.stdout.write(json.dumps(values) + "\n")
+        else:
+            _show(found)
+            if self.sheet is not None:
+                console.print(str(self.sheet), markup=False, highlight=False, soft_wrap=True)
+        return 0
+
+    def _load(self) -> CycleGAN:
+        from ..model import load_model
+
+        back = self.model_b_to_a
+        second = find_with_bar(back, hidden=self.json) if back else None
+        return load_model(
+            find_with_bar(self.model, hidden=self.json),
+            direction="a_to_b" if second else self.direction or "a_to_b",
+            path_b_to_a=second,
+        )
+
+    def _checkpoint(self, model: CycleGAN) -> str:
+        """What was typed, and after how many steps of training if the (first) file says so."""
+        steps = model.training_info.get("steps", model.training_info.get("step"))
+        name = f"{self.model} (step {steps})" if isinstance(steps, int) else self.model
+        return f"{name} and {self.model_b_to_a}" if self.model_b_to_a else name
+
+
+def _show(found: Evaluation) -> None:
+    """The tables, what was not beaten, and what the numbers depend on."""
+    console = Console()
+    for report in found.directions:
+        console.print(_table(report))
+        unbeaten = report.unbeaten()
+        if unbeaten:
+            clauses = [f"{metric} by {' and '.join(who)}" for metric, who in unbeaten.items()]
+            console.print(Text(f"The model is not better in: {'; '.join(clauses)}."))
+        console.print()
+    facts = {"checkpoint": found.checkpoint, **found.settings}
+    settings = "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in facts.items())
+    console.print(Text(settings, style="dim"))
+    for note in found.notes:
+        console.print(Text(note))
+
+
+def _table(report: DirectionReport) -> Table:
+    from ..evaluation.report import better
+
+    arrows = {1: " ↑", -1: " ↓", 0: ""}
+    heading = Text(
+        f"{report.source} → {report.target}: {report.num_sources} pictures against "
+        f"{report.num_targets}"
+    )
+    table = Table(title=heading, title_justify="left", box=None)
+    table.add_column("")
+    for metric in report.metrics:
+        title = metric.replace(" (", "\n(") + arrows[better(metric)]
+        table.add_column(Text(title), justify="right")
+    for number, (name, row) in enumerate(report.rows.items()):
+        cells = [str(row[metric]) if metric in row else "" for metric in report.metrics]
+        table.add_row(name, *cells, style="bold" if number == 0 else None)
+    return table

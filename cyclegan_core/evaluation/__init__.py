@@ -1,0 +1,39 @@
+"""How good a model is: scores on held-out pictures beside floors that have learned nothing.
+
+`evaluate` is the one call; `Evaluator` keeps what does not depend on the model, for a training
+that asks again and again (`TrainingEvaluation`). Needs the extra `eval`; nothing is ever fetched.
+"""
+
+from typing import TYPE_CHECKING
+
+from ..config import EvaluationConfig
+from ..lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .evaluator import Evaluator, evaluate
+    from .extractors import Extractor, new_extractor
+    from .report import DirectionReport, Evaluation, Score
+    from .segmentation import Segmentation
+    from .training_evaluation import TrainingEvaluation
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        evaluator=("Evaluator", "evaluate"),
+        extractors=("Extractor", "new_extractor"),
+        report=("DirectionReport", "Evaluation", "Score"),
+        segmentation=("Segmentation",),
+        training_evaluation=("TrainingEvaluation",),
+    )
+
+__all__ = [
+    "DirectionReport",
+    "Evaluation",
+    "EvaluationConfig",
+    "Evaluator",
+    "Extractor",
+    "Score",
+    "Segmentation",
+    "TrainingEvaluation",
+    "evaluate",
+    "new_extractor",
+]

@@ -1,0 +1,63 @@
+"""Progress on the node's bar, a training's preview, and the user's cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import comfy.model_management as mm
+import comfy.utils
+from PIL import Image
+
+PREVIEW_PIXELS = 1024
+"""Longest side of the live preview."""
+
+Cancelled = mm.InterruptProcessingException
+"""What the host raises when the user cancels."""
+
+
+def stop_if_cancelled() -> None:
+    """Raise `Cancelled` if the user has cancelled."""
+    mm.throw_exception_if_processing_interrupted()
+
+
+class TrainProgress:
+    """A training's bar and live preview; raises `Cancelled` when the user cancels."""
+
+    def __init__(self, total: int) -> None:
+        self._bar = comfy.utils.ProgressBar(total)
+        self._shown: Path | None = None
+
+    def update(self, step: int, samples: Path | None) -> None:
+        """Move the bar to `step`; show the grid at `samples` if it is a new one."""
+        stop_if_cancelled()
+        preview = None
+        if samples is not None and samples != self._shown:
+            self._shown = samples
+            with Image.open(samples) as grid:
+                preview = ("JPEG", grid.convert("RGB"), PREVIEW_PIXELS)
+        self._bar.update_absolute(step, preview=preview)
+
+
+def bytes_progress() -> Callable[[int, int], None]:
+    """A callback for downloads: bytes on the node's bar, and a raise when the user cancels."""
+    bars: list[comfy.utils.ProgressBar] = []
+
+    def on_bytes(done: int, total: int) -> None:
+        stop_if_cancelled()
+        if not bars:
+            bars.append(comfy.utils.ProgressBar(total))
+        bars[0].update_absolute(done, total)
+
+    return on_bytes
+
+
+def picture_progress(total: int) -> Callable[[int, int], None]:
+    """A callback for the core that moves the node's bar, and raises when the user cancels."""
+    bar = comfy.utils.ProgressBar(total)
+
+    def on_progress(done: int, total: int) -> None:
+        stop_if_cancelled()
+        bar.update_absolute(done, total)
+
+    return on_progress
