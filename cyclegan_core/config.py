@@ -173,6 +173,9 @@ class TrainConfig:
     """How far brightness, saturation and contrast of what is judged are changed at random, real or
     generated alike (Zhao et al. 2020): 0.2 helps with few pictures. The PatchGAN of patch_features
     sees pictures as they are."""
+    input_noise: float = 0.0
+    """Largest deviation, on [-1,1], of the noise on the pictures that fakes are made from, drawn
+    anew for each: strokes need a seed of irregularity, or a lattice takes its place; 0.1."""
     augment_shift: float = 0.0
     """How far what is judged is shifted at random, as a part of its side: 0.125 in the paper."""
     disc_layers: int = 3
@@ -322,6 +325,7 @@ class TrainConfig:
                 f"got {taps!r}."
             )
         check_float("lambda_patch", self.lambda_patch, low=0.0)
+        check_float("input_noise", self.input_noise, low=0.0, high=1.0)
         check_float("augment_colour", self.augment_colour, low=0.0, high=1.0)
         check_float("augment_shift", self.augment_shift, low=0.0, high=0.5)
         if self.discriminator not in ("features", "patch_features"):
@@ -410,6 +414,10 @@ class DataConfig:
     """Side in pixels of the square that is cut out at random."""
     preprocess: Preprocess = "resize_and_crop"
     """Resize and crop: resize_and_crop keeps the aspect, square_and_crop is the original's."""
+    scales: float = 1.0
+    """Cut out squares up to so many times `crop_size`, as the picture has room for, and bring them
+    to `crop_size`: things and strokes of several sizes, so that a network trained on small crops
+    works on large pictures. 2 with load_size twice crop_size costs nothing."""
     flip: bool = True
     """Mirror every second picture, at random."""
     pairing: Pairing = "random"
@@ -429,6 +437,7 @@ class DataConfig:
         check_choices(self)
         for name in ("load_size", "crop_size"):
             check_int(name, getattr(self, name), least=1)
+        check_float("scales", self.scales, low=1.0)
         check_int("cache_bytes", self.cache_bytes, least=0)
         if self.max_images is not None:
             check_int("max_images", self.max_images, least=2)

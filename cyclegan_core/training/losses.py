@@ -54,6 +54,10 @@ class Batch(NamedTuple):
     """(B,C,H,W) in [-1,1]."""
     real_b: Tensor
     """The same of domain B."""
+    source_a: Tensor
+    """What fake_b is made from: real_a, perhaps with noise."""
+    source_b: Tensor
+    """What fake_a is made from."""
     draws_a: Tensor
     """(B,3,NUM_DRAWS) in [0,1): for domain A's fake that is to fool, real, and pooled fake."""
     draws_b: Tensor
@@ -106,7 +110,7 @@ def generator_terms(
         identity: how many times the identity terms count in this step.
     """
     terms: Terms = {}
-    real_a, real_b, draws_a, draws_b = batch
+    real_a, real_b, source_a, source_b, draws_a, draws_b = batch
     lambda_idt_a = config.lambda_a * config.lambda_identity * identity
     lambda_idt_b = config.lambda_b * config.lambda_identity * identity
 
@@ -126,8 +130,8 @@ def generator_terms(
     with autocast(config, real_a.device):
         with_b = real_b if is_shared and lambda_idt_b > 0 else None
         with_a = real_a if is_shared and lambda_idt_a > 0 else None
-        fake_b, idt_b = fake_and_identity("a_to_b", real_a, with_b)
-        fake_a, idt_a = fake_and_identity("b_to_a", real_b, with_a)
+        fake_b, idt_b = fake_and_identity("a_to_b", source_a, with_b)
+        fake_a, idt_a = fake_and_identity("b_to_a", source_b, with_a)
         if config.lambda_a > 0 and config.cycle in ("both", "forward"):  # eq. 2
             rec_a = generate(model, "b_to_a", fake_b)
             terms["cycle_a"] = config.lambda_a * l1(rec_a, real_a)

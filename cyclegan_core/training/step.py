@@ -29,6 +29,10 @@ class Inputs(NamedTuple):
     """(B,C,H,W) in [-1,1]."""
     real_b: Tensor
     """The same of domain B."""
+    source_a: Tensor
+    """What fake_b is made from: real_a, with noise if `input_noise` asks for it."""
+    source_b: Tensor
+    """What fake_a is made from."""
     exchange_a: Tensor
     """(2,B) int64: what `ImagePool.decide` decided for the fakes of domain A."""
     exchange_b: Tensor
@@ -63,14 +67,22 @@ def draw_inputs(state: TrainState, real_a: Tensor, real_b: Tensor, rng: torch.Ge
     draws = torch.zeros(2, count, 3, NUM_DRAWS)
     if config.augment_colour > 0 or config.augment_shift > 0:
         draws = torch.rand(draws.shape, generator=rng)
+    noise = None
+    if config.input_noise > 0:
+        strength = config.input_noise * torch.rand(2, count, 1, 1, 1, generator=rng)
+        shapes = (real_a.shape, real_b.shape)
+        noise = [s * torch.randn(x, generator=rng) for s, x in zip(strength, shapes, strict=True)]
     share = torch.tensor(share_of_new(config.ema_decay, step=state.step))
 
     def on_device(tensor: Tensor) -> Tensor:
         return tensor.to(state.device, non_blocking=True)
 
+    real_a, real_b = on_device(real_a) * 2 - 1, on_device(real_b) * 2 - 1
     return Inputs(
-        real_a=on_device(real_a) * 2 - 1,
-        real_b=on_device(real_b) * 2 - 1,
+        real_a=real_a,
+        real_b=real_b,
+        source_a=real_a if noise is None else real_a + on_device(noise[0]),
+        source_b=real_b if noise is None else real_b + on_device(noise[1]),
         exchange_a=on_device(exchange_a),
         exchange_b=on_device(exchange_b),
         alpha_a=on_device(alphas[1]),
@@ -102,7 +114,8 @@ def train_step(state: TrainState, inputs: Inputs) -> Tensor:
     state.opt_gen.zero_grad()
     fakes_a: list[Tensor] = []
     fakes_b: list[Tensor] = []
-    whole = Batch(real_a, real_b, inputs.draws_a, inputs.draws_b)
+    sources = inputs.source_a, inputs.source_b
+    whole = Batch(real_a, real_b, *sources, inputs.draws_a, inputs.draws_b)
     for batch in map(Batch, *(each.chunk(parts) for each in whole)):
         if is_warmup:
             part = warmup_terms(model, config, batch, "a" if state.step % 2 == 0 else "b")

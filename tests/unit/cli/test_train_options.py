@@ -91,7 +91,7 @@ def test_settings_of_the_pictures_are_options():
     words = (
         *("--load-size", 300, "--preprocess", "none", "--flip", "False", "--max-images", 5),
         *("--background", 1, 2, 3, "--crop-size", 64, "--pairing", "paired", "--channels-a", 1),
-        *("--channels-b", 1, "--cache-bytes", 10),
+        *("--channels-b", 1, "--cache-bytes", 10, "--scales", 2),
     )
     data = parse(*words).data
     assert data == DataConfig(
@@ -105,6 +105,7 @@ def test_settings_of_the_pictures_are_options():
         channels_a=1,
         channels_b=1,
         cache_bytes=10,
+        scales=2.0,
     )
     for field in dataclasses.fields(DataConfig):
         assert getattr(data, field.name) != field.default

@@ -60,7 +60,7 @@ def test_the_term_is_the_weighted_sum():
     state = trainer.state
     real_a, real_b = (x * 2 - 1 for x in make_batch(1))
     draws = torch.rand(1, 3, 5)
-    batch = Batch(real_a, real_b, draws, draws)
+    batch = Batch(real_a, real_b, real_a, real_b, draws, draws)
     _, fake_b, terms = generator_terms(state.model, state.disc_a, state.disc_b, config, batch)
     disc, means = state.disc_b, []
     colour, shift = config.augment_colour, config.augment_shift

@@ -76,6 +76,7 @@ TOGETHER = {
     "batch of 3": {"batch_size": 3},
     "features": FEATURES,
     "features and patches": {**FEATURES, "discriminator": "patch_features", "batch_size": 2},
+    "noise": {"input_noise": 0.2},
     "identity now and then": {"identity_every": 2},
     "warm-up": {"warmup_steps": 2, "gan_mode": "hinge", "disc_norm": "spectral"},
 }

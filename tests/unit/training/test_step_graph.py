@@ -38,6 +38,7 @@ CASES = {
     "clip": {"grad_clip": 0.01},
     "no adversary": {"lambda_gan": 0.0},
     "features and patches": {**FEATURES, "discriminator": "patch_features"},
+    "noise": {"input_noise": 0.1},
     "warm-up": {"warmup_steps": 2, "gan_mode": "hinge", "disc_norm": "spectral"},
 }
 
