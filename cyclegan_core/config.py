@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from .validation import (
     check_bool,
@@ -32,6 +32,9 @@ Speedup = Literal["none", "graph", "compile"]
 
 ARROWS: dict[Direction, str] = {"a_to_b": "A→B", "b_to_a": "B→A"}
 """How people read a direction."""
+
+LAST_TAP = 10
+"""The last block of the feature network of which the package has the weights."""
 
 GENERATOR_NAMES: dict[Direction, str] = {"a_to_b": "gen_ab", "b_to_a": "gen_ba"}
 """Attributes of the model, and with a dot the prefixes of the keys in its file."""
@@ -143,14 +146,45 @@ class TrainConfig:
 
     model: ModelConfig = field(default_factory=ModelConfig)
     """The generators."""
-    discriminator: Literal["patch", "pixel"] = "patch"
-    """What judges pictures: the PatchGAN, or single pixels."""
+    init: Literal["normal", "residual_zero"] = "normal"
+    """Fresh generators: N(0, 0.02) as in the paper, or He's scale with residual blocks that begin
+    as the identity, which keeps content and colours from the first step; for model.norm none."""
+    warmup_steps: int = 0
+    """First steps of `max_steps`, in which the generators only learn to give back their input,
+    pictures of A and B in turn, at a sixth of the cost of a step; losses show identity terms
+    alone. A thousand keep content and colours when the discriminators come, with model.norm none
+    and init residual_zero. 0 with a model to start from."""
+    discriminator: Literal["patch", "pixel", "features", "patch_features"] = "patch"
+    """What judges pictures: the PatchGAN; single pixels; small heads on ImageNet features (Sauer
+    et al. 2021), which on a CPU cost less than the PatchGAN and learn a style in a tenth of the
+    steps; or these and a PatchGAN for fine detail. Features want gan_mode hinge and some
+    augmentation."""
+    feature_taps: tuple[int, ...] = (0, 2, 4)
+    """Blocks of EfficientNet-Lite0 that the feature heads judge, from 0 to 10: 0 to 4 know strokes
+    and texture, later ones things, which make blotches. Ascending."""
+    feature_width: int = 64
+    """Channels inside the feature heads."""
+    lambda_patch: float = 1.0
+    """Weight of the PatchGAN of patch_features; the feature heads together have 1."""
+    disc_norm: Literal["instance", "spectral", "none"] = "instance"
+    """Normalisation in the PatchGAN: of its maps as in the paper; of its weights (Miyato et al.
+    2018), which suits hinge and patch_features; or none. Feature heads are always spectral."""
+    augment_colour: float = 0.0
+    """How far brightness, saturation and contrast of what is judged are changed at random, real or
+    generated alike (Zhao et al. 2020): 0.2 helps with few pictures. The PatchGAN of patch_features
+    sees pictures as they are."""
+    input_noise: float = 0.0
+    """Largest deviation, on [-1,1], of the noise on the pictures that fakes are made from, drawn
+    anew for each: strokes need a seed of irregularity, or a lattice takes its place; 0.1."""
+    augment_shift: float = 0.0
+    """How far what is judged is shifted at random, as a part of its side: 0.125 in the paper."""
     disc_layers: int = 3
-    """Layers of the PatchGAN: 3 judges patches of 70 pixels, 1 of 16, 4 of 142."""
+    """Layers of the PatchGAN: 3 judges patches of 70 pixels, 1 of 16, 2 of 34, 4 of 142."""
     disc_channels: int = 64
     """Channels after the discriminator's first convolution."""
-    gan_mode: Literal["lsgan", "vanilla", "wgangp"] = "lsgan"
-    """Adversarial loss: least squares, negative log likelihood, or Wasserstein with penalty."""
+    gan_mode: Literal["lsgan", "vanilla", "wgangp", "hinge"] = "lsgan"
+    """Adversarial loss: least squares, negative log likelihood, Wasserstein with penalty, or hinge
+    (Lim & Ye 2017), for spectral norm and features."""
     lambda_gan: float = 1.0
     """Weight of the adversarial terms; 0 trains without discriminators (an ablation)."""
     lambda_a: float = 10.0
@@ -159,6 +193,9 @@ class TrainConfig:
     """Weight of the cycle B → A → B."""
     lambda_identity: float = 0.5
     """Weight of the identity terms, relative to `lambda_a` and `lambda_b`: keeps colours."""
+    identity_every: int = 1
+    """Steps from one with identity terms, which count as many times, to the next: 2 or 4 save a
+    sixth or a quarter of the work. The steps then differ, so that cuda_graph is without effect."""
     lambda_penalty: float = 10.0
     """Weight of the gradient penalty of wgangp."""
     cycle: Literal["both", "forward", "backward", "none"] = "both"
@@ -207,7 +244,8 @@ class TrainConfig:
     """Compile the networks with torch.compile; it costs minutes at the start."""
     cuda_graph: bool = True
     """On an NVIDIA GPU, record the step once and replay it whole. Without effect elsewhere, and
-    with dropout, recompute, compile, whole pictures of any size, or several processes."""
+    with dropout, recompute, compile, identity_every above 1, whole pictures of any size, or several
+    processes."""
     read_every: int | None = None
     """Steps between readings of the losses from the device, before which a divergence is not
     noticed (nor does harm); if not given, 1 on the CPU, else 10."""
@@ -229,12 +267,14 @@ class TrainConfig:
         least = {"seed": 0, "pool_size": 0, "keep_checkpoints": 0, "disc_layers": 1}
         least |= {"disc_channels": 1, "batch_size": 1, "max_steps": 1, "step_epochs": 1}
         least |= {"sample_every": 1, "save_every": 1, "accumulate": 1}
+        least |= {"warmup_steps": 0, "feature_width": 1, "identity_every": 1}
         for name, lowest in least.items():
             check_int(name, getattr(self, name), least=lowest)
         for name in ("lr_interval", "read_every"):
             if getattr(self, name) is not None:
                 check_int(name, getattr(self, name), least=1)
         self._check_speed()
+        self._check_discriminators()
         for name in ("lambda_gan", "lambda_a", "lambda_b", "lambda_identity", "lambda_penalty"):
             check_float(name, getattr(self, name), low=0.0)
         for name in ("beta1", "beta2", "ema_decay"):
@@ -255,6 +295,51 @@ class TrainConfig:
             raise ValueError(
                 "lambda_identity must be 0 when the domains have different channel counts; got "
                 f"{self.model.channels_a} and {self.model.channels_b} channels."
+            )
+
+        if self.warmup_steps > 0 and self.lambda_identity * min(self.lambda_a, self.lambda_b) == 0:
+            raise ValueError(
+                "warmup_steps must be 0 without identity terms, by which the generators warm up; "
+                f"got {self.warmup_steps}."
+            )
+        if self.identity_every > 1 and self.lambda_gan + cycles == 0:
+            raise ValueError(
+                "identity_every must be 1 when the identity terms are all there is to learn; "
+                f"got {self.identity_every}."
+            )
+        if self.init == "residual_zero" and self.model.generator != "resnet":
+            raise ValueError(
+                "init must be normal for a generator without residual blocks; got residual_zero "
+                f"and {self.model.generator}."
+            )
+
+    def _check_discriminators(self) -> None:
+        """The settings of the discriminators that need not fit together."""
+        taps = self.feature_taps
+        known = isinstance(cast(object, taps), tuple) and all(
+            type(tap) is int and 0 <= tap <= LAST_TAP for tap in taps
+        )
+        if not known or not taps or list(taps) != sorted(set(taps)):
+            raise ValueError(
+                f"feature_taps must be different numbers from 0 to {LAST_TAP}, ascending; "
+                f"got {taps!r}."
+            )
+        check_float("lambda_patch", self.lambda_patch, low=0.0)
+        check_float("input_noise", self.input_noise, low=0.0, high=1.0)
+        check_float("augment_colour", self.augment_colour, low=0.0, high=1.0)
+        check_float("augment_shift", self.augment_shift, low=0.0, high=0.5)
+        if self.discriminator not in ("features", "patch_features"):
+            return
+        channels = {self.model.channels_a, self.model.channels_b}
+        if not channels <= {1, 3}:
+            raise ValueError(
+                f"discriminator must be patch or pixel for pictures of {max(channels)} channels, "
+                f"since ImageNet features are of RGB or grey; got {self.discriminator}."
+            )
+        if self.gan_mode == "wgangp":
+            raise ValueError(
+                "gan_mode must be hinge, lsgan or vanilla with feature discriminators, which are "
+                "several; got wgangp."
             )
 
     def _check_speed(self) -> None:
@@ -280,7 +365,8 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON-ready values."""
-        return {**asdict(self), "model": self.model.to_dict()}
+        settings = {**asdict(self), "model": self.model.to_dict()}
+        return settings | {"feature_taps": list(self.feature_taps)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
@@ -293,6 +379,8 @@ class TrainConfig:
         settings = dict(values)
         if "model" in settings:
             settings["model"] = ModelConfig.from_dict(settings["model"])
+        if isinstance(settings.get("feature_taps"), list):
+            settings["feature_taps"] = tuple(settings["feature_taps"])
         return cls(**settings)
 
 
@@ -326,6 +414,10 @@ class DataConfig:
     """Side in pixels of the square that is cut out at random."""
     preprocess: Preprocess = "resize_and_crop"
     """Resize and crop: resize_and_crop keeps the aspect, square_and_crop is the original's."""
+    scales: float = 1.0
+    """Cut out squares up to so many times `crop_size`, as the picture has room for, and bring them
+    to `crop_size`: things and strokes of several sizes, so that a network trained on small crops
+    works on large pictures. 2 with load_size twice crop_size costs nothing."""
     flip: bool = True
     """Mirror every second picture, at random."""
     pairing: Pairing = "random"
@@ -345,6 +437,7 @@ class DataConfig:
         check_choices(self)
         for name in ("load_size", "crop_size"):
             check_int(name, getattr(self, name), least=1)
+        check_float("scales", self.scales, low=1.0)
         check_int("cache_bytes", self.cache_bytes, least=0)
         if self.max_images is not None:
             check_int("max_images", self.max_images, least=2)

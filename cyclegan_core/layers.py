@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from .device.precision import HALVES, at_least_float32
 
+_FIRST_ITERATIONS = 15
+"""Of the power iteration for a fresh weight; later the vector only has to follow."""
+
 _BLOCK_PIXELS = 2**10
 """Pixels that `_moments` adds up at once: exact to 1e-6 in float32; 256 channels fit a cache."""
 
@@ -76,6 +79,40 @@ class ResizeConv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         """(B,C,H,W) -> (B,C',2H,2W)."""
         return super().forward(F.interpolate(input, scale_factor=2.0, mode="nearest"))
+
+
+class SpectralConv2d(nn.Conv2d):
+    """A convolution whose weight is divided by its largest singular value (Miyato et al. 2018).
+
+    The value is ‖Wᵀu‖ of the weight W (outputs x the rest), whose gradient is the paper's u vᵀ;
+    u is a buffer that one iteration per training step moves, see `follow_weight`, and no forward
+    pass: so a batch in parts, or two passes instead of one, see the same network.
+    """
+
+    left: Tensor
+
+    def __init__(
+        self, in_channels: int, out_channels: int, size: int, *, stride: int = 1, padding: int = 0
+    ) -> None:
+        """A kernel of `size` x `size` numbers; its weight begins as torch draws it."""
+        super().__init__(in_channels, out_channels, size, stride=stride, padding=padding)
+        self.register_buffer("left", F.normalize(torch.randn(out_channels), dim=0))
+        for _ in range(_FIRST_ITERATIONS):
+            self.follow_weight(skip=torch.tensor(False))
+
+    @torch.no_grad()
+    def follow_weight(self, *, skip: Tensor) -> None:
+        """One step of the power iteration, u ← W Wᵀ u / ‖W Wᵀ u‖, unless `skip`, a boolean."""
+        weight = self.weight.flatten(1)
+        moved = F.normalize(torch.mv(weight, torch.mv(weight.T, self.left)), dim=0)
+        self.left.copy_(torch.where(skip, self.left, moved))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B,C,H,W) -> (B,C',H',W')."""
+        # Elementwise and sums, which autocast leaves in float32.
+        weighted = self.weight * self.left[:, None, None, None]
+        largest = weighted.sum(0).square().sum().sqrt()
+        return self._conv_forward(input, self.weight / largest, self.bias)
 
 
 class NarrowConv2d(nn.Conv2d):

@@ -15,9 +15,19 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .config import Direction, ModelConfig
-from .layers import BatchNorm, InstanceNorm, NarrowConv2d, ReflectionPad, ResizeConv2d
+from .layers import (
+    BatchNorm,
+    InstanceNorm,
+    NarrowConv2d,
+    ReflectionPad,
+    ResizeConv2d,
+    SpectralConv2d,
+)
 
 Norm = Literal["instance", "batch", "none"]
+
+DiscNorm = Literal["instance", "batch", "spectral", "none"]
+"""Of a discriminator: spectral norm is one of the weights, the others are of the maps."""
 
 
 def _norm(kind: Norm, channels: int, *, affine: bool = False) -> nn.Module:
@@ -193,11 +203,19 @@ class PatchDiscriminator(nn.Module):
         *,
         base_channels: int = 64,
         num_layers: int = 3,
-        norm: Norm = "instance",
+        norm: DiscNorm = "instance",
     ) -> None:
         super().__init__()
+
+        of_maps: Norm = "none" if norm == "spectral" else norm
+
+        def convolution(channels: int, wider: int, *, stride: int, bias: bool = True) -> nn.Module:
+            if norm == "spectral":
+                return SpectralConv2d(channels, wider, 4, stride=stride, padding=1)
+            return nn.Conv2d(channels, wider, 4, stride=stride, padding=1, bias=bias)
+
         layers: list[nn.Module] = [
-            nn.Conv2d(in_channels, base_channels, 4, stride=2, padding=1),
+            convolution(in_channels, base_channels, stride=2),
             nn.LeakyReLU(0.2, inplace=True),
         ]
         channels = base_channels
@@ -205,12 +223,12 @@ class PatchDiscriminator(nn.Module):
             wider = base_channels * min(2**layer, 8)
             stride = 1 if layer == num_layers else 2
             layers += [
-                nn.Conv2d(channels, wider, 4, stride=stride, padding=1, bias=_has_bias(norm)),
-                _norm(norm, wider),
+                convolution(channels, wider, stride=stride, bias=_has_bias(of_maps)),
+                _norm(of_maps, wider),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
             channels = wider
-        layers.append(nn.Conv2d(channels, 1, 4, padding=1))
+        layers.append(convolution(channels, 1, stride=1))
         self.model = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -263,4 +281,33 @@ def init_weights(network: nn.Module, *, std: float = 0.02) -> None:
         else:
             continue
         if module.bias is not None:
-            cast(Tensor, module.bias).zero_()
+            module.bias.zero_()
+
+
+@torch.no_grad()
+def init_residual_zero(network: nn.Module) -> None:
+    """Draw weights with which a resnet without norm passes a picture's detail on from the start.
+
+    Convolutions are drawn as He et al. 2015 have them, which keeps the size of what goes through;
+    the last one of each residual block is 0 (Zhang et al. 2019, "Fixup"), so that a block begins
+    as the identity; the last one of all is 0.3 times its draw, so that tanh is not saturated.
+    """
+    last: nn.Conv2d | None = None
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.weight.normal_(0.0, (2 / module.weight[0].numel()) ** 0.5)
+            last = module
+        elif isinstance(module, nn.ConvTranspose2d):
+            # With stride 2 every output pixel gets a quarter of the kernel's numbers.
+            inputs = module.weight.shape[0] * module.weight[0, 0].numel() / 4
+            module.weight.normal_(0.0, (2 / inputs) ** 0.5)
+        else:
+            continue
+        if module.bias is not None:
+            module.bias.zero_()
+    for module in network.modules():
+        if isinstance(module, ResnetBlock):
+            convolutions = [m for m in module.conv_block if isinstance(m, nn.Conv2d)]
+            convolutions[-1].weight.zero_()
+    if last is not None:
+        last.weight.mul_(0.3)

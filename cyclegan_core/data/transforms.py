@@ -46,12 +46,25 @@ def draw(pixels: Pixels, config: DataConfig, rng: random.Random) -> Tensor:
     """Crop and flip at random; (H,W,C) bytes -> (C,H,W) float32 in [0,1]."""
     if config.crops:
         side = config.crop_size
+        if config.scales > 1:  # as many below the middle of the range of sizes as above, in octaves
+            largest = min(config.scales, min(pixels.shape[:2]) / side)
+            side = round(side * largest ** rng.random())
         top = rng.randint(0, pixels.shape[0] - side)
         left = rng.randint(0, pixels.shape[1] - side)
         pixels = pixels[top : top + side, left : left + side]
+        if side != config.crop_size:
+            pixels = _resize(pixels, config.crop_size)
     if config.flip and rng.random() < 0.5:
         pixels = pixels[:, ::-1]
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy()).float().div_(255)
+
+
+def _resize(pixels: Pixels, side: int) -> Pixels:
+    """(H,W,C) bytes -> (side,side,C), by Pillow's bicubic, which averages when it makes smaller."""
+    is_grey = pixels.shape[2] == 1
+    image = Image.fromarray(pixels[..., 0] if is_grey else pixels)
+    resized = np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))
+    return resized[..., None] if is_grey else resized
 
 
 def _short_side_to(target: int, size: tuple[int, int]) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from ..lazy import lazy_names
 
 if TYPE_CHECKING:
     from .catalog import (
+        FEATURES_NAME,
         CatalogEntry,
         bundled_models,
         find_local,
@@ -25,6 +26,7 @@ else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         catalog=(
+            "FEATURES_NAME",
             "CatalogEntry",
             "bundled_models",
             "find_local",
@@ -40,6 +42,7 @@ else:
     )
 
 __all__ = [
+    "FEATURES_NAME",
     "PREFIX",
     "CatalogEntry",
     "OnBytes",

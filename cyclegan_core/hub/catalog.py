@@ -143,6 +143,10 @@ def _parse(text: str) -> dict[str, CatalogEntry]:
     return result
 
 
+FEATURES_NAME = "imagenet_features.safetensors"
+"""The file in `weights_folder() / "features"` that discriminators use; it is no model to load."""
+
+
 def weights_folder() -> Path:
     """Where the package keeps its models: inside itself, or beside itself in a clone."""
     folder = Path(__file__).parents[1] / "weights"

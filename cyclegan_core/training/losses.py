@@ -7,7 +7,7 @@ Everything here is a pure function of tensors and networks; terms are scalars of
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from ..config import Direction, TrainConfig
 from ..device.precision import at_least_float32
+from ..discriminators.augment import augment
+from ..discriminators.feature_discriminator import FeatureDiscriminator
 from ..model import CycleGAN
 from ..networks import PatchDiscriminator, PixelDiscriminator, init_weights
 
-GanMode = Literal["lsgan", "vanilla", "wgangp"]
+GanMode = Literal["lsgan", "vanilla", "wgangp", "hinge"]
 
 
 class Losses(NamedTuple):
@@ -45,20 +47,48 @@ class Losses(NamedTuple):
     """Half the sum of disc_b's losses on real_b and on pooled fake_b."""
 
 
+class Batch(NamedTuple):
+    """Real pictures of both domains, and the random numbers of their augmentation."""
+
+    real_a: Tensor
+    """(B,C,H,W) in [-1,1]."""
+    real_b: Tensor
+    """The same of domain B."""
+    source_a: Tensor
+    """What fake_b is made from: real_a, perhaps with noise."""
+    source_b: Tensor
+    """What fake_a is made from."""
+    draws_a: Tensor
+    """(B,3,NUM_DRAWS) in [0,1): for domain A's fake that is to fool, real, and pooled fake."""
+    draws_b: Tensor
+    """The same of domain B."""
+
+
 Terms = dict[str, Tensor]
 """Names of `Losses` fields -> weighted scalars; a term that the settings switch off is absent."""
 
 
 def build_discriminator(config: TrainConfig, channels: int) -> nn.Module:
-    """A fresh discriminator of `config`'s kind, for pictures of `channels` channels."""
+    """A fresh discriminator of `config`'s kind, for pictures of `channels` channels.
+
+    Raises:
+        CheckpointError: the weights of the ImageNet features can't be read.
+    """
     width = config.disc_channels
-    network = (
-        PatchDiscriminator(channels, base_channels=width, num_layers=config.disc_layers)
-        if config.discriminator == "patch"
-        else PixelDiscriminator(channels, base_channels=width)
-    )
-    init_weights(network)
-    return network
+    if config.discriminator == "pixel":
+        pixel = PixelDiscriminator(channels, base_channels=width)
+        init_weights(pixel)
+        return pixel
+    patch = None
+    if config.discriminator in ("patch", "patch_features"):
+        layers, norm = config.disc_layers, config.disc_norm
+        patch = PatchDiscriminator(channels, base_channels=width, num_layers=layers, norm=norm)
+        if norm != "spectral":  # which has divided any scale out already
+            init_weights(patch)
+    if config.discriminator == "patch":
+        return cast(nn.Module, patch)
+    taps, width = config.feature_taps, config.feature_width
+    return FeatureDiscriminator(taps, width=width, patch=patch, patch_weight=config.lambda_patch)
 
 
 def generator_terms(
@@ -66,32 +96,32 @@ def generator_terms(
     disc_a: nn.Module,
     disc_b: nn.Module,
     config: TrainConfig,
-    real_a: Tensor,
-    real_b: Tensor,
+    batch: Batch,
+    identity: int = 1,
 ) -> tuple[Tensor, Tensor, Terms]:
     """Compute fake_a, fake_b, and the terms of the generators' objective (eq. 3, section 5.2).
 
-    `real_a` and `real_b` are (B,C,H,W) in [-1,1].
+    Args:
+        model: both generators.
+        disc_a: tells real pictures of domain A from generated ones.
+        disc_b: the same for domain B.
+        config: the settings.
+        batch: the pictures, and what was drawn for them.
+        identity: how many times the identity terms count in this step.
     """
     terms: Terms = {}
-    lambda_idt_a = config.lambda_a * config.lambda_identity
-    lambda_idt_b = config.lambda_b * config.lambda_identity
-    low, high = model.config.value_range
-
-    def generate(direction: Direction, images: Tensor) -> Tensor:
-        """Pictures in [-1,1] through a generator, whose input may want another range."""
-        if (low, high) != (-1.0, 1.0):
-            images = (images + 1) * ((high - low) / 2) + low
-        return model.generator(direction)(images)
+    real_a, real_b, source_a, source_b, draws_a, draws_b = batch
+    lambda_idt_a = config.lambda_a * config.lambda_identity * identity
+    lambda_idt_b = config.lambda_b * config.lambda_identity * identity
 
     def fake_and_identity(
         direction: Direction, source: Tensor, target: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """`source` translated, and in the same pass `target`, if it is given."""
         if target is None:
-            return generate(direction, source), None
-        fake, identity = generate(direction, torch.cat([source, target])).chunk(2)
-        return fake, identity
+            return generate(model, direction, source), None
+        fake, same = generate(model, direction, torch.cat([source, target])).chunk(2)
+        return fake, same
 
     # Pictures can share a pass unless batch norm would let them know of each other.
     is_shared = (
@@ -100,46 +130,103 @@ def generator_terms(
     with autocast(config, real_a.device):
         with_b = real_b if is_shared and lambda_idt_b > 0 else None
         with_a = real_a if is_shared and lambda_idt_a > 0 else None
-        fake_b, idt_b = fake_and_identity("a_to_b", real_a, with_b)
-        fake_a, idt_a = fake_and_identity("b_to_a", real_b, with_a)
+        fake_b, idt_b = fake_and_identity("a_to_b", source_a, with_b)
+        fake_a, idt_a = fake_and_identity("b_to_a", source_b, with_a)
         if config.lambda_a > 0 and config.cycle in ("both", "forward"):  # eq. 2
-            rec_a = generate("b_to_a", fake_b)
+            rec_a = generate(model, "b_to_a", fake_b)
             terms["cycle_a"] = config.lambda_a * l1(rec_a, real_a)
         if config.lambda_b > 0 and config.cycle in ("both", "backward"):
-            rec_b = generate("a_to_b", fake_a)
+            rec_b = generate(model, "a_to_b", fake_a)
             terms["cycle_b"] = config.lambda_b * l1(rec_b, real_b)
         if lambda_idt_b > 0:  # section 5.2
-            idt_b = generate("a_to_b", real_b) if idt_b is None else idt_b
+            idt_b = generate(model, "a_to_b", real_b) if idt_b is None else idt_b
             terms["identity_b"] = lambda_idt_b * l1(idt_b, real_b)
         if lambda_idt_a > 0:
-            idt_a = generate("b_to_a", real_a) if idt_a is None else idt_a
+            idt_a = generate(model, "b_to_a", real_a) if idt_a is None else idt_a
             terms["identity_a"] = lambda_idt_a * l1(idt_a, real_a)
         if config.lambda_gan > 0:  # eq. 1
-            for name, disc, fake in (("gan_ab", disc_b, fake_b), ("gan_ba", disc_a, fake_a)):
-                term = gan_loss(disc(fake), is_real=True, mode=config.gan_mode)
-                terms[name] = config.lambda_gan * term
+            for name, disc, fake, draws in (
+                ("gan_ab", disc_b, fake_b, draws_b),
+                ("gan_ba", disc_a, fake_a, draws_a),
+            ):
+                seen = judge(disc, config, fake, draws[:, 0])
+                losses = [w * fooling_loss(logits, mode=config.gan_mode) for w, logits in seen]
+                terms[name] = config.lambda_gan * torch.stack(losses).sum()
     return fake_a, fake_b, terms
 
 
+def warmup_terms(
+    model: CycleGAN, config: TrainConfig, batch: Batch, turn: Literal["a", "b"]
+) -> Terms:
+    """Compute the term of a warm-up step: gen_ab gives back pictures of the domain in `turn`.
+
+    gen_ba is the same network then, see `train_step`.
+    """
+    is_a = turn == "a"
+    real, scale = (batch.real_a, config.lambda_a) if is_a else (batch.real_b, config.lambda_b)
+    with autocast(config, real.device):
+        same = generate(model, "a_to_b", real)
+        return {f"identity_{turn}": scale * config.lambda_identity * l1(same, real)}
+
+
 def discriminator_term(
-    disc: nn.Module, config: TrainConfig, real: Tensor, fake: Tensor, alpha: Tensor
+    disc: nn.Module,
+    config: TrainConfig,
+    real: Tensor,
+    fake: Tensor,
+    alpha: Tensor,
+    draws: Tensor,
 ) -> Tensor:
     """Half the sum of a discriminator's losses on real and generated pictures (eq. 1).
 
     With wgangp the gradient penalty is inside the half, so that it keeps its proportion; `alpha`,
-    (B,1,1,1) in [0,1], says where between real and generated it is measured.
+    (B,1,1,1) in [0,1], says where between real and generated it is measured. `draws`,
+    (B,3,NUM_DRAWS) in [0,1), hold the augmentations of real and fake behind the generator's.
     """
+    on_real, on_fake = draws[:, 1], draws[:, 2]
     with autocast(config, real.device):
         if config.batch_passes and real.shape == fake.shape:  # its norm is always per picture
-            on_real, on_fake = disc(torch.cat([real, fake])).chunk(2)
+            both = judge(disc, config, torch.cat([real, fake]), torch.cat([on_real, on_fake]))
+            seen = [(weight, *logits.chunk(2)) for weight, logits in both]
         else:
-            on_real, on_fake = disc(real), disc(fake)
-        term = gan_loss(on_real, is_real=True, mode=config.gan_mode)
-        term = term + gan_loss(on_fake, is_real=False, mode=config.gan_mode)
+            pair = judge(disc, config, real, on_real), judge(disc, config, fake, on_fake)
+            seen = [(weight, x, y) for (weight, x), (_, y) in zip(*pair, strict=True)]
+        losses = [
+            weight
+            * (
+                gan_loss(of_real, is_real=True, mode=config.gan_mode)
+                + gan_loss(of_fake, is_real=False, mode=config.gan_mode)
+            )
+            for weight, of_real, of_fake in seen
+        ]
+        term = torch.stack(losses).sum()
     if config.gan_mode == "wgangp":
         alpha = alpha.to(real)
         term = term + config.lambda_penalty * gradient_penalty(disc, real, fake, alpha)
     return 0.5 * term
+
+
+def generate(model: CycleGAN, direction: Direction, images: Tensor) -> Tensor:
+    """Pictures in [-1,1] through a generator, whose input may want another range."""
+    low, high = model.config.value_range
+    if (low, high) != (-1.0, 1.0):
+        images = (images + 1) * ((high - low) / 2) + low
+    return model.generator(direction)(images)
+
+
+def judge(
+    disc: nn.Module, config: TrainConfig, images: Tensor, draws: Tensor
+) -> list[tuple[float, Tensor]]:
+    """Maps of logits (B,1,h,w), each with what it counts for, of pictures (B,C,H,W) in [-1,1].
+
+    `draws`, (B,NUM_DRAWS) in [0,1), decide how the pictures are augmented.
+    """
+    colour, shift = config.augment_colour, config.augment_shift
+    augmented = augment(images, draws, colour=colour, shift=shift)
+    if config.discriminator in ("patch", "pixel"):
+        return [(1.0, disc(augmented))]
+    weights = cast(FeatureDiscriminator, disc).weights
+    return list(zip(weights, disc(images, augmented), strict=True))
 
 
 def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
@@ -152,7 +239,8 @@ def gan_loss(logits: Tensor, *, is_real: bool, mode: GanMode = "lsgan") -> Tenso
     """How far logits (B,1,H,W) are from the verdict `is_real`.
 
     lsgan: least squares (Mao et al. 2017); vanilla: negative log likelihood (Goodfellow et al.
-    2014); wgangp: the critic's mean (Arjovsky et al. 2017), which wants `gradient_penalty` too.
+    2014); wgangp: the critic's mean (Arjovsky et al. 2017), which wants `gradient_penalty` too;
+    hinge: how much is missing to a margin of 1 (Lim & Ye 2017), for discriminators.
     """
     logits = at_least_float32(logits)
     if mode == "lsgan":
@@ -160,7 +248,18 @@ def gan_loss(logits: Tensor, *, is_real: bool, mode: GanMode = "lsgan") -> Tenso
     if mode == "vanilla":
         target = torch.full_like(logits, float(is_real))
         return F.binary_cross_entropy_with_logits(logits, target)
+    if mode == "hinge":
+        return F.relu(1 - logits if is_real else 1 + logits).mean()
     return -logits.mean() if is_real else logits.mean()
+
+
+def fooling_loss(logits: Tensor, *, mode: GanMode = "lsgan") -> Tensor:
+    """How far logits (B,1,H,W) of generated pictures are from what the generator wants.
+
+    The verdict "real"; with hinge without its margin, as with wgangp, or a generator that is ahead
+    would learn nothing.
+    """
+    return gan_loss(logits, is_real=True, mode="wgangp" if mode == "hinge" else mode)
 
 
 def gradient_penalty(

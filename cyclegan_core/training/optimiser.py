@@ -156,6 +156,17 @@ def total_norm(parameters: list[nn.Parameter]) -> Tensor:
     return nn.utils.get_total_norm(gradients)
 
 
+def copy_gradients(source: nn.Module, target: nn.Module) -> None:
+    """Give `target` the gradients of `source`, and batch norm's statistics; they are built alike.
+
+    Networks that begin with the same weights then stay the same.
+    """
+    for ours, theirs in zip(target.parameters(), source.parameters(), strict=True):
+        ours.grad = None if theirs.grad is None else theirs.grad.clone()
+    for ours, theirs in zip(target.buffers(), source.buffers(), strict=True):
+        ours.copy_(theirs)
+
+
 def share_of_new(decay: float, *, step: int) -> float:
     """What the weights after `step` finished steps and one more count for in their average.
 

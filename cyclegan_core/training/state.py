@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..config import TrainConfig
 from ..model import CycleGAN
-from ..networks import ResnetBlock
+from ..networks import ResnetBlock, init_residual_zero
 from .image_pool import ImagePool
 from .losses import build_discriminator
 from .optimiser import LossScale, new_adam, set_rate
@@ -86,6 +86,10 @@ class TrainState:
             disc_b = build_discriminator(config, config.model.channels_b)
             if start is not None:
                 copy_weights(start, model)
+            elif config.init == "residual_zero":
+                init_residual_zero(model)
+            if start is None and config.warmup_steps > 0:  # in which they stay the same
+                model.generator("b_to_a").load_state_dict(model.generator("a_to_b").state_dict())
             ema = CycleGAN(config.model)
             copy_weights(model, ema)
             ema.eval().requires_grad_(requires_grad=False)

@@ -27,7 +27,10 @@ log = logging.getLogger(__name__)
 FORMAT = "cyclegan-state"
 VERSION = "1"
 
-_FIXED = ("discriminator", "disc_layers", "disc_channels", "pool_size", "seed")
+_FIXED = (
+    *("discriminator", "disc_layers", "disc_channels", "disc_norm", "feature_taps"),
+    *("feature_width", "warmup_steps", "pool_size", "seed"),
+)
 """Settings that the state's tensors depend on, or without which it isn't the same training."""
 
 _FIXED_DATA = ("preprocess", "crop_size", "channels_a", "channels_b")

@@ -14,9 +14,11 @@ from torch import Tensor, nn
 
 from ..device.distributed import average_gradients
 from ..device.precision import at_least_float32
+from ..discriminators.augment import NUM_DRAWS
+from ..layers import SpectralConv2d
 from .divergence import check_finite
-from .losses import Terms, discriminator_term, generator_terms
-from .optimiser import move, share_of_new, total_norm, update_average
+from .losses import Batch, Terms, discriminator_term, generator_terms, warmup_terms
+from .optimiser import copy_gradients, move, share_of_new, total_norm, update_average
 from .state import TrainState
 
 
@@ -27,6 +29,10 @@ class Inputs(NamedTuple):
     """(B,C,H,W) in [-1,1]."""
     real_b: Tensor
     """The same of domain B."""
+    source_a: Tensor
+    """What fake_b is made from: real_a, with noise if `input_noise` asks for it."""
+    source_b: Tensor
+    """What fake_a is made from."""
     exchange_a: Tensor
     """(2,B) int64: what `ImagePool.decide` decided for the fakes of domain A."""
     exchange_b: Tensor
@@ -34,6 +40,11 @@ class Inputs(NamedTuple):
     alpha_a: Tensor
     """(B,1,1,1) in [0,1]: where between real and generated wgangp measures its penalty."""
     alpha_b: Tensor
+    """The same of domain B."""
+    draws_a: Tensor
+    """(B,3,NUM_DRAWS) in [0,1): augmentations of domain A's pictures, of the fake that is to fool,
+    the real one, and the pooled fake."""
+    draws_b: Tensor
     """The same of domain B."""
     share: Tensor
     """A number: what the new weights count for in their average."""
@@ -46,25 +57,38 @@ def draw_inputs(state: TrainState, real_a: Tensor, real_b: Tensor, rng: torch.Ge
     """
     config, count = state.config, len(real_a)
     nothing = torch.zeros(2, count, dtype=torch.int64)
-    has_discriminators = config.lambda_gan > 0
+    has_discriminators = config.lambda_gan > 0 and state.step >= config.warmup_steps
     # disc_b learns first, so its pool and its penalty draw first.
     exchange_b = state.pool_b.decide(count) if has_discriminators else nothing
     exchange_a = state.pool_a.decide(count) if has_discriminators else nothing
     alphas = torch.zeros(2, count, 1, 1, 1)
     if has_discriminators and config.gan_mode == "wgangp":
         alphas = torch.rand(alphas.shape, generator=rng)
+    draws = torch.zeros(2, count, 3, NUM_DRAWS)
+    if config.augment_colour > 0 or config.augment_shift > 0:
+        draws = torch.rand(draws.shape, generator=rng)
+    noise = None
+    if config.input_noise > 0:
+        strength = config.input_noise * torch.rand(2, count, 1, 1, 1, generator=rng)
+        shapes = (real_a.shape, real_b.shape)
+        noise = [s * torch.randn(x, generator=rng) for s, x in zip(strength, shapes, strict=True)]
     share = torch.tensor(share_of_new(config.ema_decay, step=state.step))
 
     def on_device(tensor: Tensor) -> Tensor:
         return tensor.to(state.device, non_blocking=True)
 
+    real_a, real_b = on_device(real_a) * 2 - 1, on_device(real_b) * 2 - 1
     return Inputs(
-        real_a=on_device(real_a) * 2 - 1,
-        real_b=on_device(real_b) * 2 - 1,
+        real_a=real_a,
+        real_b=real_b,
+        source_a=real_a if noise is None else real_a + on_device(noise[0]),
+        source_b=real_b if noise is None else real_b + on_device(noise[1]),
         exchange_a=on_device(exchange_a),
         exchange_b=on_device(exchange_b),
         alpha_a=on_device(alphas[1]),
         alpha_b=on_device(alphas[0]),
+        draws_a=on_device(draws[0]),
+        draws_b=on_device(draws[1]),
         share=on_device(share),
     )
 
@@ -72,10 +96,14 @@ def draw_inputs(state: TrainState, real_a: Tensor, real_b: Tensor, rng: torch.Ge
 def train_step(state: TrainState, inputs: Inputs) -> Tensor:
     """One step on the device alone; its row, see `check_finite`. What is not finite moves nothing.
 
-    A batch goes through the networks in `config.accumulate` equal parts.
+    A batch goes through the networks in `config.accumulate` equal parts. In a warm-up step gen_ab
+    gives back pictures of A and B in turn, and gen_ba, which began with the same weights, takes the
+    same gradient.
     """
     config, model, disc_a, disc_b = state.config, state.model, state.disc_a, state.disc_b
     real_a, real_b, parts = inputs.real_a, inputs.real_b, config.accumulate
+    is_warmup = state.step < config.warmup_steps
+    identity = config.identity_every if state.step % config.identity_every == 0 else 0
     statistics = [(buffer, buffer.clone()) for buffer in model.buffers()]
     terms: Terms = {}
 
@@ -86,29 +114,39 @@ def train_step(state: TrainState, inputs: Inputs) -> Tensor:
     state.opt_gen.zero_grad()
     fakes_a: list[Tensor] = []
     fakes_b: list[Tensor] = []
-    for a, b in zip(real_a.chunk(parts), real_b.chunk(parts), strict=True):
-        fake_a, fake_b, part = generator_terms(model, disc_a, disc_b, config, a, b)
-        part = {name: term * (len(a) / len(real_a)) for name, term in part.items()}
+    sources = inputs.source_a, inputs.source_b
+    whole = Batch(real_a, real_b, *sources, inputs.draws_a, inputs.draws_b)
+    for batch in map(Batch, *(each.chunk(parts) for each in whole)):
+        if is_warmup:
+            part = warmup_terms(model, config, batch, "a" if state.step % 2 == 0 else "b")
+        else:
+            fake_a, fake_b, part = generator_terms(model, disc_a, disc_b, config, batch, identity)
+            fakes_a.append(at_least_float32(fake_a.detach()))
+            fakes_b.append(at_least_float32(fake_b.detach()))
+        share = len(batch.real_a) / len(real_a)
+        part = {name: term * share for name, term in part.items()}
         state.loss_scale.scale(torch.stack(list(part.values())).sum()).backward()
-        fakes_a.append(at_least_float32(fake_a.detach()))
-        fakes_b.append(at_least_float32(fake_b.detach()))
         for name, term in part.items():
             terms[name] = terms.get(name, 0) + term.detach()
-    fake_a, fake_b = torch.cat(fakes_a), torch.cat(fakes_b)
+    if is_warmup:
+        copy_gradients(model.generator("a_to_b"), model.generator("b_to_a"))
 
     # Discriminators (eq. 1), on fakes made before the generators move, and on earlier ones.
     disc_a.requires_grad_(requires_grad=True)
     disc_b.requires_grad_(requires_grad=True)
     state.opt_disc.zero_grad()
+    at_b = (inputs.exchange_b, inputs.alpha_b, inputs.draws_b)
+    at_a = (inputs.exchange_a, inputs.alpha_a, inputs.draws_a)
     sides = (
-        ("disc_b", disc_b, state.pool_b, real_b, fake_b, inputs.exchange_b, inputs.alpha_b),
-        ("disc_a", disc_a, state.pool_a, real_a, fake_a, inputs.exchange_a, inputs.alpha_a),
+        ("disc_b", disc_b, state.pool_b, real_b, fakes_b, *at_b),
+        ("disc_a", disc_a, state.pool_a, real_a, fakes_a, *at_a),
     )
-    sides = sides if config.lambda_gan > 0 else ()
-    for name, disc, pool, real, fake, exchange, alpha in sides:
-        pooled = pool.show(fake, exchange)
+    sides = sides if config.lambda_gan > 0 and not is_warmup else ()
+    for name, disc, pool, real, fakes, exchange, *drawn in sides:
+        pooled = pool.show(torch.cat(fakes), exchange)
         terms[name] = torch.zeros((), device=real.device)
-        for part in zip(real.chunk(parts), pooled.chunk(parts), alpha.chunk(parts), strict=True):
+        cut = (each.chunk(parts) for each in (real, pooled, *drawn))
+        for part in zip(*cut, strict=True):
             term = discriminator_term(disc, config, *part) * (len(part[0]) / len(real))
             state.loss_scale.scale(term).backward()
             terms[name] = terms[name] + term.detach()
@@ -128,10 +166,13 @@ def train_step(state: TrainState, inputs: Inputs) -> Tensor:
     sound = ~state.diverged
     for buffer, before in statistics:
         buffer.copy_(torch.where(sound, buffer, before))
-    for _, _, pool, _, fake, exchange, _ in sides:
-        pool.keep(fake, exchange, sound=sound)
+    for _, _, pool, _, fakes, exchange, *_ in sides:
+        pool.keep(torch.cat(fakes), exchange, sound=sound)
     move(state.opt_gen, skip=skip)
     move(state.opt_disc, skip=skip)
+    for layer in (*disc_b.modules(), *disc_a.modules()):
+        if isinstance(layer, SpectralConv2d):
+            layer.follow_weight(skip=skip)
     if config.ema_decay > 0:
         update_average(state.ema, model, torch.where(skip, 0.0, inputs.share))
     return row

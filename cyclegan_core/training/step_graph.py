@@ -29,6 +29,7 @@ def find_obstacle(config: TrainConfig, *, crops: bool, world_size: int) -> str |
         "recompute asks for the state of random numbers": config.recompute,
         "compile makes graphs of its own": config.compile,
         "without fused_adam the host decides whether weights move": not config.fused_adam,
+        "identity_every makes steps differ": config.identity_every > 1,
         "preprocess none gives pictures of several sizes": not crops,
         "several processes talk to each other in a step": world_size > 1,
     }
@@ -57,7 +58,7 @@ class StepGraph:
 
     def run(self, inputs: Inputs) -> Tensor:
         """Take a step; its row is that of `train_step`."""
-        if not self.is_wanted:
+        if not self.is_wanted or self.state.step < self.state.config.warmup_steps:
             return train_step(self.state, inputs)
         with torch.cuda.device(self.state.device):
             static = self.refill(inputs)

@@ -17,6 +17,7 @@ from ..data.unpaired_folders import UnpairedFolders
 from ..device.distributed import rank_0_says, rank_and_world_size
 from ..device.graphs import compiled
 from ..device.memory import free_bytes
+from ..discriminators.feature_discriminator import least_side
 from ..errors import TrainingDivergedError
 from ..model import CycleGAN
 from . import state_file
@@ -92,6 +93,11 @@ class Trainer:
             model: a model to start from (fine-tuning); a direction it lacks starts fresh.
         """
         if model is not None:
+            if config.warmup_steps > 0:
+                raise ValueError(
+                    "warmup_steps must be 0 with a model to start from, whose generators know "
+                    f"what to do; got {config.warmup_steps}."
+                )
             image_size = config.model.image_size
             config = replace(config, model=replace(model.config, image_size=image_size))
         check_data(config, data)
@@ -349,9 +355,11 @@ def check_data(config: TrainConfig, data: UnpairedFolders) -> None:
 def _check_sides(config: TrainConfig, sides: set[int], what: str) -> None:
     """Every one of `sides` must pass the networks; `what` begins the sentence if not."""
     multiple, least = config.model.size_multiple, config.model.min_size
-    if config.discriminator == "patch":
+    if config.discriminator in ("patch", "patch_features"):
         # Two last layers of stride 1 take a pixel each, and instance norm needs 2 pixels.
         least = max(least, 3 * 2**config.disc_layers)
+    if config.discriminator in ("features", "patch_features"):
+        least = max(least, least_side(config.feature_taps))
     for side in sorted(sides):
         if side % multiple or side < least:
             raise ValueError(

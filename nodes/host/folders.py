@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import folder_paths
 
 from ...cyclegan_core.checkpoint import SUFFIXES
-from ...cyclegan_core.hub import weights_folder
+from ...cyclegan_core.hub import FEATURES_NAME, weights_folder
 from ...cyclegan_core.pictures import find_pictures
 from ...cyclegan_core.runs import STATE_NAME
 
@@ -40,9 +40,9 @@ def register_model_folder() -> None:
 
 
 def model_names() -> list[str]:
-    """What the user can choose in a loader, as listed by the host, without training states."""
+    """What the user can choose in a loader: the host's list, less training states and features."""
     names = folder_paths.get_filename_list(MODEL_FOLDER)
-    return [name for name in names if Path(name).name != STATE_NAME]
+    return [name for name in names if Path(name).name not in (STATE_NAME, FEATURES_NAME)]
 
 
 def model_path(name: str) -> Path | None:

@@ -20,6 +20,17 @@ from cyclegan_core.training.trainer import Trainer
 
 MODEL = ModelConfig(base_channels=2, num_blocks=1, image_size=16)
 PICTURES = {"load_size": 18, "crop_size": 16}
+FEATURES = {
+    "discriminator": "features",
+    "feature_taps": (0, 1),
+    "feature_width": 3,
+    "gan_mode": "hinge",
+    "disc_norm": "spectral",
+    "augment_colour": 0.3,
+    "augment_shift": 0.25,
+}
+"""What a discriminator in feature space can judge of pictures of 16 pixels: blocks 0 and 1."""
+
 NETWORKS = ("gen_ab", "gen_ba", "disc_a", "disc_b")
 
 

@@ -15,9 +15,12 @@ from cyclegan_core.networks import (
     PatchDiscriminator,
     PixelDiscriminator,
     ResizeConv2d,
+    ResnetBlock,
     ResnetGenerator,
+    SpectralConv2d,
     UnetGenerator,
     build_generator,
+    init_residual_zero,
     init_weights,
 )
 
@@ -177,3 +180,39 @@ def test_the_narrow_convolution_is_the_convolution(layout) -> None:
             assert torch.equal(x, kept)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         assert conv(x).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("upsample", ["transposed", "resize"])
+def test_a_residual_zero_start_keeps_what_goes_through(upsample: str) -> None:
+    """Blocks begin as the identity, and the size of the features stays within a factor of two."""
+    config = ModelConfig(base_channels=16, num_blocks=3, norm="none", upsample=upsample)
+    network = ResnetGenerator(config)
+    init_residual_zero(network)
+    sizes: list[float] = []
+    x = picture(1, 3, 32, 32)
+    for layer in network.model:
+        y = layer(x)
+        if isinstance(layer, ResnetBlock):
+            assert torch.equal(y, x)
+        if isinstance(layer, nn.ReLU):
+            sizes.append(float(y.detach().square().mean()))
+        x = y
+    assert len(sizes) == 5
+    assert all(0.5 < later / sizes[0] < 2 for later in sizes)
+    assert float(x.detach().abs().mean()) < 0.6  # tanh is not saturated
+    biases = [p.detach() for name, p in network.named_parameters() if "bias" in name]
+    assert all(not bias.any() for bias in biases)
+
+
+def test_spectral_norm_stands_for_norms_of_maps() -> None:
+    network = PatchDiscriminator(base_channels=4, num_layers=2, norm="spectral")
+    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    assert len(layers) == 4
+    assert not any(isinstance(module, InstanceNorm) for module in network.modules())
+    for layer in layers:
+        assert isinstance(layer, SpectralConv2d)
+        assert layer.bias is not None
+        # Fresh from 15 iterations; the norm is that of torch's own decomposition.
+        matrix = layer.weight.detach().flatten(1)
+        used = float((matrix.T @ layer.left).norm())
+        assert_close(used, float(torch.linalg.matrix_norm(matrix, 2)), rtol=0.05, atol=0)

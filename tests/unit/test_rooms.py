@@ -12,6 +12,7 @@ ROOMS = [
         "cli",
         "runs",
         "training",
+        "discriminators",
         "evaluation",
         "model",
         "translation",

@@ -32,6 +32,11 @@ def test_a_wheel_holds_the_core_and_the_weights(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         found = {name for name in archive.namelist() if ".dist-info/" not in name}
     wanted = {p.relative_to(ROOT).as_posix() for p in (ROOT / "cyclegan_core").rglob("*.py")}
-    wanted |= {f"cyclegan_core/weights/{path.name}" for path in (ROOT / "weights").iterdir()}
+    weights = [path for path in (ROOT / "weights").rglob("*") if path.is_file()]
+    wanted |= {
+        f"cyclegan_core/{path.relative_to(ROOT).as_posix()}"
+        for path in weights
+        if path.suffix != ".py"  # the script that made one of them
+    }
     assert found == wanted | {"cyclegan_core/py.typed"}
     assert any(name.endswith(".safetensors") for name in found)

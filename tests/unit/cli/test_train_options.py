@@ -47,7 +47,9 @@ def options(kind: type, prefix: str = "") -> dict[str, tuple[str, object]]:
         if field.name in ("model", "value_range", "background"):
             continue
         first = choices[0] if choices else hints[field.name]
-        if isinstance(first, str):  # a Literal, whose last choice is no default
+        if field.name == "feature_taps":
+            value = (1, 3)
+        elif isinstance(first, str):  # a Literal, whose last choice is no default
             value = choices[-1]
         else:
             value = {int: 7, float: 0.25, str: "x", bool: not field.default}[first]
@@ -56,10 +58,10 @@ def options(kind: type, prefix: str = "") -> dict[str, tuple[str, object]]:
 
 
 def as_words(option: str, value: object) -> tuple[object, ...]:
-    """A switch has no value: --compile, --no-compile."""
+    """A switch has no value: --compile, --no-compile; several have several."""
     if isinstance(value, bool):
         return (option if value else option.replace("--", "--no-"),)
-    return option, value
+    return (option, *value) if isinstance(value, tuple) else (option, value)
 
 
 def test_every_setting_is_an_option():
@@ -89,7 +91,7 @@ def test_settings_of_the_pictures_are_options():
     words = (
         *("--load-size", 300, "--preprocess", "none", "--flip", "False", "--max-images", 5),
         *("--background", 1, 2, 3, "--crop-size", 64, "--pairing", "paired", "--channels-a", 1),
-        *("--channels-b", 1, "--cache-bytes", 10),
+        *("--channels-b", 1, "--cache-bytes", 10, "--scales", 2),
     )
     data = parse(*words).data
     assert data == DataConfig(
@@ -103,6 +105,7 @@ def test_settings_of_the_pictures_are_options():
         channels_a=1,
         channels_b=1,
         cache_bytes=10,
+        scales=2.0,
     )
     for field in dataclasses.fields(DataConfig):
         assert getattr(data, field.name) != field.default

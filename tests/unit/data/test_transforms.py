@@ -95,6 +95,33 @@ def test_crop_and_flip_are_pillows_bit_for_bit(mode):
     assert len(seen) == 50  # every place, both ways round
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_squares_of_several_scales_are_pillows(mode):
+    """Every sample is a square of 8 to 16 pixels, resized by PIL itself; all sizes come."""
+    config = DataConfig(load_size=20, crop_size=8, scales=2.0, flip=False)
+    image = noise((20, 20), mode)
+    possible = {}
+    for side in range(8, 17):
+        for left in range(20 - side + 1):
+            for top in range(20 - side + 1):
+                crop = image.crop((left, top, left + side, top + side))
+                possible[crop.resize((8, 8), Image.Resampling.BICUBIC).tobytes()] = side
+    seen = []
+    for seed in range(400):
+        sample = draw(prepare(image, config), config, random.Random(seed))
+        seen.append(possible[sample.mul(255).round().byte().movedim(0, -1).numpy().tobytes()])
+    assert set(seen) == set(range(8, 17))
+    # Octaves: half of the sides lie below 8 times the root of 2, which is 11.3.
+    assert 0.4 < sum(side <= 11 for side in seen) / 400 < 0.6
+
+
+def test_scales_end_where_the_picture_does():
+    config = DataConfig(load_size=10, crop_size=8, scales=100.0)
+    pixels = prepare(noise((10, 14)), config)
+    for seed in range(50):
+        assert draw(pixels, config, random.Random(seed)).shape == (3, 8, 8)
+
+
 def test_no_flip_and_no_crop_leave_the_pixels():
     config = DataConfig(preprocess="none", flip=False)
     pixels = prepare(noise((32, 16)), config)
@@ -107,6 +134,7 @@ def test_no_flip_and_no_crop_leave_the_pixels():
     ("settings", "text"),
     [
         ({"preprocess": "resize"}, "preprocess must be one of resize_and_crop, square_and_crop"),
+        ({"scales": 0.5}, "scales must be a number at least 1; got 0.5"),
         ({"pairing": "serial"}, "pairing must be one of random, paired; got 'serial'"),
         ({"load_size": 0}, "load_size must be a whole number of at least 1; got 0"),
         ({"crop_size": 25.5}, "crop_size must be a whole number of at least 1; got 25.5"),

@@ -22,7 +22,7 @@ import torch.distributed as dist
 from rich.console import Console
 
 from cyclegan_core.cli.train import _Stop, _StoppedError
-from cyclegan_core.config import EvaluationConfig, ModelConfig, TrainConfig
+from cyclegan_core.config import EvaluationConfig, TrainConfig
 from cyclegan_core.errors import CycleGANError
 from cyclegan_core.evaluation import Evaluator, TrainingEvaluation
 from cyclegan_core.runs.run_folder import RunFolder
@@ -53,8 +53,8 @@ def double_pictures(trainer: Trainer) -> None:
 
 def do(order: dict[str, Any]) -> dict[str, Any]:
     """One training; what came of it."""
-    settings = order["config"] | {"model": ModelConfig(**order["config"]["model"])}
-    trainer = Trainer(TrainConfig(**settings), open_folders(Path(order["data"])))
+    config = TrainConfig.from_dict(order["config"])
+    trainer = Trainer(config, open_folders(Path(order["data"])))
     if order.get("double"):
         exact(trainer)
         double_pictures(trainer)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from cyclegan_core.training.losses import gan_loss, gradient_penalty, l1
+from cyclegan_core.training.losses import fooling_loss, gan_loss, gradient_penalty, l1
 
 LOGITS = torch.tensor([[[[0.0, 2.0], [-1.0, 0.5]]]])
 
@@ -20,6 +20,9 @@ BY_HAND = {
     ("vanilla", True): sum(math.log1p(math.exp(-x)) for x in (0, 2, -1, 0.5)) / 4,
     ("vanilla", False): sum(math.log1p(math.exp(x)) for x in (0, 2, -1, 0.5)) / 4,
     # The mean of the logits is 0.375.
+    # Missing to a margin of 1. Real: (1 + 0 + 2 + 0.5) / 4; fake: (1 + 3 + 0 + 1.5) / 4.
+    ("hinge", True): 0.875,
+    ("hinge", False): 1.375,
     ("wgangp", True): -0.375,
     ("wgangp", False): 0.375,
 }
@@ -32,14 +35,14 @@ def test_adversarial_loss(mode, is_real):
     assert_close(float(loss), BY_HAND[mode, is_real], rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("mode", ["lsgan", "vanilla", "wgangp"])
+@pytest.mark.parametrize("mode", ["lsgan", "vanilla", "wgangp", "hinge"])
 def test_the_mean_is_over_batch_and_patches(mode):
     parts = [gan_loss(LOGITS + shift, is_real=True, mode=mode) for shift in (0.0, 1.0)]
     both = gan_loss(torch.cat([LOGITS, LOGITS + 1]), is_real=True, mode=mode)
     assert_close(both, sum(parts) / 2)
 
 
-@pytest.mark.parametrize("mode", ["lsgan", "vanilla", "wgangp"])
+@pytest.mark.parametrize("mode", ["lsgan", "vanilla", "wgangp", "hinge"])
 def test_a_better_verdict_costs_less(mode):
     for is_real, better in ((True, 0.1), (False, -0.1)):
         logits = torch.zeros(1, 1, 2, 2)
@@ -47,6 +50,17 @@ def test_a_better_verdict_costs_less(mode):
         if mode == "lsgan" and not is_real:
             continue  # 0 is what it wants already
         assert closer < gan_loss(logits, is_real=is_real, mode=mode)
+
+
+def test_fooling_is_the_verdict_real_but_for_the_margin_of_hinge():
+    for mode in ("lsgan", "vanilla", "wgangp"):
+        assert torch.equal(
+            fooling_loss(LOGITS, mode=mode), gan_loss(LOGITS, is_real=True, mode=mode)
+        )
+    assert float(fooling_loss(LOGITS, mode="hinge")) == -0.375
+    ahead = torch.full((1, 1, 1, 1), 9.0, requires_grad=True)
+    fooling_loss(ahead, mode="hinge").backward()
+    assert float(ahead.grad) == -1.0
 
 
 def test_log_likelihood_is_finite_where_sigmoid_is_not():

@@ -29,6 +29,7 @@ from cyclegan_core.training.trainer import Trainer
 from ..evaluation.samples import fill
 from ..run_files import content, files, rows
 from ..small_training import (
+    FEATURES,
     MODEL,
     assert_same,
     draw_folders,
@@ -56,8 +57,12 @@ SAVING = make_config(max_steps=3, save_every=2, sample_every=2, keep_checkpoints
 LONG = make_config(max_steps=6, save_every=100, sample_every=100, pool_size=2)
 STILL = replace(LONG, max_steps=20, lr=1e-12, ema_decay=0.0)
 """Learns next to nothing, so that soon an evaluation is no better than the one before."""
+# A rank augments by random numbers of its own.
+UNCHANGED = {"augment_colour": 0.0, "augment_shift": 0.0}
+FEATURES_ALONE = make_config(**FEATURES | UNCHANGED, warmup_steps=1, pool_size=0, max_steps=3)
 ORDERS = {
     "equal": (FULL, {"double": True}),
+    "features": (FEATURES_ALONE, {"double": True}),
     "clipped": (replace(FULL, grad_clip=0.01), {"double": True}),
     "half": (POOLS, {"until": 3, "save": "half.safetensors"}),
     "resumed": (POOLS, {"load": "half.safetensors"}),
@@ -124,7 +129,7 @@ def shared(result):
 # --- arithmetic --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["equal", "clipped"])
+@pytest.mark.parametrize("name", ["equal", "clipped", "features"])
 def test_two_ranks_with_batch_1_are_one_with_batch_2(done, pictures, name):
     config = replace(ORDERS[name][0], batch_size=2)
     single = Trainer(config, open_folders(pictures))

@@ -13,6 +13,7 @@ from cyclegan_core.config import ModelConfig
 from cyclegan_core.training.trainer import Trainer
 
 from ..small_training import (
+    FEATURES,
     MODEL,
     StopError,
     assert_same,
@@ -22,6 +23,8 @@ from ..small_training import (
     open_folders,
     train,
 )
+
+BATCH_NORM = replace(MODEL, norm="batch")
 
 CASES = {
     "average": {},
@@ -42,6 +45,16 @@ CASES = {
     "clip": {"grad_clip": 0.01, "lr_discriminator": 1e-3},
     "no adversary": {"lambda_gan": 0.0},
     "pixels": {"discriminator": "pixel", "schedule": "step", "step_epochs": 2},
+    "hinge": {"gan_mode": "hinge", "disc_norm": "spectral", "pool_size": 2},
+    "features": FEATURES,
+    "features in bf16": {**FEATURES, "precision": "bf16", "batch_size": 2, "accumulate": 2},
+    "features and patches": {**FEATURES, "discriminator": "patch_features", "pool_size": 2},
+    "features in fp16": {**FEATURES, "precision": "fp16", "channels_last": "off"},
+    "noise": {"input_noise": 0.1, "batch_size": 2, "accumulate": 2},
+    "identity now and then": {"identity_every": 4},
+    "warm-up": {"warmup_steps": 2, "init": "residual_zero", "model": replace(MODEL, norm="none")},
+    "saved in the warm-up": {"warmup_steps": 4, "precision": "bf16"},
+    "saved where the warm-up ends": {**FEATURES, "warmup_steps": 3, "model": BATCH_NORM},
     "u-net": {
         "model": ModelConfig(generator="unet", num_downs=5, base_channels=2, norm="batch"),
         "batch_size": 2,
@@ -88,7 +101,8 @@ def test_resume_is_exact(tmp_path, folder, name):
     assert undisturbed.step == 6
     assert undisturbed.position == 6 * config.batch_size
     assert len(undisturbed.state.pool_a.images) == min(
-        config.pool_size if config.lambda_gan else 0, undisturbed.position
+        config.pool_size if config.lambda_gan else 0,
+        undisturbed.position - config.warmup_steps * config.batch_size,
     )
 
 
@@ -200,6 +214,10 @@ def test_changed_pictures_are_logged(state, tmp_path, folder, caplog):
         ({"discriminator": "pixel"}, {}, "discriminator = patch, not pixel"),
         ({"disc_layers": 2}, {}, "disc_layers = 1, not 2"),
         ({"disc_channels": 3}, {}, "disc_channels = 2, not 3"),
+        ({"disc_norm": "spectral"}, {}, "disc_norm = instance, not spectral"),
+        ({"feature_taps": (0,)}, {}, "feature_taps = [0, 2, 4], not [0]"),
+        ({"feature_width": 8}, {}, "feature_width = 64, not 8"),
+        ({"warmup_steps": 5}, {}, "warmup_steps = 0, not 5"),
         ({"seed": 1}, {}, "seed = 0, not 1"),
         ({}, {"crop_size": 12}, "crop_size = 16, not 12"),
         ({}, {"preprocess": "none"}, "preprocess = resize_and_crop, not none"),

@@ -16,6 +16,7 @@ from cyclegan_core.networks import PatchDiscriminator, ResnetBlock
 from cyclegan_core.training.trainer import Trainer
 
 from ..small_training import (
+    FEATURES,
     MODEL,
     ByHand,
     assert_same,
@@ -73,6 +74,11 @@ TOGETHER = {
     "penalty": {"gan_mode": "wgangp"},
     "pixels": {"discriminator": "pixel"},
     "batch of 3": {"batch_size": 3},
+    "features": FEATURES,
+    "features and patches": {**FEATURES, "discriminator": "patch_features", "batch_size": 2},
+    "noise": {"input_noise": 0.2},
+    "identity now and then": {"identity_every": 2},
+    "warm-up": {"warmup_steps": 2, "gan_mode": "hinge", "disc_norm": "spectral"},
 }
 
 
@@ -171,6 +177,16 @@ def test_half_precision_in_either_layout_is_near_float32(precision, norm):
 def test_parts_of_a_batch_are_the_same_step(gan_mode, batch_passes, parts):
     settings = {"batch_size": 4, "gan_mode": gan_mode, "batch_passes": batch_passes}
     one, other = (make_trainer(**settings, accumulate=n) for n in (parts, 1))
+    assert_equal_training(one, other, size=4)
+
+
+@pytest.mark.parametrize("batch_passes", [True, False])
+@pytest.mark.parametrize("discriminator", ["features", "patch_features"])
+def test_parts_of_a_batch_judged_by_features_are_the_same_step(discriminator, batch_passes):
+    """The random numbers of the augmentation and of spectral norm do not depend on the parts."""
+    settings = {**FEATURES, "discriminator": discriminator, "batch_size": 4, "warmup_steps": 1}
+    settings["batch_passes"] = batch_passes
+    one, other = (make_trainer(**settings, accumulate=n) for n in (2, 1))
     assert_equal_training(one, other, size=4)
 
 

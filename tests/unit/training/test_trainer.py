@@ -12,6 +12,7 @@ from torch.testing import assert_close
 from cyclegan_core.config import ModelConfig, TrainConfig
 from cyclegan_core.networks import PatchDiscriminator, PixelDiscriminator
 from cyclegan_core.training.losses import Losses
+from cyclegan_core.training.step import draw_inputs
 from cyclegan_core.training.trainer import Trainer
 
 from ..small_training import (
@@ -272,3 +273,18 @@ def test_defaults_are_the_papers():
     assert (config.lambda_a, config.lambda_b, config.lambda_identity) == (10, 10, 0.5)
     assert (config.gan_mode, config.pool_size, config.schedule) == ("lsgan", 50, "linear")
     assert Losses._fields[:2] == ("gan_ab", "gan_ba")
+
+
+def test_noise_is_on_what_is_translated_alone():
+    """Its deviation is uniform up to the setting; a step's noise is the same whenever it comes."""
+    trainer = make_trainer(input_noise=0.2, batch_size=64)
+    a, b = make_batch(1, size=64)
+    drawn = [draw_inputs(trainer.state, a, b, torch.Generator().manual_seed(7)) for _ in range(2)]
+    inputs, again = drawn
+    assert torch.equal(inputs.source_a, again.source_a)
+    assert torch.equal(inputs.real_a, a * 2 - 1)
+    deviation = (inputs.source_b - inputs.real_b).std((1, 2, 3))
+    assert 0 <= deviation.min() < 0.02
+    assert 0.18 < deviation.max() < 0.21
+    plain = draw_inputs(make_trainer().state, a, b, torch.Generator())
+    assert plain.source_a is plain.real_a
