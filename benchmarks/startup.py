@@ -47,7 +47,7 @@ after_torch = clock()
 import cyclegan_core
 after_ours = clock()
 from cyclegan_core import networks
-from cyclegan_core.cli import main
+from cyclegan_core.cli.main import main
 in_network = 0.0
 forward = networks.ResnetGenerator.forward
 def timed(*args):

@@ -35,6 +35,8 @@ from .progress import OnProgress, ignore
 from .translation.plan import Limits, TranslateSettings
 from .translation.translate import Translation
 from .translation.whole_pass import forget
+from .translation.work_size import translate_batch, translate_rows
+from .validation import WorkSize
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -169,6 +171,8 @@ class CycleGAN(nn.Module, HubModel):
         on_progress: OnProgress = ignore,
         limits: Limits | None = None,
         speedup: Speedup = "none",
+        work_size: WorkSize = 0,
+        detail: float = 1.0,
     ) -> Tensor:
         """Translate pictures from one domain to the other.
 
@@ -189,6 +193,12 @@ class CycleGAN(nn.Module, HubModel):
                 which takes a minute at first), or "graph" (a CUDA graph, recorded at the first
                 picture; elsewhere a warning says that there is none). Either keeps its result, and
                 the graph its memory, with the model until the weights move.
+            work_size: pixels of the short side while the network works, because its strokes have
+                the size that they had in training. 0 is the picture's own size; "auto" is twice
+                the model's `image_size`. The result always has the picture's size: a larger
+                picture is reduced and its translation enlarged, a smaller one the other way round.
+            detail: how much of the fine detail that was lost in reducing is put back, from 0
+                (smooth) to 1; edges get no halos. It says nothing at the picture's own size.
 
         Returns:
             (B,C',H,W) in [0,1], with the dtype and device of `images`; C' is the target domain's.
@@ -204,7 +214,8 @@ class CycleGAN(nn.Module, HubModel):
             memory=memory, dtype=dtype, limits=limits or Limits(), speedup=speedup
         )
         channels = self.config.channels(direction)
-        return Translation(network, self.config, channels, settings).batch(images, on_progress)
+        translation = Translation(network, self.config, channels, settings)
+        return translate_batch(translation, images, work_size, detail, on_progress)
 
     def translate_rows(  # noqa: PLR0913 - those of `translate`, and where to
         self,
@@ -217,18 +228,22 @@ class CycleGAN(nn.Module, HubModel):
         on_progress: OnProgress = ignore,
         limits: Limits | None = None,
         speedup: Speedup = "none",
+        work_size: WorkSize = 0,
+        detail: float = 1.0,
     ) -> None:
         """Translate one picture that need not be a tensor; the arguments are those of `translate`.
 
         Strips are read from `source`, several times, and written to `sink` once from the top
-        down, so that neither has to hold floats.
+        down, so that neither has to hold floats. At a `work_size` only the small pictures are
+        held, whatever the size of `source`.
         """
         network = self.generator(direction)
         settings = TranslateSettings(
             memory=memory, dtype=dtype, limits=limits or Limits(), speedup=speedup
         )
         channels = self.config.channels(direction)
-        Translation(network, self.config, channels, settings).rows(source, sink, on_progress)
+        translation = Translation(network, self.config, channels, settings)
+        translate_rows(translation, source, sink, work_size, detail, on_progress)
 
     def reconstruct(  # noqa: PLR0913 - those of `translate`
         self,
@@ -243,6 +258,7 @@ class CycleGAN(nn.Module, HubModel):
     ) -> Reconstruction:
         """Translate in `direction` and back again; the arguments are those of `translate`.
 
+        Always at the pictures' own size, because the error is to be the network's alone.
         `on_progress` counts the way there and the way back.
 
         Raises:

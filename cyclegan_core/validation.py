@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 from .errors import DatasetError
 
@@ -25,6 +25,19 @@ def check_bool(name: str, value: object) -> None:
     """True or false, and nothing that only counts as that."""
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be true or false; got {value!r}.")
+
+
+WorkSize = int | Literal["auto"]
+"""Pixels of a picture's short side while a network works on it; 0 leaves it, auto is the model's
+choice."""
+
+
+def check_work_size(value: object) -> None:
+    """A number of pixels, 0 for the picture's own, or auto."""
+    if value != "auto" and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+        raise ValueError(
+            f"work_size must be a whole number of pixels from 0 up, or 'auto'; got {value!r}."
+        )
 
 
 def check_range(name: str, value: object) -> None:

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ..config import Direction, Memory, Speedup
 from ..errors import CompilerError, CycleGANError, PictureError
 from ..pictures.files import identity
+from ..validation import WorkSize, check_float, check_work_size
 from .common import choose_device, find_with_bar, optional
 from .outputs import Job, plan_outputs
 
@@ -207,6 +208,19 @@ class Translate(_PictureCommand):
     For a single picture, --out can be a file name.
     """
 
+    work_size: Annotated[WorkSize, tyro.conf.arg(metavar="PIXELS|auto")] = 0
+    """Short side of a picture while the network works on it, so that strokes can be seen on large
+    photographs; the result has the picture's size all the same. 0 is the picture's own size, auto
+    twice the size that the model was trained at."""
+    detail: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 1.0
+    """How much of the fine detail that a smaller --work-size loses is put back, from 0 to 1."""
+
+    def run(self) -> int:
+        """Do every picture; a failed one is named and the rest goes on. Returns the exit code."""
+        check_work_size(self.work_size)
+        check_float("detail", self.detail, low=0, high=1)
+        return super().run()
+
     def _outputs(self, target: Path) -> list[Path]:
         return [target]
 
@@ -214,7 +228,8 @@ class Translate(_PictureCommand):
         self, model: CycleGAN, picture: OpenPicture, outputs: list[Path], settings: Settings
     ) -> dict[str, Any]:
         result = picture.new_result(model.config.channels(self.direction)[1])
-        model.translate_rows(picture.rows, result, self.direction, **settings)
+        how: Settings = {"work_size": self.work_size, "detail": self.detail}
+        model.translate_rows(picture.rows, result, self.direction, **settings, **how)
         picture.write(outputs[0], result)
         return {"output": str(outputs[0])}
 

@@ -75,22 +75,9 @@ class Translation:
         Raises:
             ValueError: `images` are no pictures.
         """
-        if images.ndim != 4 or not images.is_floating_point():
-            raise ValueError(
-                "images must be a float tensor (B,C,H,W) in [0,1]; got "
-                f"{tuple(images.shape)} of {images.dtype}."
-            )
-        if 0 in images.shape[1:]:
-            raise ValueError(f"images must have at least one pixel; got {tuple(images.shape)}.")
+        check_pictures(images)
         total, _, height, width = images.shape
-        # The result lies in memory like `images`, so that no one has to copy it.
-        is_last = images.is_contiguous(memory_format=torch.channels_last)
-        result = torch.empty(
-            (total, self.channels[1], height, width),
-            dtype=images.dtype,
-            device=images.device,
-            memory_format=torch.channels_last if is_last else torch.contiguous_format,
-        )
+        result = empty_result(images, self.channels[1])
         pending = result.numel() * result.element_size() if result.device.type == "cpu" else 0
         work = self.workload((height, width), pictures=total, pending_bytes=pending)
         device = work.device
@@ -242,6 +229,32 @@ class Translation:
         if sentence not in self._told:
             log.warning("%s", sentence)
         self._told.add(sentence)
+
+
+def check_pictures(images: Tensor) -> None:
+    """Make sure that a tensor is a batch of pictures, of none as well.
+
+    Raises:
+        ValueError: it is not (B,C,H,W) floats, or they have no pixel.
+    """
+    if images.ndim != 4 or not images.is_floating_point():
+        raise ValueError(
+            "images must be a float tensor (B,C,H,W) in [0,1]; got "
+            f"{tuple(images.shape)} of {images.dtype}."
+        )
+    if 0 in images.shape[1:]:
+        raise ValueError(f"images must have at least one pixel; got {tuple(images.shape)}.")
+
+
+def empty_result(images: Tensor, channels: int) -> Tensor:
+    """Memory for (B,channels,H,W) that lies like `images`, so that no one has to copy it."""
+    is_last = images.is_contiguous(memory_format=torch.channels_last)
+    return torch.empty(
+        (len(images), channels, *images.shape[2:]),
+        dtype=images.dtype,
+        device=images.device,
+        memory_format=torch.channels_last if is_last else torch.contiguous_format,
+    )
 
 
 @contextmanager

@@ -86,7 +86,7 @@ TRANSLATE: Spec = {
         _node("MarkdownNote", (0, 0), (340, 190), NOTE_TRANSLATE, title="Read me"),
         _node("LoadImage", (380, 200), (340, 390), PICTURE),
         _node("CycleGAN_Load", (380, 0), (340, 130), BUNDLED_MODEL),
-        _node("CycleGAN_Translate", (760, 0), (300, 180)),
+        _node("CycleGAN_Translate", (760, 0), (300, 230)),
         _node("SaveImage", (1100, 0), (400, 480), "CycleGAN"),
     ],
     "links": [(2, 0, 3, 0), (1, 0, 3, 1), (3, 0, 4, 0)],

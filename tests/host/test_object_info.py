@@ -16,7 +16,17 @@ from .samples import write_pictures
 NODES = {
     "CycleGAN_Load": (["model_name", "direction", "model_name_b_to_a"], ["CYCLEGAN", "STRING"]),
     "CycleGAN_Translate": (
-        ["model", "image", "direction", "memory", "precision", "strength", "mask"],
+        [
+            "model",
+            "image",
+            "direction",
+            "memory",
+            "precision",
+            "strength",
+            "mask",
+            "work_size",
+            "detail",
+        ],
         ["IMAGE"],
     ),
     "CycleGAN_Reconstruct": (

@@ -150,6 +150,15 @@ def test_strength_half_blends(
     assert level_difference(result, (before + both.translate(before)) / 2) <= ONE_LEVEL
 
 
+@pytest.mark.parametrize(("work_size", "same"), [(20, 20), (-1, "auto")])
+def test_work_size_and_detail_are_the_librarys(
+    client: Client, both: cyclegan_core.CycleGAN, photo: Image.Image, work_size: int, same
+) -> None:
+    result = run_one(client, photo, work_size=work_size, detail=0.5)
+    expected = both.translate(to_tensor(photo), work_size=same, detail=0.5)
+    assert level_difference(result, expected) <= ONE_LEVEL
+
+
 @pytest.mark.parametrize("precision", ["auto", "bf16", "fp16"])
 def test_every_precision_gives_the_same_picture(
     client: Client, both: cyclegan_core.CycleGAN, small: Image.Image, precision: str

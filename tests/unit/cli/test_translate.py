@@ -57,6 +57,40 @@ def test_the_file_is_the_librarys_result(run, model: Path, tmp_path: Path, direc
     assert f"{source} → {tmp_path / 'out' / 'photo.png'}" in result.err
 
 
+@pytest.mark.parametrize("work_size", ["12", "auto"])
+def test_work_size_and_detail_are_the_librarys(
+    run, model: Path, tmp_path: Path, work_size: str
+) -> None:
+    source = draw(tmp_path / "photo.png", size=(40, 30))
+    argv = ("-o", tmp_path / "out", "-m", model, "--work-size", work_size, "--detail", "0.5")
+    assert run("translate", source, *argv, "--precision", "fp32").code == 0
+    expected = load_model(model).translate(
+        read_picture(source).pixels[None],
+        work_size=int(work_size) if work_size != "auto" else "auto",
+        detail=0.5,
+    )
+    # The file's rows come another way into memory: sums may differ in their last bits.
+    assert same_levels(tmp_path / "out" / "photo.png", expected[0])
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--work-size", "-1", "work_size must be a whole number of pixels from 0 up"),
+        ("--work-size", "large", "--work-size"),
+        ("--detail", "1.5", "detail must be a number from 0 to 1; got 1.5."),
+    ],
+)
+def test_a_wrong_work_size_or_detail(
+    run, model: Path, tmp_path: Path, option: str, value: str, sentence: str
+) -> None:
+    source = draw(tmp_path / "photo.png")
+    result = run("translate", source, "-o", tmp_path / "out", "-m", model, option, value)
+    assert result.code == 2
+    assert sentence in " ".join(result.err.split())
+    assert not (tmp_path / "out").exists()
+
+
 def test_options_may_stand_before_the_pictures(run, model: Path, tmp_path: Path) -> None:
     draw(tmp_path / "a.png")
     draw(tmp_path / "b.png")
