@@ -185,7 +185,8 @@ def _configs(
     precision = NAMES[host.gpu_dtype()]
     train: dict[str, Any] = {"precision": precision, **widgets, **settings.get("train", {})}
     data: dict[str, Any] = {**settings.get("data", {}), "crop_size": image_size}
-    data["load_size"] = round(image_size * _LOAD_RATIO)
+    # Crops of several scales need pictures with room for the largest.
+    data["load_size"] = round(image_size * max(_LOAD_RATIO, data.get("scales", 1.0)))
     return TrainConfig(model=ModelConfig(**model), **train), DataConfig(**data)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import safe_open
 
 from cyclegan_core import UnpairedFolders
 from cyclegan_core.runs.run_folder import _SAMPLE_SEED
@@ -121,7 +123,21 @@ def test_preset_goes_before_the_widgets_and_leaves_the_rest(
     assert config["model"]["base_channels"] == 4
 
 
+def test_the_quick_preset_brings_its_networks_and_pictures(
+    client: Client, training: Graph, run_dir: Path
+) -> None:
+    """Its deepest features want crops of 64 pixels, from pictures twice as large."""
+    training["settings"]["inputs"] |= {"preset": "quick"}
+    training["train"]["inputs"]["image_size"] = 64
+    config = config_of(client, training, run_dir)
+    assert (config["discriminator"], config["gan_mode"]) == ("patch_features", "hinge")
+    assert (config["model"]["norm"], config["model"]["base_channels"]) == ("none", 32)
+    with safe_open(run_dir / "state.safetensors", "pt") as state:
+        data = json.loads(state.metadata()["state"])["data_config"]
+    assert (data["load_size"], data["crop_size"], data["scales"]) == (128, 64, 2.0)
+
+
 def test_presets_of_the_widget_are_those_tested_here(info: dict[str, Any]) -> None:
     _, options = info["CycleGAN_TrainSettings"]["input"]["required"]["preset"]
-    assert options["options"] == ["none", "style", "object", "season", "enhance", "labels"]
+    assert options["options"] == ["none", "style", "object", "season", "enhance", "labels", "quick"]
     assert "labels sets lambda_identity 0.0" in options["tooltip"]
