@@ -7,6 +7,7 @@ imported when its name is used first.
 
 from typing import TYPE_CHECKING
 
+from ._lazy import lazy_names
 from ._version import __version__
 from .config import DataConfig, Direction, ModelConfig, TrainConfig
 from .errors import (
@@ -19,7 +20,6 @@ from .errors import (
     PictureError,
     TrainingDivergedError,
 )
-from .lazy import lazy_names
 
 if TYPE_CHECKING:
     from .checkpoint.checkpoint import CheckpointInfo, inspect_checkpoint

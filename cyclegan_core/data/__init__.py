@@ -7,8 +7,6 @@
 - `report`: what the folders hold, for people, and what may go wrong with them.
 """
 
-from ..config import DataConfig
-from .loader import BatchConfig, Batches
 from .unpaired_folders import UnpairedFolders, folders_digest
 
-__all__ = ["BatchConfig", "Batches", "DataConfig", "UnpairedFolders", "folders_digest"]
+__all__ = ["UnpairedFolders", "folders_digest"]

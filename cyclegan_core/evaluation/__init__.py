@@ -12,8 +12,8 @@ that asks again and again (`TrainingEvaluation`). Needs the extra `eval`; nothin
 
 from typing import TYPE_CHECKING
 
+from .._lazy import lazy_names
 from ..config import EvaluationConfig
-from ..lazy import lazy_names
 
 if TYPE_CHECKING:
     from .evaluator import Evaluator, evaluate

@@ -15,54 +15,22 @@ Names and the catalog need no torch, so this face does not import the rest befor
 
 from typing import TYPE_CHECKING
 
-from ..lazy import lazy_names
+from .._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .catalog import (
-        CatalogEntry,
-        bundled_models,
-        find_local,
-        models_folder,
-        pulled_models,
-        read_catalog,
-        weights_folder,
-    )
-    from .download import OnBytes
-    from .install import Pulled, find_model, installed, pull
-    from .publish import push
-    from .repository import PREFIX, split_id
+    from .catalog import read_catalog, weights_folder
+    from .install import installed, pull
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         catalog=(
-            "CatalogEntry",
-            "bundled_models",
-            "find_local",
-            "models_folder",
-            "pulled_models",
             "read_catalog",
             "weights_folder",
         ),
-        download=("OnBytes",),
-        install=("Pulled", "find_model", "installed", "pull"),
-        publish=("push",),
-        repository=("PREFIX", "split_id"),
+        install=(
+            "installed",
+            "pull",
+        ),
     )
 
-__all__ = [
-    "PREFIX",
-    "CatalogEntry",
-    "OnBytes",
-    "Pulled",
-    "bundled_models",
-    "find_local",
-    "find_model",
-    "installed",
-    "models_folder",
-    "pull",
-    "pulled_models",
-    "push",
-    "read_catalog",
-    "split_id",
-    "weights_folder",
-]
+__all__ = ["installed", "pull", "read_catalog", "weights_folder"]

@@ -7,6 +7,6 @@
 The face holds what finds pictures; it needs Pillow, not torch.
 """
 
-from .files import READABLE, WRITABLE, Identity, find_pictures, identity
+from .files import find_pictures
 
-__all__ = ["READABLE", "WRITABLE", "Identity", "find_pictures", "identity"]
+__all__ = ["find_pictures"]

@@ -7,7 +7,3 @@
 - `norm_statistics`: mean and variance of a map that is seen in strips.
 - `feature_maps`: maps stored on the device, in RAM, or on disk.
 """
-
-from .plan import StreamPlan
-
-__all__ = ["StreamPlan"]

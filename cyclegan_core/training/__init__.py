@@ -5,7 +5,7 @@ The presets are settings, which the command line needs at once; the rest needs t
 
 from typing import TYPE_CHECKING
 
-from ..lazy import lazy_names
+from .._lazy import lazy_names
 from .presets import PRESETS, Preset
 
 if TYPE_CHECKING:

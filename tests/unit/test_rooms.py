@@ -21,7 +21,7 @@ ROOMS = [
         "data",
     ),
     *("networks", "pixels", "layers", "pictures", "config", "device", "files", "validation"),
-    *("errors", "progress", "lazy", "_version"),
+    *("errors", "progress", "_lazy", "_version"),
 ]
 """High to low: a file imports its own room and lower ones, also under TYPE_CHECKING."""
 
