@@ -1,8 +1,9 @@
 """CycleGAN: unpaired image-to-image translation as a library.
 
-Everything listed in `__all__` is public and stable; the rest may move. The core never knows who
-is calling: no host, no device choice, no download, and no effect on import. What needs torch is
-imported when its name is used first.
+Everything listed in `__all__` is public and stable; the rest may move. The library never knows who
+is calling: no host, no device choice, and no effect on import. Only `hub` downloads, and only when
+asked to; only `cli`, the command, chooses a device. What needs torch is imported when its name is
+used first.
 """
 
 from typing import TYPE_CHECKING
