@@ -1,12 +1,14 @@
 """CycleGAN: unpaired image-to-image translation as a library.
 
-Everything listed in `__all__` is public and stable; the rest may move. The core never knows who
-is calling: no host, no device choice, no download, and no effect on import. What needs torch is
-imported when its name is used first.
+Everything listed in `__all__` is public and stable; the rest may move. The library never knows who
+is calling: no host, no device choice, and no effect on import. Only `hub` downloads, and only when
+asked to; only `cli`, the command, chooses a device. What needs torch is imported when its name is
+used first.
 """
 
 from typing import TYPE_CHECKING
 
+from ._lazy import lazy_names
 from ._version import __version__
 from .config import DataConfig, Direction, ModelConfig, TrainConfig
 from .errors import (
@@ -19,7 +21,6 @@ from .errors import (
     PictureError,
     TrainingDivergedError,
 )
-from .lazy import lazy_names
 
 if TYPE_CHECKING:
     from .checkpoint.checkpoint import CheckpointInfo, inspect_checkpoint

@@ -1,4 +1,9 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all.
+
+On a full disk the write fails with `OSError` (No space left on device), or with `SafetensorError`
+where safetensors itself wrote the file. Then the file that was there stays, nothing lies beside it,
+and one sentence says so.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +22,18 @@ from .errors import CycleGANError, reason
 def partial_file(path: Path) -> Generator[Path]:
     """An empty file beside `path`, which takes its place when the block ends without an error.
 
-    Its name ends in `.partial`: where a process was killed, such a file stays.
+    It is on the disk by then. A link stays a link, and what it leads to is replaced. The name ends
+    in `.partial`: where a process was killed, such a file stays.
     """
+    path = Path(os.path.realpath(path))
     name = path.name[:40]  # a name may have 255 bytes, and a letter takes up to 4
     partial = path.with_name(f".{name}.{secrets.token_hex(4)}.partial")
     try:
         partial.touch(exist_ok=False)
         mode = partial.stat().st_mode
         yield partial
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
         partial.chmod(mode)  # some writers make a file that only its owner may read
         partial.replace(path)
     finally:
@@ -48,13 +57,11 @@ def atomic_write(
     Raises:
         error_type: the file can't be written; a file that was there stays as it was.
     """
-    path = Path(os.path.realpath(path))  # keeps a link a link
     try:
         with partial_file(path) as partial:
             write(partial)
-            with partial.open("rb+") as file:
-                os.fsync(file.fileno())
     except (OSError, SafetensorError) as error:
+        path = Path(os.path.realpath(path))
         raise error_type(
             f"{path.name} can't be written to {path.parent} ({reason(error)}); "
             "check that the folder exists, may be written to, and has space."

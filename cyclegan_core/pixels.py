@@ -1,6 +1,7 @@
 """A network's border: channels, range and padding, of whole pictures and of strips.
 
-Pictures are [0,1]; a network takes its config's `value_range` and gives [-1,1].
+Pictures are [0,1]; a network takes its config's `value_range` and gives [-1,1]. Colours are in
+the order red, green, blue everywhere: `checkpoint` turns networks for blue-green-red ones.
 """
 
 from __future__ import annotations

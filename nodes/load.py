@@ -91,8 +91,8 @@ class LoadCycleGAN(io.ComfyNode):
             raise FileNotFoundError(_not_found(model_name))
         if stamp_back is None and model_name_b_to_a != NONE:
             raise FileNotFoundError(_not_found(model_name_b_to_a))
-        way = host.chosen(host.DIRECTIONS, "direction", direction)
-        model, layout = _load(stamp, way, stamp_back)
+        chosen = host.chosen(host.DIRECTIONS, "direction", direction)
+        model, layout = _load(stamp, chosen, stamp_back)
         return io.NodeOutput(model, _describe(stamp[0], layout, model))
 
 
@@ -133,7 +133,7 @@ def _not_found(name: str) -> str:
 
 def _describe(path: Path, layout: str, model: CycleGAN) -> str:
     config = model.config
-    ways = ", ".join("{} → {}".format(*config.domains(way)) for way in model.directions)
+    directions = ", ".join("{} → {}".format(*config.domains(d)) for d in model.directions)
     network = (
         f"resnet, {config.num_blocks} blocks"
         if config.generator == "resnet"
@@ -143,7 +143,7 @@ def _describe(path: Path, layout: str, model: CycleGAN) -> str:
     millions = sum(p.numel() for p in model.parameters()) / 1e6
     return (
         f"{path.name} ({layout} layout)\n"
-        f"translates {ways}\n"
+        f"translates {directions}\n"
         f"{network}, {config.base_channels} channels, {norm}, {millions:.1f} M parameters\n"
         f"trained at {config.image_size} pixels"
     )

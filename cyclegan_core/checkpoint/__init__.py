@@ -1,44 +1,28 @@
 """Weight files in and out: our own format and every foreign layout that can be recognised.
 
+- `checkpoint`: reading, describing, checking and writing a model's file, or a pair of files.
+- `folder`: which file of a folder holds the model; names alone decide.
+- `layout_convert`: foreign keys become ours, and BGR models become RGB ones.
+- `layout_table`: where each foreign layout keeps its layers.
+- `layouts`: finding the generators of a foreign file, and which way they translate.
+- `refusals`: names for what is no CycleGAN.
+- `settings`: the header of a file of ours, and config.json.
+- `weight_file`: what kind of file it is, and its tensors; nothing in it is run.
+
 What looks at names and settings only (`folder`, `settings`) needs no torch, so this face does not
 import the rest before it is asked for.
 """
 
 from typing import TYPE_CHECKING
 
-from ..lazy import lazy_names
+from .._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .checkpoint import (
-        Checkpoint,
-        CheckpointInfo,
-        inspect_checkpoint,
-        read_checkpoint,
-        write_checkpoint,
-    )
+    from .checkpoint import read_checkpoint
     from .folder import SUFFIXES
-    from .settings import Header, read_header
 else:
     __getattr__, __dir__ = lazy_names(
-        __name__,
-        checkpoint=(
-            "Checkpoint",
-            "CheckpointInfo",
-            "inspect_checkpoint",
-            "read_checkpoint",
-            "write_checkpoint",
-        ),
-        folder=("SUFFIXES",),
-        settings=("Header", "read_header"),
+        __name__, checkpoint=("read_checkpoint",), folder=("SUFFIXES",)
     )
 
-__all__ = [
-    "SUFFIXES",
-    "Checkpoint",
-    "CheckpointInfo",
-    "Header",
-    "inspect_checkpoint",
-    "read_checkpoint",
-    "read_header",
-    "write_checkpoint",
-]
+__all__ = ["SUFFIXES", "read_checkpoint"]

@@ -1,4 +1,8 @@
-"""One foreign generator's tensors, renamed to our keys; sizes and norms are read off them."""
+"""One foreign generator in our terms: its keys become ours, its sizes and norms are read off.
+
+A bias before a batch norm moves into that norm's mean, and a network for blue-green-red pictures
+is turned into one for red-green-blue.
+"""
 
 from __future__ import annotations
 
@@ -230,7 +234,8 @@ def swap_bgr(network: Network, converted: dict[str, Tensor]) -> None:
         converted[f"{first}.weight"] = converted[f"{first}.weight"].flip(1)
     if converted[f"{last}.weight"].shape[0] == 3:
         converted[f"{last}.weight"] = converted[f"{last}.weight"].flip(0)
-        converted[f"{last}.bias"] = converted[f"{last}.bias"].flip(0)
+        if f"{last}.bias" in converted:  # where it is missing, the check of the fit names it
+            converted[f"{last}.bias"] = converted[f"{last}.bias"].flip(0)
 
 
 def _next(key: str) -> str:

@@ -118,12 +118,12 @@ class List:
         places = Column("where", no_wrap=True)  # people copy them
         table = Table("name", places, "translates", "task", box=None)
         for model in models:
-            ways = [_arrow(model["domains"], way) for way in model["directions"]]
+            directions = [_arrow(model["domains"], direction) for direction in model["directions"]]
             where = model["where"] if model["where"] != "catalog" else model["repo"]
             where += " (pulled)" if where == model["repo"] and model["path"] else ""
             task = model.get("error") or model["task"]
             task += " (not verified)" if model["verified"] is False else ""
-            cells = (model["name"], where, "\n".join(ways), task)
+            cells = (model["name"], where, "\n".join(directions), task)
             # Text, because rich would take brackets and colons in a name for its markup.
             table.add_row(*(Text(cell, overflow="fold") for cell in cells))
         console = Console()
@@ -184,6 +184,6 @@ def _from_file(name: str, path: Path, where: str, entry: CatalogEntry | None) ->
     return values
 
 
-def _arrow(domains: list[str], way: str) -> str:
-    source, target = domains if way == "a_to_b" else reversed(domains)
+def _arrow(domains: list[str], direction: str) -> str:
+    source, target = domains if direction == "a_to_b" else reversed(domains)
     return f"{source} → {target}"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from .._version import __version__
+from ..errors import CycleGANError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,7 +42,6 @@ def _main(argv: list[str]) -> int:
         )
         return 2
     del rich
-    from ..errors import CycleGANError
 
     if argv[:1] == ["--version"]:
         sys.stdout.write(f"cyclegan {__version__}\n")

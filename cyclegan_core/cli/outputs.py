@@ -6,7 +6,7 @@ import glob
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..errors import PictureError
+from ..errors import PictureError, reason
 from ..pictures.files import READABLE, WRITABLE, find_pictures, identity
 
 Job = tuple[Path, Path | PictureError]
@@ -83,8 +83,7 @@ def _expand(text: str, out: Path) -> list[Job]:
     except FileNotFoundError:
         return [(path, PictureError(f"{path} does not exist; check the path."))]
     except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        return [(path, PictureError(f"{path} can't be read: {reason}."))]
+        return [(path, PictureError(f"{path} can't be read: {reason(error)}."))]
     return [(path, Path(path.name))]
 
 
@@ -94,7 +93,7 @@ def _search(folder: Path, out: Path) -> list[Job]:
 
     def note(error: OSError) -> None:
         place = Path(error.filename)
-        jobs.append((place, PictureError(f"{place} can't be read: {error.strerror}.")))
+        jobs.append((place, PictureError(f"{place} can't be read: {reason(error)}.")))
 
     results = None if identity(out) == identity(folder) else identity(out)
     for file in find_pictures(folder, leave_out=results, on_error=note):

@@ -61,7 +61,7 @@ def describe(info: CheckpointInfo) -> dict[str, Any]:
         "directions": list(info.directions),
         "knows_direction": info.knows_direction,
         "parameters": info.num_parameters,
-        "dtype": str(info.dtype).removeprefix("torch."),
+        "dtype": info.dtype,
         "config": info.config.to_dict(),
         "training": dict(info.metadata),
         "source": dict(info.source),

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..config import DataConfig
-from ..errors import DatasetError, PictureError
+from ..errors import DatasetError, PictureError, reason
 from ..pictures.files import find_pictures
 from ..pictures.picture import read_flat, read_size
+from ..progress import ignore
 from ..validation import check_data_folder
 from .transforms import Pixels, prepare, prepared_size
 
@@ -24,10 +25,6 @@ T = TypeVar("T")
 
 OnFile = Callable[[], None]
 """Called after each file while a folder is opened; it ends that by raising."""
-
-
-def ignore() -> None:
-    """The callback of those who don't watch."""
 
 
 _SCAN_THREADS = 8
@@ -208,9 +205,9 @@ class PictureFolder:
             except BaseException:  # whatever it is, the other files are not waited for
                 pool.shutdown(cancel_futures=True)
                 raise
-        for file, (_, reason) in zip(self.files, results, strict=True):
-            if reason is not None:
-                self.skip(file.path, reason)
+        for file, (_, fault) in zip(self.files, results, strict=True):
+            if fault is not None:
+                self.skip(file.path, fault)
         return [result for result, _ in results]
 
 
@@ -231,5 +228,5 @@ def _stat(path: Path) -> tuple[int, int]:
 def _stop(error: OSError) -> None:
     """End the search at a folder that can't be read."""
     raise DatasetError(
-        f"{error.filename} can't be read ({error.strerror}); check the permissions, or move it."
+        f"{error.filename} can't be read ({reason(error)}); check the permissions, or move it."
     ) from None

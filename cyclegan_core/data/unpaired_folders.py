@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..config import DataConfig
 from ..errors import DatasetError
-from .folder import OnFile, PictureFolder, digest, ignore, list_pictures
+from ..progress import ignore
+from .folder import OnFile, PictureFolder, digest, list_pictures
 from .report import DatasetReport, Twins, describe, identical_files
 from .transforms import Pixels, draw, prepared_size
 

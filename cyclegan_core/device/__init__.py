@@ -1,4 +1,10 @@
-"""What depends on the device: memory, precision, recorded and compiled code, other processes."""
+"""What depends on the device: memory, precision, recorded and compiled code, other processes.
+
+- `memory`: how much there is, and whether an error means that there was too little.
+- `precision`: number formats, and which one is fastest on a device.
+- `graphs`: CUDA graphs and `torch.compile`.
+- `distributed`: what the processes of a data-parallel training agree on.
+"""
 
 from .precision import DTYPES, NAMES, fastest_dtype
 

@@ -2,12 +2,18 @@
 
 `evaluate` is the one call; `Evaluator` keeps what does not depend on the model, for a training
 that asks again and again (`TrainingEvaluation`). Needs the extra `eval`; nothing is ever fetched.
+
+- `evaluator`: the evaluation itself. `folders`: its pictures and their partners.
+- `extractors`: the networks whose features are compared. `distances`: KID, FID, perceptual, pixels.
+- `colour`: the colour filter that a model has to beat. `segmentation`: the segmentation score.
+- `report`: scores in rows, as text and JSON. `sheet`: a contact sheet.
+- `training_evaluation`: the table of scores of a training, its best model, when to stop.
 """
 
 from typing import TYPE_CHECKING
 
+from .._lazy import lazy_names
 from ..config import EvaluationConfig
-from ..lazy import lazy_names
 
 if TYPE_CHECKING:
     from .evaluator import Evaluator, evaluate

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..config import DataConfig
 from ..data.folder import list_pictures
-from ..data.transforms import DataConfig, prepare
+from ..data.transforms import prepare
 from ..errors import DatasetError
 from ..pictures.picture import read_flat
 

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
 from ..pictures.files import write_image
-from ..pictures.picture import to_image
+from ..pictures.rows import to_image
 
 _CELL = 256
 """Pixels each way that a picture is fitted into; smaller ones are enlarged."""

@@ -25,7 +25,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from ..errors import DownloadError
+from ..errors import DownloadError, reason
 
 # The base class of what the library's HTTP client raises, whichever client this version has.
 _TRANSPORT_FAULT: type[Exception] = next(
@@ -142,12 +142,12 @@ def _explain_disk(error: OSError, place: str) -> DownloadError:
     """A fault of the local disk."""
     where = error.filename or constants.HF_HUB_CACHE
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        reason, advice = "the disk is full", "free some space, or set HF_HOME to another disk"
+        why, advice = "the disk is full", "free some space, or set HF_HOME to another disk"
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        reason, advice = f"{where} can't be written to", "check its permissions, or set HF_HOME"
+        why, advice = f"{where} can't be written to", "check its permissions, or set HF_HOME"
     else:
-        reason, advice = f"of {where} ({error.strerror})", "check that folder"
-    return DownloadError(f"{place} can't be stored because {reason}; {advice}.")
+        why, advice = f"of {where} ({reason(error)})", "check that folder"
+    return DownloadError(f"{place} can't be stored because {why}; {advice}.")
 
 
 def _explain_transport(error: BaseException, place: str) -> DownloadError:

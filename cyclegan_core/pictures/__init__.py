@@ -1,8 +1,12 @@
 """Picture files in and out.
 
-The face holds what nodes and command line search folders with; nothing of it needs torch.
+- `files`: finding pictures in folders, opening them safely, writing them atomically.
+- `picture`: any mode, orientation and depth to (C,H,W) in [0,1], and back; alpha and profile.
+- `rows`: a picture as strips of rows, which streaming reads and writes.
+
+The face holds what finds pictures; it needs Pillow, not torch.
 """
 
-from .files import READABLE, WRITABLE, Identity, find_pictures, identity
+from .files import find_pictures
 
-__all__ = ["READABLE", "WRITABLE", "Identity", "find_pictures", "identity"]
+__all__ = ["find_pictures"]

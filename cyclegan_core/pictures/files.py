@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import threading
@@ -142,6 +143,7 @@ def write_image(
 ) -> None:
     """Write an image of mode L or RGB in the format that the file's ending names; atomic.
 
+    A link stays a link, and what it leads to is replaced; missing folders are made.
     `alpha` (mode L) is kept where the format has it, and `image` may have it then.
 
     Raises:
@@ -164,8 +166,14 @@ def write_image(
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial_file(path) as partial:
             image.save(partial, kind, **options)
-    except (OSError, ValueError, struct.error) as error:  # the latter: too large for the format
-        raise PictureError(f"{path} can't be written: {reason(error)}.") from None
+    except (OSError, ValueError, struct.error) as error:
+        if not isinstance(error, OSError) or error.errno is None:  # Pillow's own refusal
+            advice = "choose another format, such as .png"
+        elif error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            advice = "free some space or choose another folder"
+        else:
+            advice = "choose another folder or name"
+        raise PictureError(f"{path} can't be written: {reason(error)}; {advice}.") from None
 
 
 def _tiff_options(image: Image.Image) -> dict[str, Any]:

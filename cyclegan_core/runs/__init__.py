@@ -1,4 +1,9 @@
-"""What a training leaves on disk: states, models, tables, charts."""
+"""What a training leaves on disk: states, models, tables, charts.
+
+- `run_folder`: the run's folder: settings, state, model, samples, and how to go on from it.
+- `logs`: `losses.csv`, which agrees with the state, and TensorBoard.
+- `chart`: loss curves as a picture.
+"""
 
 from .chart import draw_curves
 from .run_folder import MODEL_NAME, STATE_NAME, RunFolder

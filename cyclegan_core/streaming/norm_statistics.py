@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..networks import BatchNorm
+from ..layers import BatchNorm
 
 _CHUNK = {"cpu": 2**20, "other": 2**23}
 """Numbers widened at a time: 8 MB or 64 MB, enough to keep all cores busy."""

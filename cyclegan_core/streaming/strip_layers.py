@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 from torch import Tensor, nn
 
-from ..networks import ResizeConv2d, ResnetBlock, ResnetGenerator
+from ..layers import ResizeConv2d
+from ..networks import ResnetBlock, ResnetGenerator
 from .norm_statistics import Affine
 
 Stage = Callable[[Tensor, bool], Tensor | None]

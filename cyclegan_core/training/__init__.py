@@ -1,11 +1,20 @@
 """The training: the step in the paper's order, its state, and the loop.
 
+trainer: the loop, what is checked before it, and the export.
+step: one step in the paper's order. step_graph: the same recorded as a CUDA graph.
+losses: the terms and the objective (eq. 1 to 3, section 5.2), and the discriminators they need.
+state: all that a step moves. state_file: the same as one file, and back.
+divergence: what is not finite, and what that means in words.
+optimiser: Adam, learning rates, the loss scale, the averaged weights.
+image_pool: earlier fakes for the discriminators.
+presets: starting points by kind of task.
+
 The presets are settings, which the command line needs at once; the rest needs torch, and waits.
 """
 
 from typing import TYPE_CHECKING
 
-from ..lazy import lazy_names
+from .._lazy import lazy_names
 from .presets import PRESETS, Preset
 
 if TYPE_CHECKING:

@@ -1,7 +1,13 @@
-"""Pictures through a generator: whole, in strips, or approximately, as the memory allows."""
+"""Pictures through a generator: whole, in strips, or approximately, as the memory allows.
 
-from ..config import Memory, Speedup
+translate: one call: settings, plan, pass, and the next plan where memory runs out.
+plan: the ways a picture can go, best first, and the memory each takes.
+whole_pass: one pass, plain, compiled, or as a CUDA graph.
+overlap: copies while a GPU computes.
+work_size: a smaller copy through the network, and the picture's own detail put back.
+"""
+
 from .plan import Limits, TranslateSettings, wanted_bytes
 from .work_size import work_shape
 
-__all__ = ["Limits", "Memory", "Speedup", "TranslateSettings", "wanted_bytes", "work_shape"]
+__all__ = ["Limits", "TranslateSettings", "wanted_bytes", "work_shape"]

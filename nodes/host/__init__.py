@@ -7,7 +7,6 @@ from .folders import (
     model_path,
     register_model_folder,
     run_folder,
-    runs_dir,
     save_dir,
 )
 from .gpu import choose_dtype, gpu_dtype, lease, limits, precision_input, training_device
@@ -42,7 +41,6 @@ __all__ = [
     "precision_input",
     "register_model_folder",
     "run_folder",
-    "runs_dir",
     "save_dir",
     "stop_if_cancelled",
     "to_bchw",

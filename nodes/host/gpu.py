@@ -33,7 +33,8 @@ def lease(
     The host is asked for the memory of the plan that will be taken, with convolutions in `dtype`.
     The host's memory manager loads the weights, evicting others if it must, and from then on
     counts them as its own and may evict them between runs. Where it left them on another device
-    (some hosts do so with plain modules), they are moved for the loan and moved back at its end.
+    (some hosts do so with plain modules), they are moved for the loan and moved back at its
+    end; otherwise they stay on the GPU until the host evicts them.
     """
     device = mm.get_torch_device()
     most = Limits(free_bytes=int(mm.get_total_memory(device)))

@@ -8,13 +8,10 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from cyclegan_core.config import DIRECTIONS, ModelConfig
+from cyclegan_core.layers import BatchNorm, InstanceNorm, NarrowConv2d, ResizeConv2d
 from cyclegan_core.networks import (
-    BatchNorm,
-    InstanceNorm,
-    NarrowConv2d,
     PatchDiscriminator,
     PixelDiscriminator,
-    ResizeConv2d,
     ResnetBlock,
     ResnetGenerator,
     SpectralConv2d,

@@ -8,34 +8,25 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 ROOMS = [
-    *(
-        "cli",
-        "runs",
-        "training",
-        "discriminators",
-        "evaluation",
-        "model",
-        "translation",
-        "hub",
-        "checkpoint",
-        "streaming",
-        "data",
-    ),
-    *("networks", "pixels", "layers", "pictures", "config", "device", "files", "validation"),
-    *("errors", "progress", "lazy", "_version"),
+    *("cli", "runs", "training", "discriminators", "evaluation", "model", "translation", "hub"),
+    *("checkpoint", "streaming", "data", "networks", "pixels", "layers", "pictures", "config"),
+    *("device", "files", "validation", "errors", "progress", "_lazy", "_version"),
 ]
 """High to low: a file imports its own room and lower ones, also under TYPE_CHECKING."""
 
 FILES = {
     path.relative_to(ROOT / "cyclegan_core").with_suffix("").parts: path
     for path in (ROOT / "cyclegan_core").rglob("*.py")
-    if path.name != "__init__.py"
+    if path != ROOT / "cyclegan_core" / "__init__.py"
 }
-"""By their parts; the faces are for those outside the core, and no file of it may name them."""
+"""By their parts; a room's face ends in "__init__". The core's own face may import everything."""
 
 
 def imported(parts: tuple[str, ...]) -> set[tuple[str, ...]]:
-    """The files that a file imports, wherever in it that stands."""
+    """The files that a file imports, wherever in it that stands; never a face by its room's name.
+
+    What a face imports lazily stands in it under TYPE_CHECKING, too.
+    """
     found: set[tuple[str, ...]] = set()
     for node in ast.walk(ast.parse(FILES[parts].read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level:
@@ -52,6 +43,32 @@ def test_imports_point_down() -> None:
         if target not in FILES or ROOMS.index(target[0]) < ROOMS.index(parts[0])
     ]
     assert wrong == []
+
+
+def test_imports_inside_the_core_are_relative() -> None:
+    wrong = [
+        "/".join(parts)
+        for parts, path in FILES.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (isinstance(node, ast.ImportFrom) and not node.level and _is_core(node.module or ""))
+        or (isinstance(node, ast.Import) and any(_is_core(name.name) for name in node.names))
+    ]
+    assert wrong == []
+
+
+def _is_core(module: str) -> bool:
+    return module.partition(".")[0] == "cyclegan_core"
+
+
+def test_nodes_name_no_file_below_a_face() -> None:
+    named = {
+        node.module.partition("cyclegan_core")[2].strip(".")
+        for path in (ROOT / "nodes").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module and "cyclegan_core" in node.module
+    }
+    rooms = {parts[0] for parts in FILES if len(parts) > 1}
+    assert named <= {"", "config", "errors"} | rooms
 
 
 def test_no_circle() -> None:

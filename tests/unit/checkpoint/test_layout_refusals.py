@@ -71,6 +71,16 @@ def test_a_changed_generator_is_refused(tmp_path: Path) -> None:
             load_model(save(state, tmp_path / "net.pth"))
 
 
+def test_mmgen_without_its_last_bias_is_refused(tmp_path: Path) -> None:
+    state = foreign.mmgen("batch").state_dict()
+    (last,) = [key for key, value in state.items() if key.endswith("bias") and len(value) == 3]
+    del state[last]
+    path = save({f"generators.zebra.{k}": v for k, v in state.items()}, tmp_path / "net.pth")
+    for call in (load_model, inspect_checkpoint):
+        with pytest.raises(CheckpointError, match=r"model\.19\.bias' is absent instead of 3"):
+            call(path)
+
+
 def test_recognising_logs_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         load_model(save(FORWARD, tmp_path / "net.pth"))

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cyclegan_core.networks import BatchNorm, InstanceNorm
+from cyclegan_core.layers import BatchNorm, InstanceNorm
 from cyclegan_core.streaming import norm_statistics as moments
 from cyclegan_core.streaming.norm_statistics import Moments, fixed_affine
 
