@@ -251,7 +251,7 @@ class RunFolder:
         run = {
             "step": trainer.step,
             "max_steps": trainer.config.max_steps,
-            "seconds": round(self._seconds, 1),
+            "seconds": round(self._seconds, 3),
             "wait_share": round(trainer.wait_share, 4),
             "device": str(trainer.device),
             "config": trainer.config.to_dict(),
