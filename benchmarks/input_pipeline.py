@@ -32,13 +32,7 @@ from common import add_options, tell_machine, write_json
 from PIL import Image
 from sides import multiply_adds
 
-from cyclegan_core import (
-    DataConfig,
-    ModelConfig,
-    TrainConfig,
-    Trainer,
-    UnpairedFolders,
-)
+from cyclegan_core import DataConfig, ModelConfig, TrainConfig, Trainer, UnpairedFolders
 from cyclegan_core.data.loader import BatchConfig, Batches
 
 COUNT = 40

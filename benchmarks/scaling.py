@@ -48,12 +48,7 @@ from common import (
 from input_pipeline import draw
 from sides import count, multiply_adds, our_step, plain_modules
 
-from cyclegan_core import (
-    CycleGAN,
-    DataConfig,
-    ModelConfig,
-    UnpairedFolders,
-)
+from cyclegan_core import CycleGAN, DataConfig, ModelConfig, UnpairedFolders
 from cyclegan_core.data.loader import Batches
 from cyclegan_core.networks import build_generator
 

@@ -19,12 +19,7 @@ from types import ModuleType
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 
-from cyclegan_core import (
-    DataConfig,
-    ModelConfig,
-    TrainConfig,
-    Trainer,
-)
+from cyclegan_core import DataConfig, ModelConfig, TrainConfig, Trainer
 from cyclegan_core.networks import PatchDiscriminator, build_generator
 
 PARITY = Path(__file__).parents[1] / "tests" / "parity"

@@ -24,12 +24,7 @@ from statistics import median
 import torch
 from common import write_json
 
-from cyclegan_core import (
-    CycleGAN,
-    ModelConfig,
-    save_model,
-    write_picture,
-)
+from cyclegan_core import CycleGAN, ModelConfig, save_model, write_picture
 
 ROOT = Path(__file__).parents[1]
 

@@ -10,14 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from .validation import (
-    check_bool,
-    check_choices,
-    check_float,
-    check_int,
-    check_known,
-    check_range,
-)
+from .validation import check_bool, check_choices, check_float, check_int, check_known, check_range
 
 Direction = Literal["a_to_b", "b_to_a"]
 """Which way a picture is translated."""

@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from .checkpoint.checkpoint import (
-    Checkpoint,
-    GeneratorWeights,
-    read_checkpoint,
-    write_checkpoint,
-)
+from .checkpoint.checkpoint import Checkpoint, GeneratorWeights, read_checkpoint, write_checkpoint
 from .config import (
     ARROWS,
     DIRECTIONS,

@@ -12,11 +12,7 @@ from typing import Any, cast
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from ..checkpoint.checkpoint import (
-    Checkpoint,
-    read_checkpoint,
-    write_checkpoint,
-)
+from ..checkpoint.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ..checkpoint.folder import CONFIG_NAME, WEIGHTS_NAME
 from ..config import ARROWS, Direction, ModelConfig
 from ..errors import CheckpointError, DownloadError

@@ -11,13 +11,7 @@ from .folders import (
 )
 from .gpu import choose_dtype, gpu_dtype, lease, limits, precision_input, training_device
 from .images import mask_to_b1hw, to_bchw, to_bhwc
-from .progress import (
-    Cancelled,
-    TrainProgress,
-    bytes_progress,
-    picture_progress,
-    stop_if_cancelled,
-)
+from .progress import Cancelled, TrainProgress, bytes_progress, picture_progress, stop_if_cancelled
 from .types import CATEGORY, DIRECTIONS, CycleGANType, chosen
 
 __all__ = [

@@ -10,12 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from cyclegan_core import (
-    CycleGAN,
-    CycleGANError,
-    MissingDirectionError,
-    ModelConfig,
-)
+from cyclegan_core import CycleGAN, CycleGANError, MissingDirectionError, ModelConfig
 from cyclegan_core.pixels import pad
 
 from .checkpoint import foreign

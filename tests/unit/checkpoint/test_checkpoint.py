@@ -12,13 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from cyclegan_core import (
-    CheckpointError,
-    ModelConfig,
-    inspect_checkpoint,
-    load_model,
-    save_model,
-)
+from cyclegan_core import CheckpointError, ModelConfig, inspect_checkpoint, load_model, save_model
 from cyclegan_core.config import DIRECTIONS
 
 from ..weights import NAMED, SMALL, make_model, same

@@ -10,13 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from cyclegan_core import (
-    CycleGAN,
-    ModelConfig,
-    inspect_checkpoint,
-    load_model,
-    save_model,
-)
+from cyclegan_core import CycleGAN, ModelConfig, inspect_checkpoint, load_model, save_model
 
 from ..checkpoint import foreign
 from ..commands import SMALL, Shell, save

@@ -8,13 +8,7 @@ import torch
 from PIL import Image
 
 from cyclegan_core import DatasetError, PictureError
-from cyclegan_core.evaluation.folders import (
-    Folders,
-    MeanPicture,
-    PictureReader,
-    as_written,
-    spread,
-)
+from cyclegan_core.evaluation.folders import Folders, MeanPicture, PictureReader, as_written, spread
 
 from .samples import fill, pixels, smooth
 

@@ -10,12 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cyclegan_core import (
-    CheckpointError,
-    CycleGAN,
-    ModelConfig,
-    load_model,
-)
+from cyclegan_core import CheckpointError, CycleGAN, ModelConfig, load_model
 
 from ..test_model import RESNET, UNET, make, photo
 
