@@ -120,15 +120,7 @@ def read_checkpoint(
 ) -> Checkpoint:
     """Read a checkpoint whose tensors are float32, finite, on the CPU, and fit their network.
 
-    Args:
-        path: a file of ours or of a foreign layout, or a folder with one (or with a pair whose
-            names say their directions).
-        direction: which way the generator of a file translates that does not say so itself.
-        path_b_to_a: a second file, for the other direction; `path` is then the one from A to B.
-
-    Raises:
-        CheckpointError: a file is missing, damaged, unsafe, or no CycleGAN.
-        ValueError: no such direction.
+    Arguments and errors are those of the public `load_model`, which makes a model of it.
     """
     if direction not in DIRECTIONS:
         raise ValueError(f"direction must be one of {DIRECTIONS}; got {direction!r}.")
