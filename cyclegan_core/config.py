@@ -222,7 +222,7 @@ class TrainConfig:
     without bf16, scales the losses and leaves out a step whose gradient overflows."""
     batch_passes: bool = True
     """Pass pictures that meet the same network together, unless batch norm would mix them: equal
-    but for rounding and dropout's dice."""
+    but for rounding and dropout's random numbers."""
     channels_last: Literal["auto", "on", "off"] = "auto"
     """Keep a pixel's channels together in memory; auto does so with bf16 and fp16 on
     CPUs and CUDA."""
@@ -230,7 +230,7 @@ class TrainConfig:
     """Move the weights in one pass over them, where the device can."""
     accumulate: int = 1
     """Parts into which a step's batch is cut, one after the other: less memory, and the same step
-    but for rounding, dropout's dice, and batch norm, which sees a part at a time."""
+    but for rounding, dropout's random numbers, and batch norm, which sees a part at a time."""
     recompute: bool = False
     """Keep less of the residual blocks and compute it twice: a third more work, less memory."""
     compile: bool = False

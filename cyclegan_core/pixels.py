@@ -15,7 +15,7 @@ from .device.precision import at_least_float32
 from .errors import CycleGANError, NonFiniteError
 from .pictures.rows import RowSink, RowSource
 
-_LUMA = (0.299, 0.587, 0.114)
+LUMA = (0.299, 0.587, 0.114)
 """Rec. 601 weights, the ones Pillow uses for its mode "L"."""
 
 
@@ -30,7 +30,7 @@ def to_channels(images: Tensor, channels: int) -> Tensor:
         case given, wanted if given == wanted:
             return images
         case 3, 1:
-            return (images * images.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+            return (images * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
         case 1, 3:
             return images.expand(-1, 3, -1, -1)
         case ((1 | 3), wanted):

@@ -202,11 +202,11 @@ def _read_chosen(
     """The generators of one file (under None), or of two of which each gives one."""
     if None in files:
         return _read_file(files[None], settings, direction, headers_only=headers_only)
-    halves = [
+    generators = [
         _part(_read_file(files[key], settings, key, headers_only=headers_only), key)
         for key in DIRECTIONS
     ]
-    return [replace(half, path=path) for half in halves]
+    return [replace(generator, path=path) for generator in generators]
 
 
 def _read_file(

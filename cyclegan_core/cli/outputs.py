@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import PictureError, reason
-from ..pictures.files import READABLE, WRITABLE, find_pictures, identity
+from ..pictures.files import READABLE, WRITABLE, file_id, find_pictures
 
 Job = tuple[Path, Path | PictureError]
 """A picture, and the file for its result, or why there can't be one."""
@@ -41,7 +41,7 @@ def plan_outputs(inputs: Iterable[str], out: Path, *, single_file: bool = True) 
         if target not in taken:
             taken[target] = source
             jobs.append((source, target))
-        elif identity(source) != identity(taken[target]):
+        elif file_id(source) != file_id(taken[target]):
             clash = f"{source} and {taken[target]} would both become {target}; translate them apart"
             jobs.append((source, PictureError(f"{clash}.")))
     return jobs
@@ -71,7 +71,7 @@ def _expand(text: str, out: Path) -> list[Job]:
     path = Path(text)
     if is_folder(path):
         return _search(path, out)
-    if identity(path) is None and glob.has_magic(text):
+    if file_id(path) is None and glob.has_magic(text):
         # pathlib's glob takes no absolute patterns; this one takes all.
         matches = [Path(name) for name in sorted(glob.glob(text, recursive=True))]  # noqa: PTH207
         files = [match for match in matches if not is_folder(match)]
@@ -95,7 +95,7 @@ def _search(folder: Path, out: Path) -> list[Job]:
         place = Path(error.filename)
         jobs.append((place, PictureError(f"{place} can't be read: {reason(error)}.")))
 
-    results = None if identity(out) == identity(folder) else identity(out)
+    results = None if file_id(out) == file_id(folder) else file_id(out)
     for file in find_pictures(folder, leave_out=results, on_error=note):
         jobs.append((file, file.relative_to(folder)))
     if not jobs:

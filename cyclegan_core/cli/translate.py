@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..config import Direction, Memory, Speedup
 from ..errors import CompilerError, CycleGANError, PictureError
-from ..pictures.files import identity
+from ..pictures.files import file_id
 from ..validation import WorkSize, check_float, check_work_size
 from .common import choose_device, find_with_bar, optional
 from .outputs import Job, plan_outputs
@@ -116,7 +116,7 @@ class _PictureCommand:
     def _do_all(self, model: CycleGAN, jobs: list[Job], settings: Settings) -> list[dict[str, Any]]:
         """The report, told as it grows."""
         report: list[dict[str, Any]] = []
-        inputs = {identity(source) for source, _ in jobs}
+        inputs = {file_id(source) for source, _ in jobs}
         console = Console(stderr=True, quiet=self.json)
         name = TextColumn("{task.description}", markup=False)
         columns = name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
@@ -179,7 +179,7 @@ class _PictureCommand:
         self, outputs: Iterable[Path], inputs: Container[tuple[int, int] | None]
     ) -> None:
         for output in outputs:
-            existing = identity(output)
+            existing = file_id(output)
             if existing and existing in inputs:
                 raise PictureError(
                     f"{output} is one of the pictures to translate and would be replaced; "

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ..config import GENERATOR_NAMES, Direction, opposite
 from ..errors import CheckpointError
-from ..pictures.files import identity
+from ..pictures.files import file_id
 from .common import find_with_bar, optional
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Convert:
         """Load, rename, save, describe; returns the exit code."""
         if len(self.inputs) not in (1, 2):
             raise ValueError("convert takes one weight file, or two (A→B, then B→A).")
-        if identity(self.out) and not self.overwrite:
+        if file_id(self.out) and not self.overwrite:
             raise CheckpointError(f"{self.out} exists; add --overwrite to replace it.")
         paths = [find_with_bar(name, hidden=self.json) for name in self.inputs]
         import torch

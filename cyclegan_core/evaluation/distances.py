@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, interpolate, normalize
 
+from ..pixels import LUMA
 from .extractors import LiteExtractor, load_extra
 
 _LEAST_SIDE = 64
@@ -105,7 +106,7 @@ def _distance(stages: Sequence[Tensor]) -> float:
 LEAST_SIDE = 11
 """Pixels each way: the window of SSIM has to fit into the picture."""
 
-_LUMA = (0.299, 0.587, 0.114)
+
 _LAPLACIAN = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
 
 
@@ -141,6 +142,6 @@ def fine_detail(picture: Tensor) -> float:
     """
     if min(picture.shape[-2:]) < 3:
         return 0.0
-    grey = (picture * picture.new_tensor(_LUMA).view(3, 1, 1)).sum(0)[None, None] * 255
+    grey = (picture * picture.new_tensor(LUMA).view(3, 1, 1)).sum(0)[None, None] * 255
     kernel = picture.new_tensor(_LAPLACIAN)[None, None]
     return float(conv2d(grey, kernel).abs().mean())

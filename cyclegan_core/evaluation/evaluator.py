@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..config import DIRECTIONS, Direction, EvaluationConfig
+from ..config import DIRECTIONS, Direction, EvaluationConfig, opposite
 from ..errors import CycleGANError, DatasetError
 from ..model import CycleGAN
+from ..progress import OnProgress
 from .colour import AffineColour, ColourMoments, ColourPairs, match_moments
 from .distances import (
     LEAST_SIDE,
@@ -29,9 +30,6 @@ from .folders import Folders, MeanPicture, PictureReader, as_written, spread
 from .report import COLOUR, IDENTITY, MEAN, MODEL, REAL, DirectionReport, Evaluation, Row, Score
 from .segmentation import ConfusionCounts, Segmentation
 from .sheet import Sheet
-
-OnProgress = Callable[[int, int], None]
-"""Called as (pictures done, pictures in all); it cancels by raising."""
 
 MAX_TRAINING_PICTURES = 1000
 """So many of each training folder, evenly spread, are enough for colours and a mean picture."""
@@ -250,7 +248,7 @@ class Evaluator:
     ) -> Row:
         """The translations' scores; also their round trips, where the model has both ways."""
         source, target = self._of(direction)
-        back: Direction = "b_to_a" if direction == "a_to_b" else "a_to_b"
+        back = opposite(direction)
         device = next(model.parameters()).device
         cycle = _Means(MODEL, direction)
         match = self._matches.get(direction)

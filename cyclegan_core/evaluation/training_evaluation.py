@@ -15,8 +15,9 @@ from typing import Any
 from ..config import DIRECTIONS
 from ..files import atomic_write
 from ..model import CycleGAN, save_model
+from ..progress import OnProgress
 from ..validation import check_int
-from .evaluator import Evaluator, OnProgress
+from .evaluator import Evaluator
 from .report import Evaluation, better
 
 BEST_NAME = "best.safetensors"

@@ -22,7 +22,7 @@ WRITABLE = frozenset([".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"]
 READABLE = WRITABLE | {".jpe", ".jfif", ".gif", ".ppm", ".pgm", ".pnm", ".tga", ".jp2", ".avif"}
 """File endings that are taken for pictures when a folder is searched."""
 
-Identity = tuple[int, int]
+FileId = tuple[int, int]
 """What two names of one file have in common: its device and its number there."""
 
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, RuntimeError)
@@ -36,8 +36,8 @@ _CLASSIC_TIFF = 2**31
 _lifting = threading.Lock()
 
 
-def identity(path: Path) -> Identity | None:
-    """The identity of a file or folder; None if there is nothing to be seen."""
+def file_id(path: Path) -> FileId | None:
+    """What tells a file or folder from all others; None if there is nothing to be seen."""
     try:
         status = path.stat()
     except (OSError, ValueError):
@@ -48,7 +48,7 @@ def identity(path: Path) -> Identity | None:
 def find_pictures(
     folder: Path,
     *,
-    leave_out: Identity | None = None,
+    leave_out: FileId | None = None,
     on_error: Callable[[OSError], None] | None = None,
 ) -> Iterator[Path]:
     """Files with the ending of a picture, below `folder` too; each folder's own, sorted, first.
@@ -58,13 +58,13 @@ def find_pictures(
 
     Args:
         folder: where to search.
-        leave_out: the `identity` of a folder that is not entered.
+        leave_out: the `file_id` of a folder that is not entered.
         on_error: told of each folder that can't be read; those are passed over.
     """
     entered = {leave_out}
     for parent, folders, names in os.walk(folder, followlinks=True, onerror=on_error):
         here = Path(parent)
-        known_as = identity(here)
+        known_as = file_id(here)
         if known_as in entered:
             folders.clear()
             continue
