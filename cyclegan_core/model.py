@@ -204,12 +204,10 @@ class CycleGAN(nn.Module, HubModel):
             CycleGANError: a result is not finite even in float32, or needs more memory than
                 there is in any way that `memory` allows, or torch.compile can't work here.
         """
-        network = self.generator(direction)
         settings = TranslateSettings(
             memory=memory, dtype=dtype, limits=limits or Limits(), speedup=speedup
         )
-        channels = self.config.channels(direction)
-        translation = Translation(network, self.config, channels, settings)
+        translation = self._translation(direction, settings)
         return translate_batch(translation, images, work_size, detail, on_progress)
 
     def translate_rows(  # noqa: PLR0913 - those of `translate`, and where to
@@ -232,12 +230,10 @@ class CycleGAN(nn.Module, HubModel):
         down, so that neither has to hold floats. At a `work_size` only the small pictures are
         held, whatever the size of `source`.
         """
-        network = self.generator(direction)
         settings = TranslateSettings(
             memory=memory, dtype=dtype, limits=limits or Limits(), speedup=speedup
         )
-        channels = self.config.channels(direction)
-        translation = Translation(network, self.config, channels, settings)
+        translation = self._translation(direction, settings)
         translate_rows(translation, source, sink, work_size, detail, on_progress)
 
     def reconstruct(  # noqa: PLR0913 - those of `translate`
@@ -271,14 +267,15 @@ class CycleGAN(nn.Module, HubModel):
             memory=memory, dtype=dtype, limits=limits or Limits(), speedup=speedup
         )
 
-        def translate(images: Tensor, direction: Direction, on_progress: OnProgress) -> Tensor:
-            network, channels = self.generator(direction), self.config.channels(direction)
-            return Translation(network, self.config, channels, settings).batch(images, on_progress)
-
-        fake = translate(images, direction, on_way_there)
-        rec = translate(fake, opposite(direction), on_way_back)
+        fake = self._translation(direction, settings).batch(images, on_way_there)
+        rec = self._translation(opposite(direction), settings).batch(fake, on_way_back)
         error = (rec - to_channels(images.detach(), rec.shape[1])).abs()
         return Reconstruction(fake, rec, error)
+
+    def _translation(self, direction: Direction, settings: TranslateSettings) -> Translation:
+        """The generator for `direction`, ready to translate under these settings."""
+        channels = self.config.channels(direction)
+        return Translation(self.generator(direction), self.config, channels, settings)
 
 
 def load_model(
