@@ -31,7 +31,6 @@ from ..small_training import (
     FEATURES,
     MODEL,
     assert_same,
-    draw_folders,
     everything,
     make_config,
     open_folders,
@@ -77,13 +76,6 @@ ORDERS = {
     "poison": (FULL, {"poison": 1}),
     "poison, read late": (replace(FULL, read_every=3), {"poison": 1}),
 }
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "data"
-    draw_folders(path)
-    return path
 
 
 @pytest.fixture(scope="module")
