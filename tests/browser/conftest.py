@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from tests.host.client import Client, png_bytes
-from tests.host.comfyui import REPO_DIR, Host, ProvisionError, provision
+from tests.host.comfyui import REPO_DIR, Host
 from tests.host.samples import write_models
-from tests.unit.hub.server import Hub, running
+from tests.unavailable import unavailable
+from tests.unit.hub.server import Hub
 
 from .comfypage import SCREENSHOTS_VARIABLE, SETTINGS, ComfyPage
 
@@ -62,24 +63,16 @@ def pytest_runtest_makereport(
     return report
 
 
-def _unavailable(reason: str) -> None:
-    """Skip where the host or the browser can't be had; in CI that is a failure."""
-    if os.environ.get("CI"):
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="session")
 def chromium() -> Path:
     """The program of an installed Chromium or Chrome."""
     candidates = [os.environ.get(CHROMIUM_VARIABLE), *map(shutil.which, CHROMIUM_NAMES)]
     found = next((Path(path) for path in candidates if path and Path(path).is_file()), None)
     if found is None:
-        _unavailable(
+        unavailable(
             f"No Chromium found; install it (Debian: apt-get install chromium) or set "
             f"{CHROMIUM_VARIABLE} to its path."
         )
-        raise FileNotFoundError(CHROMIUM_VARIABLE)
     return found
 
 
@@ -89,8 +82,7 @@ def browser(chromium: Path) -> Iterator[Browser]:
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        _unavailable('Playwright is not installed; run pip install -e ".[browser]".')
-        raise
+        unavailable('Playwright is not installed; run pip install -e ".[browser]".')
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=[*CHROMIUM_OPTIONS])
         yield browser
@@ -98,28 +90,14 @@ def browser(chromium: Path) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def hub() -> Iterator[Hub]:
-    """A Hub on loopback, the only one that the host knows."""
-    with running() as hub:
-        yield hub
-
-
-@pytest.fixture(scope="session")
-def host(browser: Browser, hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+def host(
+    browser: Browser, app_dir: Path, one_hub: Hub, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Host]:
     """A running ComfyUI with the pack, the models and the picture the example workflows name."""
-    try:
-        app_dir = provision()
-    except ProvisionError as error:
-        _unavailable(str(error))
-        raise
     from skimage import data  # comes with the host's requirements
 
     host = Host(app_dir, tmp_path_factory.mktemp("host").resolve())
-    host.environment = {
-        "HF_ENDPOINT": hub.url,
-        "HF_HOME": str(host.base_dir / "hub"),
-        "HF_HUB_DISABLE_XET": "1",
-    }
+    host.use_hub(one_hub.url)
     host.prepare()
     write_models(host.models_dir)
     picture = Image.fromarray(data.astronaut()).resize((256, 192))

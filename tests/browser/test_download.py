@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import torch
-
 from tests.host.client import Client
 from tests.host.comfyui import Host
-from tests.host.samples import random_model
+from tests.host.samples import random_halves
 from tests.unit.hub.server import Hub
 
 from .comfypage import ComfyPage
@@ -18,15 +16,9 @@ NAME = "johko--cyclegan-horse2zebra.safetensors"
 
 
 def test_download_and_translate_in_strips(
-    page: ComfyPage, client: Client, host: Host, hub: Hub
+    page: ComfyPage, client: Client, host: Host, one_hub: Hub
 ) -> None:
-    model = random_model(seed=8)
-    halves = {}
-    for name, direction in (("gen_AB.pth", "a_to_b"), ("gen_BA.pth", "b_to_a")):
-        path = host.base_dir / name
-        torch.save(model.generator(direction).state_dict(), path)
-        halves[name] = path.read_bytes()
-    hub.add(REPO, halves)
+    one_hub.add(REPO, random_halves(host.base_dir, seed=8))
 
     page.load_file(EXAMPLES_DIR / "load_translate.json")
     page.tab.evaluate(REMOVE_LOAD)

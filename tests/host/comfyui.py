@@ -183,6 +183,14 @@ class Host:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def use_hub(self, url: str) -> None:
+        """Know this Hub alone, with a cache of its own; before the start."""
+        self.environment = {
+            "HF_ENDPOINT": url,
+            "HF_HOME": str(self.base_dir / "hub"),
+            "HF_HUB_DISABLE_XET": "1",  # which that Hub does not offer
+        }
+
     def prepare(self) -> None:
         """Make the folders, link the pack in and name a second model folder to the host."""
         data_dirs = (self.input_dir, self.output_dir, self.base_dir / "user")

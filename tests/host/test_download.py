@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-import torch
 from PIL import Image
 
 import cyclegan_core
@@ -15,7 +14,14 @@ from tests.unit.hub.server import Hub
 from .client import Client, Graph, Message
 from .comfyui import Host
 from .graphs import load_image, node, show_text, translate
-from .samples import ONE_LEVEL, assert_one_sentence, level_difference, random_model, to_tensor
+from .samples import (
+    ONE_LEVEL,
+    assert_one_sentence,
+    level_difference,
+    random_halves,
+    random_model,
+    to_tensor,
+)
 
 REPO = "somebody/horses"
 FILE = "somebody--horses.safetensors"
@@ -94,13 +100,7 @@ def test_an_unchanged_download_is_not_run_again_but_a_lost_file_is(
 
 
 def test_a_pair_from_the_catalog_becomes_one_model(client: Client, host: Host, hub: Hub) -> None:
-    model = random_model(seed=8)
-    halves = {}
-    for name, direction in (("gen_AB.pth", "a_to_b"), ("gen_BA.pth", "b_to_a")):
-        path = host.base_dir / name
-        torch.save(model.generator(direction).state_dict(), path)
-        halves[name] = path.read_bytes()
-    hub.add("johko/cyclegan-horse2zebra", halves)
+    hub.add("johko/cyclegan-horse2zebra", random_halves(host.base_dir, seed=8))
     run = client.run_prompt(download(catalog=CATALOG, repo_id=""))
     assert run.ending == "execution_success", run.failure
     (name,) = run.outputs["name"]["text"]

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -18,19 +15,9 @@ from cyclegan_core import CycleGAN, ModelConfig, save_model
 from cyclegan_core.cli.main import main
 
 from .checkpoint import foreign
+from .processes import Result, environment
 
-ROOT = Path(__file__).parents[2]
 SMALL = ModelConfig(base_channels=2, num_blocks=1, domain_a="horse", domain_b="zebra")
-
-
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 class Shell:
@@ -50,10 +37,9 @@ class Shell:
 
 def start(argv: Sequence[object], **options) -> subprocess.Popen[str]:
     """The command in a process of its own."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [sys.executable, "-m", "cyclegan_core.cli", *map(str, argv)],
-        env=environment,
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
+from cyclegan_core.evaluation import TrainingEvaluation
 from cyclegan_core.runs.run_folder import RunFolder
 from cyclegan_core.training.trainer import Trainer
 
@@ -19,10 +20,17 @@ class KilledError(Exception):
     """As good as a kill: nothing is saved on the way out."""
 
 
-def run(path: Path, pictures: Path, *, kill_at: int | None = None, **settings) -> Trainer:
+def run(
+    path: Path,
+    pictures: Path,
+    *,
+    kill_at: int | None = None,
+    evaluation: TrainingEvaluation | None = None,
+    **settings,
+) -> Trainer:
     """Train in a folder; `kill_at` ends it after that step's callback."""
     trainer = Trainer(make_config(**settings), open_folders(pictures))
-    with RunFolder(path, trainer, num_samples=2) as folder:
+    with RunFolder(path, trainer, num_samples=2, evaluation=evaluation) as folder:
 
         def on_step(report):
             folder.on_step(report)

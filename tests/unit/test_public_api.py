@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import pkgutil
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import cyclegan_core
 
-ROOT = Path(__file__).parents[2]
+from .processes import ROOT, environment
 
 HOST = ("comfy", "comfy_api", "comfy_execution", "folder_paths", "nodes", "server")
 
@@ -112,7 +110,7 @@ print(json.dumps(model.translate(torch.rand(1, 3, 5, 7)).shape))
 def test_importing_needs_no_host_and_has_no_effect() -> None:
     process = subprocess.run(
         [sys.executable, "-W", "error", "-c", ALONE],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        env=environment(),
         capture_output=True,
         text=True,
         check=False,

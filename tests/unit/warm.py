@@ -1,7 +1,7 @@
 """The command in processes of their own that start warm: one that has imported everything forks.
 
-Run as a script it is that server: each line on its input is an order, for which it forks a child
-that does `cyclegan …`; what it prints is said at `Server`.
+Run by `python -m` it is that server: each line on its input is an order, for which it forks a
+child that does `cyclegan …`; what it prints is said at `Server`.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+from .processes import environment, fork, settle, start_server, stop_server
+
 OPERATIONS = ("open", "os.rename", "os.remove", "os.chmod", "os.mkdir")
 """Python's audit events that are counted in a child; `open` only for writing."""
 
@@ -25,20 +25,12 @@ class Server:
     """Starts children one at a time; a context manager."""
 
     def __enter__(self) -> Server:
-        self.process = subprocess.Popen(
-            [sys.executable, __file__],
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self.process = start_server("tests.unit.warm", environment())
         assert self.process.stdout.readline() == "ready\n"
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.stdin.close()
-        self.process.stdout.close()
-        assert self.process.wait() == 0
+        stop_server(self.process)
 
     def start(self, argv: Sequence[object], folder: Path, **orders: Any) -> int:
         """Begin `cyclegan argv`, its output going to `folder`; returns the child's pid.
@@ -75,7 +67,7 @@ def say(**words: int) -> None:
 
 
 def serve() -> None:
-    """The script; descriptor 3 is what was the output, where no child writes by accident."""
+    """The server; descriptor 3 is what was the output, where no child writes by accident."""
     import importlib
 
     import torch
@@ -88,15 +80,7 @@ def serve() -> None:
     os.write(3, b"ready\n")
     for line in sys.stdin:
         order = json.loads(line)
-        pid = os.fork()
-        if pid == 0:
-            try:
-                code = child(order)
-            except SystemExit as error:
-                code = int(error.code or 0)
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+        pid = fork(child, order)
         say(child=pid)
         say(ended=wait(pid))
 
@@ -110,18 +94,9 @@ def wait(pid: int) -> int:
 
 
 def child(order: dict[str, Any]) -> int:
-    import logging
-    import resource
-
     from cyclegan_core.cli.main import main
 
-    for number, name in ((0, os.devnull), (1, "out.txt"), (2, "err.txt")):
-        flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-        os.dup2(os.open(Path(order["folder"]) / name, flags), number)
-    logging.getLogger().handlers.clear()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    if "limit" in order:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (order["limit"], resource.RLIM_INFINITY))
+    settle(order)
     if "cpu" in order:
         signal.setitimer(signal.ITIMER_PROF, order["cpu"])  # whose signal ends a process
     count = 0

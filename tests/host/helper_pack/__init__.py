@@ -1,9 +1,22 @@
 """Nodes that only the host tests use, loaded by ComfyUI beside the pack."""
 
+from __future__ import annotations
+
 import copy
 import json
 
 from comfy_api.latest import ComfyExtension, io
+
+
+def schema(node_id: str, display_name: str, source: io.Input, result: io.Output) -> io.Schema:
+    """Of a node that makes one thing of another."""
+    return io.Schema(
+        node_id=node_id,
+        display_name=display_name,
+        category="host test",
+        inputs=[source],
+        outputs=[result],
+    )
 
 
 class ToHalf(io.ComfyNode):
@@ -11,12 +24,8 @@ class ToHalf(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="HostTest_ToHalf",
-            display_name="To half precision",
-            category="host test",
-            inputs=[io.Image.Input("image")],
-            outputs=[io.Image.Output()],
+        return schema(
+            "HostTest_ToHalf", "To half precision", io.Image.Input("image"), io.Image.Output()
         )
 
     @classmethod
@@ -29,12 +38,11 @@ class TrainSettings(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="HostTest_TrainSettings",
-            display_name="Any train settings",
-            category="host test",
-            inputs=[io.String.Input("text")],
-            outputs=[io.Custom("CYCLEGAN_TRAIN_SETTINGS").Output()],
+        return schema(
+            "HostTest_TrainSettings",
+            "Any train settings",
+            io.String.Input("text"),
+            io.Custom("CYCLEGAN_TRAIN_SETTINGS").Output(),
         )
 
     @classmethod
@@ -47,12 +55,8 @@ class Losses(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="HostTest_Losses",
-            display_name="Any losses",
-            category="host test",
-            inputs=[io.String.Input("text")],
-            outputs=[io.Custom("LOSS_MAP").Output()],
+        return schema(
+            "HostTest_Losses", "Any losses", io.String.Input("text"), io.Custom("LOSS_MAP").Output()
         )
 
     @classmethod
@@ -65,12 +69,11 @@ class CopyInInferenceMode(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="HostTest_CopyModel",
-            display_name="Copy a model",
-            category="host test",
-            inputs=[io.Custom("CYCLEGAN").Input("model")],
-            outputs=[io.Custom("CYCLEGAN").Output()],
+        return schema(
+            "HostTest_CopyModel",
+            "Copy a model",
+            io.Custom("CYCLEGAN").Input("model"),
+            io.Custom("CYCLEGAN").Output(),
         )
 
     @classmethod

@@ -20,7 +20,7 @@ from cyclegan_core.training.trainer import Trainer
 from ..commands import Shell
 from ..evaluation.samples import fill
 from ..run_files import files
-from ..small_training import MODEL, assert_same, draw_folders, everything, make_config, open_folders
+from ..small_training import MODEL, assert_same, everything, make_config, open_folders
 
 TINY = (
     *("--model.base-channels", 2, "--model.num-blocks", 1, "--disc-channels", 2),
@@ -32,13 +32,6 @@ TINY = (
 def run(capsys, caplog):
     with caplog.at_level(logging.INFO, "cyclegan_core"):  # and put back what the command sets
         yield Shell(capsys)
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "data"
-    draw_folders(path)
-    return path
 
 
 # --- a run -------------------------------------------------------------------------------------

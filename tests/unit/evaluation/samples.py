@@ -9,10 +9,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cyclegan_core.evaluation import Extractor
+from cyclegan_core.config import EvaluationConfig
+from cyclegan_core.evaluation import Evaluator, Extractor
 
 ROOT = Path(__file__).parents[3]
 PHOTOGRAPH = ROOT / "example_workflows" / "astronaut.jpg"
+METRIC = "KID (Colours)"
+"""What `make_evaluator` gives decides by this."""
 
 
 class Colours(Extractor):
@@ -37,6 +40,14 @@ def fill(folder: Path, count: int, seed: int, size=(24, 20), suffix=".png") -> P
     for number in range(count):
         smooth(1000 * seed + number, size).save(folder / f"{number:03}{suffix}")
     return folder
+
+
+def make_evaluator(root: Path) -> Evaluator:
+    """Of four held-out pictures each, drawn into `root`/a and `root`/b; by their colours."""
+    config = EvaluationConfig(subset_size=4, num_subsets=5)
+    return Evaluator(
+        fill(root / "a", 4, 1), fill(root / "b", 4, 2), config=config, extractor=Colours()
+    )
 
 
 def pixels(path: Path) -> np.ndarray:

@@ -11,18 +11,12 @@ from cyclegan_core.errors import CheckpointError
 from cyclegan_core.evaluation import Evaluator, TrainingEvaluation
 
 from ..weights import make_model, same
-from .samples import Colours, fill
-
-METRIC = "KID (Colours)"
+from .samples import METRIC, fill, make_evaluator
 
 
 @pytest.fixture(scope="module")
 def evaluator(tmp_path_factory):
-    root = tmp_path_factory.mktemp("folders")
-    config = EvaluationConfig(subset_size=4, num_subsets=5)
-    return Evaluator(
-        fill(root / "a", 4, 1), fill(root / "b", 4, 2), config=config, extractor=Colours()
-    )
+    return make_evaluator(tmp_path_factory.mktemp("folders"))
 
 
 @pytest.fixture(scope="module")

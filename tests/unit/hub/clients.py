@@ -1,8 +1,8 @@
 """Users of the Hub, each in a process of its own with its own environment and its own cache.
 
-Run as a script it is a server that has imported everything: each line on its input is an order,
-for which it forks a child that runs the `cyclegan` command or a piece of Python. The Hub's address
-is read when `huggingface_hub` is imported, so the server is started for one address.
+Run by `python -m` it is a server that has imported everything: each line on its input is an
+order, for which it forks a child that runs the `cyclegan` command or a piece of Python. The Hub's
+address is read when `huggingface_hub` is imported, so the server is started for one address.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import itertools
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from .. import processes
+from ..processes import ROOT, Result, fork, settle, start_server, stop_server
 
 PULL = """
 from pathlib import Path
@@ -27,36 +29,21 @@ PUBLIC = ("cyclegan_core.errors", "builtins")
 """Where the errors are defined that people catch."""
 NUMBERS = itertools.count(1)
 """Of all processes that were started."""
-ROOT = Path(__file__).parents[3]
 
 
 def environment(url: str, **more: str) -> dict[str, str]:
     """Of a user who knows the Hub at `url`; nothing of the tester's own login and settings."""
-    own = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "SSL_"))}
+    plain = processes.environment()
+    own = {k: v for k, v in plain.items() if not k.startswith(("HF_", "SSL_"))}
     ours = {
         "HF_ENDPOINT": url,
         "HF_HUB_DISABLE_XET": "1",  # which that Hub does not offer
         "HF_HUB_DISABLE_TELEMETRY": "1",  # would ask for one more page once a day
         "SSL_CERT_DIR": str(ROOT),  # no certificates: to read them takes longer than a test
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(ROOT),
         "NO_COLOR": "1",
         "COLUMNS": "200",
     }
     return own | ours | more
-
-
-@dataclass
-class Answer:
-    """How a command, or a piece of Python, ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 class Clients:
@@ -66,22 +53,14 @@ class Clients:
         self.url = url
 
     def __enter__(self) -> Clients:
-        self.process = subprocess.Popen(
-            [sys.executable, __file__],
-            env=environment(self.url),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self.process = start_server("tests.unit.hub.clients", environment(self.url))
         if self.process.stdout.readline() != '"ready"\n':
             self.process.communicate()
             raise RuntimeError("the package can't be imported; stderr says why")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.stdin.close()
-        self.process.stdout.close()
-        assert self.process.wait() == 0
+        stop_server(self.process)
 
     def order(self, **order: Any) -> int:
         self.process.stdin.write(json.dumps(order, default=str) + "\n")
@@ -118,18 +97,18 @@ class User:
     def start_cyclegan(self, *argv: object) -> Running:
         return self.start(argv=[str(word) for word in argv])
 
-    def cyclegan(self, *argv: object) -> Answer:
+    def cyclegan(self, *argv: object) -> Result:
         """The command, to its end."""
         return self.start_cyclegan(*argv).end()
 
-    def python(self, code: str, **values: Any) -> Answer:
+    def python(self, code: str, **values: Any) -> Result:
         """A piece of Python that knows `values`, to its end; JSON of `result` is its output.
 
         An error on purpose is {"error": class, "message": text}, and exit code 1.
         """
         return self.start(code=code, values=values).end()
 
-    def pull(self, *arguments: Any, **options: Any) -> Answer:
+    def pull(self, *arguments: Any, **options: Any) -> Result:
         """`hub.pull` into the folder of models, to its end: JSON of what it returns."""
         return self.start_pull(*arguments, **options).end()
 
@@ -155,15 +134,15 @@ class Running:
         """Ctrl-C, or another signal."""
         os.kill(self.pid, number)
 
-    def end(self) -> Answer:
+    def end(self) -> Result:
         """Wait for it."""
         code = self.clients.order(wait=self.pid)
         out, err = ((self.folder / name).read_text() for name in ("out.txt", "err.txt"))
-        return Answer(code, out, err)
+        return Result(code, out, err)
 
 
 def serve() -> None:
-    """The script; descriptor 3 is what was the output, where no child writes by accident."""
+    """The server; descriptor 3 is what was the output, where no child writes by accident."""
     import gc
     import importlib
 
@@ -182,16 +161,7 @@ def serve() -> None:
             _, status = os.waitpid(order["wait"], 0)
             say(os.waitstatus_to_exitcode(status))
             continue
-        pid = os.fork()
-        if pid == 0:
-            try:
-                code = child(order)
-            except SystemExit as error:
-                code = int(error.code or 0)
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-        say(pid)
+        say(fork(child, order))
 
 
 def say(word: object) -> None:
@@ -200,15 +170,9 @@ def say(word: object) -> None:
 
 def child(order: Mapping[str, Any]) -> int:
     """Become that user."""
-    import logging
-    import resource
-
     from huggingface_hub import constants
 
-    for number, name in ((0, os.devnull), (1, "out.txt"), (2, "err.txt")):
-        flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-        os.dup2(os.open(Path(order["folder"]) / name, flags), number)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    settle(order)
     os.environ.update(order["env"])
     home = Path(order["env"]["HF_HOME"])
     # What the library would have read at its import, which lies behind us.
@@ -220,9 +184,6 @@ def child(order: Mapping[str, Any]) -> int:
     constants.HF_HUB_CACHE = str(home / "hub")
     constants.HF_TOKEN_PATH = str(home / "token")
     constants.HF_HUB_OFFLINE = order["env"].get("HF_HUB_OFFLINE") == "1"
-    logging.getLogger().handlers.clear()
-    if "limit" in order:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (order["limit"], resource.RLIM_INFINITY))
     if "argv" in order:
         from cyclegan_core.cli.main import main
 

@@ -11,19 +11,20 @@ import pytest
 from cyclegan_core import load_model, save_model
 
 from ..commands import draw
+from ..processes import Result
 from ..weights import difference, same
-from .clients import Answer, User, environment
+from .clients import User, environment
 from .expect import CDN, WEIGHTS
 from .samples import OURS, holds_nothing, network, one_half, only_model
 from .server import Hub
 
 
-def ok(answer: Answer) -> Answer:
+def ok(answer: Result) -> Result:
     assert answer.code == 0, answer.out + answer.err
     return answer
 
 
-def complaint(answer: Answer, code: int = 1) -> str:
+def complaint(answer: Result, code: int = 1) -> str:
     """What the command says when it fails: one line."""
     assert answer.code == code, answer.out + answer.err
     (line,) = answer.err.splitlines()

@@ -11,9 +11,10 @@ from huggingface_hub import ModelCard
 
 from cyclegan_core import load_model, save_model
 
+from ..processes import Result
 from ..run_files import run as train
 from ..weights import NAMED, same
-from .clients import Answer, User
+from .clients import User
 from .pages import TOKEN
 from .repositories import Repository
 from .samples import OURS, header, only_model, our_files
@@ -36,7 +37,7 @@ def weights(tmp_path: Path) -> Path:
     return path
 
 
-def push(user: User, model: Path, repo: str = "me/model", how: str = PUSH, **options) -> Answer:
+def push(user: User, model: Path, repo: str = "me/model", how: str = PUSH, **options) -> Result:
     return user.python(how, model=str(model), repo=repo, options=options)
 
 

@@ -16,7 +16,7 @@ from cyclegan_core.runs.run_folder import RunFolder
 from cyclegan_core.training.trainer import Trainer
 
 from ..run_files import files
-from ..small_training import draw_folders, make_config, open_folders
+from ..small_training import make_config, open_folders
 
 if sys.platform == "win32":
     pytest.skip("needs fork and POSIX signals", allow_module_level=True)
@@ -29,13 +29,6 @@ OPTIONS = (
     *("--disc-layers", 1, "--load-size", 18, "--crop-size", 16, "--pool-size", 2),
     *("--save-every", 1, "--sample-every", 3, "--keep-checkpoints", 2, "--device", "cpu"),
 )
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "data"
-    draw_folders(path)
-    return path
 
 
 def command(pictures, run, steps, *more):

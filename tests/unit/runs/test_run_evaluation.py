@@ -9,49 +9,26 @@ from pathlib import Path
 import pytest
 
 from cyclegan_core import load_model
-from cyclegan_core.config import EvaluationConfig
-from cyclegan_core.evaluation import Evaluator, TrainingEvaluation
-from cyclegan_core.runs.run_folder import RunFolder
+from cyclegan_core.evaluation import TrainingEvaluation
 from cyclegan_core.training.trainer import Trainer
 
-from ..evaluation.samples import Colours, fill
+from ..evaluation.samples import METRIC, make_evaluator
 from ..run_files import KilledError, files, run
-from ..small_training import assert_same, draw_folders, make_config, open_folders
+from ..small_training import assert_same, make_config, open_folders
 
-METRIC = "KID (Colours)"
 OFTEN = {"save_every": 3, "sample_every": 4, "max_steps": 6}
 OWN = ("scores.csv", "best.safetensors")
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "data"
-    draw_folders(path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def evaluator(tmp_path_factory):
-    root = tmp_path_factory.mktemp("test")
-    config = EvaluationConfig(subset_size=4, num_subsets=5)
-    return Evaluator(
-        fill(root / "a", 4, 1), fill(root / "b", 4, 2), config=config, extractor=Colours()
-    )
+    return make_evaluator(tmp_path_factory.mktemp("test"))
 
 
 def evaluated(path, pictures, evaluator, *, every=2, patience=None, kill_at=None, **settings):
     """Train in a folder, with an evaluation every second step; the trainer and its evaluation."""
-    trainer = Trainer(make_config(**OFTEN | settings), open_folders(pictures))
     watch = TrainingEvaluation(path, evaluator, every=every, patience=patience)
-    with RunFolder(path, trainer, num_samples=2, evaluation=watch) as folder:
-
-        def on_step(report):
-            folder.on_step(report)
-            if report.step == kill_at:
-                raise KilledError
-
-        trainer.run(on_step=on_step)
-        folder.save()
+    trainer = run(path, pictures, kill_at=kill_at, evaluation=watch, **OFTEN | settings)
     return trainer, watch
 
 

@@ -21,13 +21,6 @@ from ..run_files import files, rows, run
 from ..small_training import assert_same, draw_folders, everything, make_config, open_folders
 
 
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "data"
-    draw_folders(path)
-    return path
-
-
 def test_all_files(tmp_path, pictures):
     trainer = run(tmp_path / "run", pictures, sample_every=4, save_every=2, keep_checkpoints=2)
     assert set(files(tmp_path / "run")) == {

@@ -10,15 +10,7 @@ from cyclegan_core import load_model
 from cyclegan_core.training.trainer import Trainer
 
 from ..run_files import files, killed, rows, run
-from ..small_training import assert_same, draw_folders, everything, make_config, open_folders
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "data"
-    draw_folders(path)
-    return path
-
+from ..small_training import assert_same, everything, make_config, open_folders
 
 OFTEN = {"save_every": 2, "sample_every": 2, "keep_checkpoints": 2, "max_steps": 6}
 

@@ -1,4 +1,7 @@
-"""Two ranks that train together, for `test_ranks.py`: a script, `rank_worker.py ORDERS.json`.
+"""Two ranks that train together, for `test_ranks.py`.
+
+Run as `python -m tests.unit.training.rank_worker ORDERS.json`, with the repository on the
+path.
 
 An order is {"config", "data", "out"}, and perhaps "double" (train in double precision), "until" (a
 step), "load" and "save" (state files), "run" (a run folder), "ask" (a rank that gets a Ctrl-C),
@@ -28,14 +31,9 @@ from cyclegan_core.evaluation import Evaluator, TrainingEvaluation
 from cyclegan_core.runs.run_folder import RunFolder
 from cyclegan_core.training.trainer import StepReport, Trainer
 
-if __package__:
-    from ..evaluation.samples import Colours
-    from ..small_training import everything, open_folders
-    from ..warm import OPERATIONS, is_writing
-else:  # as a script
-    from evaluation.samples import Colours
-    from small_training import everything, open_folders
-    from warm import OPERATIONS, is_writing
+from ..evaluation.samples import Colours
+from ..small_training import everything, open_folders
+from ..warm import OPERATIONS, is_writing
 
 
 def exact(trainer: Trainer) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -27,12 +25,12 @@ from cyclegan_core.runs.run_folder import RunFolder
 from cyclegan_core.training.trainer import Trainer
 
 from ..evaluation.samples import fill
+from ..processes import environment
 from ..run_files import content, files, rows
 from ..small_training import (
     FEATURES,
     MODEL,
     assert_same,
-    draw_folders,
     everything,
     make_config,
     open_folders,
@@ -42,11 +40,8 @@ from .rank_worker import double_pictures, exact
 if sys.platform == "win32" or not dist.is_available() or not dist.is_gloo_available():
     pytest.skip("needs fork and gloo", allow_module_level=True)
 
-HERE = Path(__file__).parent
 ENVIRONMENT = {
-    **os.environ,
-    "OMP_NUM_THREADS": "1",
-    "PYTHONPATH": os.pathsep.join(map(str, (HERE.parents[2], HERE.parent))),
+    **environment(),
     "GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo",
     "PYTHONWARNINGS": "ignore",
 }
@@ -84,13 +79,6 @@ ORDERS = {
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "data"
-    draw_folders(path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def done(tmp_path_factory, pictures):
     """The folder in which all orders were done."""
     folder = tmp_path_factory.mktemp("ranks")
@@ -104,10 +92,10 @@ def done(tmp_path_factory, pictures):
             order[key] = str(folder / value) if is_path else value
         orders.append(order)
     (folder / "orders.json").write_text(json.dumps(orders))
-    script = [sys.executable, str(HERE / "rank_worker.py"), str(folder / "orders.json")]
+    worker = [sys.executable, "-m", "tests.unit.training.rank_worker", folder / "orders.json"]
     holder = Trainer(SAVING, open_folders(pictures))
     with RunFolder(folder / "locked", holder):
-        subprocess.run(script, env=ENVIRONMENT, check=True, timeout=120)
+        subprocess.run(worker, env=ENVIRONMENT, check=True, timeout=120)
     return folder
 
 

@@ -21,7 +21,6 @@ from ..small_training import (
     ByHand,
     StopError,
     assert_same,
-    draw_folders,
     everything,
     make_batch,
     make_config,
@@ -52,13 +51,6 @@ def batches(trainer: Trainer, count: int, *, bad: int | None = None):
         if number == bad:
             a[0, 0, 3, 3] = NAN
         yield a, b
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "data"
-    draw_folders(path)
-    return path
 
 
 # --- sound -------------------------------------------------------------------------------------

@@ -62,23 +62,16 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "data"
-    draw_folders(path)
-    return path
-
-
-def open_for(folder, config):
+def open_for(pictures, config):
     side = config.model.size_multiple if config.model.generator == "unet" else 16
-    return open_folders(folder, load_size=side + 2, crop_size=side)
+    return open_folders(pictures, load_size=side + 2, crop_size=side)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_resume_is_exact(tmp_path, folder, name):
+def test_resume_is_exact(tmp_path, pictures, name):
     config = make_config(max_steps=8, **CASES[name])
     state, at_save = tmp_path / "state.safetensors", {}
-    undisturbed = Trainer(config, open_for(folder, config))
+    undisturbed = Trainer(config, open_for(pictures, config))
 
     def save_then_stop(report):
         if report.step == 3:
@@ -90,10 +83,10 @@ def test_resume_is_exact(tmp_path, folder, name):
     with pytest.raises(StopError):
         undisturbed.run(on_step=save_then_stop)
 
-    loaded = Trainer(config, open_for(folder, config))
+    loaded = Trainer(config, open_for(pictures, config))
     loaded.load_state(state)
     assert_same(everything(loaded), at_save)
-    resumed = train(config, open_for(folder, config), until=6, state=state)
+    resumed = train(config, open_for(pictures, config), until=6, state=state)
     assert_same(everything(resumed), everything(undisturbed))
     assert_same(resumed.export().state_dict(), undisturbed.export().state_dict())
     assert resumed.export().training_info == undisturbed.export().training_info
@@ -106,29 +99,29 @@ def test_resume_is_exact(tmp_path, folder, name):
     )
 
 
-def test_saving_changes_nothing(tmp_path, folder):
+def test_saving_changes_nothing(tmp_path, pictures):
     config = make_config(max_steps=8, pool_size=2)
-    trainer, undisturbed = (Trainer(config, open_for(folder, config)) for _ in range(2))
+    trainer, undisturbed = (Trainer(config, open_for(pictures, config)) for _ in range(2))
     trainer.run(on_step=lambda report: trainer.save_state(tmp_path / "state.safetensors"))
     undisturbed.run()
     assert_same(everything(trainer), everything(undisturbed))
 
 
-def test_loading_replaces_all_that_was_there(tmp_path, folder):
+def test_loading_replaces_all_that_was_there(tmp_path, pictures):
     """A trainer with moments, pools and history of its own."""
     config = make_config(max_steps=8, pool_size=2)
-    early = train(config, open_for(folder, config), until=1)
+    early = train(config, open_for(pictures, config), until=1)
     early.save_state(tmp_path / "state.safetensors")
-    late = train(config, open_for(folder, config), until=5)
+    late = train(config, open_for(pictures, config), until=5)
     late.load_state(tmp_path / "state.safetensors")
     assert_same(everything(late), everything(early))
 
 
-def test_state_of_a_fresh_trainer(tmp_path, folder):
+def test_state_of_a_fresh_trainer(tmp_path, pictures):
     config = make_config()
-    fresh = Trainer(config, open_for(folder, config))
+    fresh = Trainer(config, open_for(pictures, config))
     fresh.save_state(tmp_path / "state.safetensors")
-    trainer = train(config, open_for(folder, config), until=2)
+    trainer = train(config, open_for(pictures, config), until=2)
     trainer.load_state(tmp_path / "state.safetensors")
     assert_same(everything(trainer), everything(fresh))
 
@@ -152,15 +145,15 @@ def test_whole_pictures_in_the_pool(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def state(tmp_path_factory, folder):
-    trainer = train(make_config(pool_size=2), open_folders(folder), until=3)
+def state(tmp_path_factory, pictures):
+    trainer = train(make_config(pool_size=2), open_folders(pictures), until=3)
     path = tmp_path_factory.mktemp("state") / "state.safetensors"
     trainer.save_state(path)
     return path
 
 
-def load(state, folder, *, data=None, **settings):
-    trainer = Trainer(make_config(pool_size=2, **settings), open_folders(folder, **data or {}))
+def load(state, pictures, *, data=None, **settings):
+    trainer = Trainer(make_config(pool_size=2, **settings), open_folders(pictures, **data or {}))
     trainer.load_state(state)
     return trainer
 
@@ -178,9 +171,9 @@ def load(state, folder, *, data=None, **settings):
         ({}, {"load_size": 20}, "load_size changes from 18 to 20."),
     ],
 )
-def test_a_change_that_is_logged(state, folder, caplog, settings, data, line):
+def test_a_change_that_is_logged(state, pictures, caplog, settings, data, line):
     with caplog.at_level(logging.WARNING, "cyclegan_core"):
-        trainer = load(state, folder, data=data, **settings)
+        trainer = load(state, pictures, data=data, **settings)
     assert [record.getMessage() for record in caplog.records] == [line]
     assert trainer.step == 3
     for name, value in settings.items():
@@ -190,13 +183,13 @@ def test_a_change_that_is_logged(state, folder, caplog, settings, data, line):
         assert trainer.step == trainer.config.max_steps
 
 
-def test_nothing_changed_nothing_logged(state, folder, caplog):
+def test_nothing_changed_nothing_logged(state, pictures, caplog):
     with caplog.at_level(logging.WARNING, "cyclegan_core"):
-        load(state, folder)
+        load(state, pictures)
     assert caplog.records == []
 
 
-def test_changed_pictures_are_logged(state, tmp_path, folder, caplog):
+def test_changed_pictures_are_logged(state, tmp_path, pictures, caplog):
     draw_folders(tmp_path / "other", count=2)
     with caplog.at_level(logging.WARNING, "cyclegan_core"):
         load(state, tmp_path / "other")
@@ -223,8 +216,8 @@ def test_changed_pictures_are_logged(state, tmp_path, folder, caplog):
         ({}, {"preprocess": "none"}, "preprocess = resize_and_crop, not none"),
     ],
 )
-def test_a_change_that_is_refused(state, folder, settings, data, what):
-    trainer = Trainer(make_config(pool_size=2, **settings), open_folders(folder, **data))
+def test_a_change_that_is_refused(state, pictures, settings, data, what):
+    trainer = Trainer(make_config(pool_size=2, **settings), open_folders(pictures, **data))
     before = everything(trainer)
     with pytest.raises(CheckpointError) as caught:
         trainer.load_state(state)
@@ -234,17 +227,17 @@ def test_a_change_that_is_refused(state, folder, settings, data, what):
     assert_same(everything(trainer), before)
 
 
-def test_pool_size_is_refused(state, folder):
-    trainer = Trainer(make_config(pool_size=3), open_folders(folder))
+def test_pool_size_is_refused(state, pictures):
+    trainer = Trainer(make_config(pool_size=3), open_folders(pictures))
     with pytest.raises(CheckpointError, match="pool_size = 2, not 3"):
         trainer.load_state(state)
 
 
-def test_an_average_that_begins_later_starts_from_the_weights(tmp_path, folder):
+def test_an_average_that_begins_later_starts_from_the_weights(tmp_path, pictures):
     path = tmp_path / "state.safetensors"
-    plain = train(make_config(ema_decay=0.0), open_folders(folder), until=3)
+    plain = train(make_config(ema_decay=0.0), open_folders(pictures), until=3)
     plain.save_state(path)
-    trainer = Trainer(make_config(), open_folders(folder))
+    trainer = Trainer(make_config(), open_folders(pictures))
     trainer.load_state(path)
     assert_same(trainer.state.ema.state_dict(), plain.model.state_dict())
     trainer.run()

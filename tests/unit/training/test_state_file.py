@@ -16,7 +16,6 @@ from cyclegan_core.training.trainer import Trainer
 from ..small_training import (
     MODEL,
     assert_same,
-    draw_folders,
     everything,
     make_config,
     open_folders,
@@ -25,16 +24,9 @@ from ..small_training import (
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "data"
-    draw_folders(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory, folder):
+def whole(tmp_path_factory, pictures):
     path = tmp_path_factory.mktemp("state") / "state.safetensors"
-    train(make_config(pool_size=2), open_folders(folder), until=3).save_state(path)
+    train(make_config(pool_size=2), open_folders(pictures), until=3).save_state(path)
     return path.read_bytes()
 
 
@@ -82,33 +74,33 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_state_that_is_not_whole_is_refused(state, folder, name):
+def test_a_state_that_is_not_whole_is_refused(state, pictures, name):
     rewrite(state, BROKEN[name])
-    assert_refused(state, folder)
+    assert_refused(state, pictures)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x04\x95", b"PK\x03\x04" + bytes(50)])
-def test_a_file_of_another_kind_is_refused(state, folder, content):
+def test_a_file_of_another_kind_is_refused(state, pictures, content):
     state.write_bytes(content)
-    assert_refused(state, folder)
+    assert_refused(state, pictures)
 
 
 @pytest.mark.parametrize("part", [0.01, 0.5, 0.99])
-def test_a_cut_file_is_refused(state, folder, part):
+def test_a_cut_file_is_refused(state, pictures, part):
     content = state.read_bytes()
     state.write_bytes(content[: int(part * len(content))])
-    assert_refused(state, folder)
+    assert_refused(state, pictures)
 
 
-def test_missing_folder_and_model_files_are_refused(state, folder, tmp_path):
-    assert_refused(tmp_path / "nothing.safetensors", folder)
-    assert_refused(tmp_path, folder)
+def test_missing_folder_and_model_files_are_refused(state, pictures, tmp_path):
+    assert_refused(tmp_path / "nothing.safetensors", pictures)
+    assert_refused(tmp_path, pictures)
     save_model(CycleGAN(MODEL), state)
-    assert_refused(state, folder)
+    assert_refused(state, pictures)
 
 
-def assert_refused(path, folder):
-    trainer = Trainer(make_config(pool_size=2), open_folders(folder))
+def assert_refused(path, pictures):
+    trainer = Trainer(make_config(pool_size=2), open_folders(pictures))
     before = everything(trainer)
     with pytest.raises(CheckpointError) as caught:
         trainer.load_state(path)
@@ -119,10 +111,10 @@ def assert_refused(path, folder):
     assert_same(everything(trainer), before)
 
 
-def test_the_file_is_plain_safetensors_that_nothing_holds_open(state, folder):
+def test_the_file_is_plain_safetensors_that_nothing_holds_open(state, pictures):
     """No pickle, and loaded tensors are no views of the file, which Windows could not replace."""
     assert state.read_bytes()[8:9] == b"{"
-    trainer = Trainer(make_config(pool_size=2), open_folders(folder))
+    trainer = Trainer(make_config(pool_size=2), open_folders(pictures))
     trainer.load_state(state)
     before = everything(trainer)
     state.write_bytes(bytes(state.stat().st_size))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +15,8 @@ from cyclegan_core.device.memory import is_out_of_memory
 from cyclegan_core.translation.plan import Plan, TranslateSettings, Workload
 from cyclegan_core.translation.translate import Translation
 
-ROOT = Path(__file__).parents[3]
+from ..processes import environment
+
 PAPER = ModelConfig()
 
 LIMITED = """
@@ -66,9 +65,12 @@ def test_out_of_memory_goes_on_in_strips_and_ends_in_a_sentence() -> None:
     The first layers take 250 MB, so what fails in one pass is the last padding's large map: where
     small allocations fail, oneDNN crashes.
     """
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", LIMITED],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     large, small = (f"in strips of {size} MB with maps in device memory" for size in (512, 32))
     first = f"log: Out of memory in one pass; going on {large}."
