@@ -431,15 +431,7 @@ def write_checkpoint(
 ) -> None:
     """Write a checkpoint as one .safetensors file that describes itself; all of it or nothing.
 
-    Args:
-        checkpoint: with tensors on any device.
-        path: ends in .safetensors; an existing file is replaced.
-        dtype: how to store the weights, for example float16 for half the size; None keeps them.
-        source: where the weights come from, for the file's header.
-
-    Raises:
-        CheckpointError: the file can't be written, or the weights hold NaN or infinity.
-        ValueError: another suffix, or a dtype that is no float.
+    The other arguments and the errors are those of the public `save_model`.
     """
     path = Path(path)
     if path.suffix != ".safetensors":

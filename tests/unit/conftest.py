@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .small_training import draw_folders
+from .tiny import draw_folders
 from .warm import Server
 
 

@@ -13,7 +13,7 @@ from cyclegan_core.evaluation import TrainingEvaluation
 from cyclegan_core.runs.run_folder import RunFolder
 from cyclegan_core.training.trainer import Trainer
 
-from .small_training import make_config, open_folders
+from .tiny import make_config, open_folders
 
 
 class KilledError(Exception):

@@ -20,7 +20,7 @@ from cyclegan_core.training.trainer import Trainer
 from ..commands import Shell
 from ..evaluation.samples import fill
 from ..run_files import files
-from ..small_training import MODEL, assert_same, everything, make_config, open_folders
+from ..tiny import MODEL, assert_same, everything, make_config, open_folders
 
 TINY = (
     *("--model.base-channels", 2, "--model.num-blocks", 1, "--disc-channels", 2),

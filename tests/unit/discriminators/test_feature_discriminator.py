@@ -18,7 +18,7 @@ from cyclegan_core.layers import SpectralConv2d
 from cyclegan_core.training.losses import Batch, build_discriminator, generator_terms, judge
 from cyclegan_core.training.trainer import Trainer
 
-from ..small_training import (
+from ..tiny import (
     FEATURES,
     MODEL,
     ByHand,

@@ -16,7 +16,7 @@ from cyclegan_core.runs.run_folder import RunFolder
 from cyclegan_core.training.trainer import Trainer
 
 from ..run_files import files
-from ..small_training import make_config, open_folders
+from ..tiny import make_config, open_folders
 
 if sys.platform == "win32":
     pytest.skip("needs fork and POSIX signals", allow_module_level=True)

@@ -14,7 +14,7 @@ from cyclegan_core.training.trainer import Trainer
 
 from ..evaluation.samples import METRIC, make_evaluator
 from ..run_files import KilledError, files, run
-from ..small_training import assert_same, make_config, open_folders
+from ..tiny import assert_same, make_config, open_folders
 
 OFTEN = {"save_every": 3, "sample_every": 4, "max_steps": 6}
 OWN = ("scores.csv", "best.safetensors")

@@ -18,7 +18,7 @@ from cyclegan_core.training.trainer import Trainer
 
 from ..folders import noise
 from ..run_files import files, rows, run
-from ..small_training import assert_same, draw_folders, everything, make_config, open_folders
+from ..tiny import assert_same, draw_folders, everything, make_config, open_folders
 
 
 def test_all_files(tmp_path, pictures):

@@ -10,7 +10,7 @@ from cyclegan_core import load_model
 from cyclegan_core.training.trainer import Trainer
 
 from ..run_files import files, killed, rows, run
-from ..small_training import assert_same, everything, make_config, open_folders
+from ..tiny import assert_same, everything, make_config, open_folders
 
 OFTEN = {"save_every": 2, "sample_every": 2, "keep_checkpoints": 2, "max_steps": 6}
 

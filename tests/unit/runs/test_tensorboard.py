@@ -12,7 +12,7 @@ import pytest
 from ..commands import Shell
 from ..evaluation.samples import fill
 from ..run_files import rows
-from ..small_training import draw_folders
+from ..tiny import draw_folders
 
 TINY = (
     *("--model.base-channels", 2, "--model.num-blocks", 1, "--disc-channels", 2),

@@ -32,7 +32,7 @@ from cyclegan_core.runs.run_folder import RunFolder
 from cyclegan_core.training.trainer import StepReport, Trainer
 
 from ..evaluation.samples import Colours
-from ..small_training import everything, open_folders
+from ..tiny import everything, open_folders
 from ..warm import OPERATIONS, is_writing
 
 

@@ -11,7 +11,7 @@ from cyclegan_core import TrainingDivergedError
 from cyclegan_core.runs.run_folder import STATE_NAME, RunFolder
 from cyclegan_core.training.trainer import Trainer
 
-from ..small_training import (
+from ..tiny import (
     MODEL,
     ByHand,
     assert_same,

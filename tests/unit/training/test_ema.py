@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from cyclegan_core.training.trainer import Trainer
 
-from ..small_training import MODEL, ByHand, make_batch, make_config
+from ..tiny import MODEL, ByHand, make_batch, make_config
 
 
 def make_trainer(**settings) -> Trainer:

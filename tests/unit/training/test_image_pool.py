@@ -10,7 +10,7 @@ import torch
 
 from cyclegan_core.training.image_pool import ImagePool
 
-from ..small_training import parity
+from ..tiny import parity
 
 PlainPool = parity("plain_training").ImagePool
 

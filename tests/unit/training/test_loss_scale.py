@@ -11,15 +11,7 @@ from cyclegan_core import TrainingDivergedError
 from cyclegan_core.training.optimiser import LossScale
 from cyclegan_core.training.trainer import Trainer
 
-from ..small_training import (
-    ByHand,
-    assert_same,
-    everything,
-    make_batch,
-    make_config,
-    networks,
-    weights,
-)
+from ..tiny import ByHand, assert_same, everything, make_batch, make_config, networks, weights
 
 NO = torch.tensor(False)
 

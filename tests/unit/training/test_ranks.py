@@ -27,14 +27,7 @@ from cyclegan_core.training.trainer import Trainer
 from ..evaluation.samples import fill
 from ..processes import environment
 from ..run_files import content, files, rows
-from ..small_training import (
-    FEATURES,
-    MODEL,
-    assert_same,
-    everything,
-    make_config,
-    open_folders,
-)
+from ..tiny import FEATURES, MODEL, assert_same, everything, make_config, open_folders
 from .rank_worker import double_pictures, exact
 
 if sys.platform == "win32" or not dist.is_available() or not dist.is_gloo_available():

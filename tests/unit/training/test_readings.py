@@ -16,7 +16,7 @@ from cyclegan_core.training.step import draw_inputs, train_step
 from cyclegan_core.training.trainer import Trainer
 
 from ..run_files import files, rows
-from ..small_training import (
+from ..tiny import (
     MODEL,
     ByHand,
     StopError,

@@ -12,7 +12,7 @@ from cyclegan_core import CheckpointError
 from cyclegan_core.config import ModelConfig
 from cyclegan_core.training.trainer import Trainer
 
-from ..small_training import (
+from ..tiny import (
     FEATURES,
     MODEL,
     StopError,

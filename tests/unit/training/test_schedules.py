@@ -8,7 +8,7 @@ import pytest
 
 from cyclegan_core.training.optimiser import lr_multiplier
 
-from ..small_training import make_config, parity
+from ..tiny import make_config, parity
 
 linear_multiplier = parity("plain_training").linear_multiplier
 

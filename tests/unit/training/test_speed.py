@@ -15,7 +15,7 @@ from cyclegan_core.errors import CycleGANError
 from cyclegan_core.networks import PatchDiscriminator, ResnetBlock
 from cyclegan_core.training.trainer import Trainer
 
-from ..small_training import (
+from ..tiny import (
     FEATURES,
     MODEL,
     ByHand,

@@ -13,14 +13,7 @@ from safetensors.torch import save_file
 from cyclegan_core import CheckpointError, CycleGAN, save_model
 from cyclegan_core.training.trainer import Trainer
 
-from ..small_training import (
-    MODEL,
-    assert_same,
-    everything,
-    make_config,
-    open_folders,
-    train,
-)
+from ..tiny import MODEL, assert_same, everything, make_config, open_folders, train
 
 
 @pytest.fixture(scope="module")

@@ -18,15 +18,7 @@ from cyclegan_core.training.step import draw_inputs
 from cyclegan_core.training.step_graph import StepGraph, find_obstacle
 from cyclegan_core.training.trainer import Trainer
 
-from ..small_training import (
-    FEATURES,
-    MODEL,
-    ByHand,
-    assert_same,
-    everything,
-    make_batch,
-    make_config,
-)
+from ..tiny import FEATURES, MODEL, ByHand, assert_same, everything, make_batch, make_config
 
 CASES = {
     "paper": {},

@@ -15,7 +15,7 @@ from cyclegan_core.training.losses import Losses
 from cyclegan_core.training.step import draw_inputs
 from cyclegan_core.training.trainer import Trainer
 
-from ..small_training import (
+from ..tiny import (
     MODEL,
     NETWORKS,
     ByHand,

@@ -16,15 +16,7 @@ from cyclegan_core.model import CycleGAN
 from cyclegan_core.runs.run_folder import RunFolder
 from cyclegan_core.training.trainer import Trainer
 
-from ..small_training import (
-    MODEL,
-    ByHand,
-    assert_same,
-    everything,
-    make_batch,
-    make_config,
-    open_folders,
-)
+from ..tiny import MODEL, ByHand, assert_same, everything, make_batch, make_config, open_folders
 
 # --- start models ------------------------------------------------------------------------------
 

@@ -13,15 +13,7 @@ from cyclegan_core.model import CycleGAN
 from cyclegan_core.training.losses import Losses
 from cyclegan_core.training.trainer import Trainer
 
-from ..small_training import (
-    MODEL,
-    ByHand,
-    assert_same,
-    make_batch,
-    make_config,
-    open_folders,
-    train,
-)
+from ..tiny import MODEL, ByHand, assert_same, make_batch, make_config, open_folders, train
 
 CLEAN = {"model": replace(MODEL, norm="none"), "init": "residual_zero"}
 
