@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,8 +135,15 @@ class ComfyPage:
 
     def search(self, text: str, *, at: tuple[float, float] = (700, 500)) -> Locator:
         """Double-click the empty canvas and type; return the nodes that the page offers."""
-        self.tab.mouse.dblclick(*at)
-        self.tab.get_by_placeholder("Search Nodes").fill(text)
+        from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
+
+        field = self.tab.get_by_placeholder("Search Nodes")
+        for _ in range(4):  # a page that has just opened a workflow may miss a double click
+            self.tab.mouse.dblclick(*at)
+            with suppress(PlaywrightTimeoutError):
+                field.wait_for(timeout=TIMEOUT_MS / 4)
+                break
+        field.fill(text)
         found = self.tab.locator("[role=option][aria-label]")
         found.filter(has_text=text).first.wait_for()
         return found
