@@ -20,6 +20,7 @@ from ..device.memory import free_bytes
 from ..discriminators.feature_discriminator import least_side
 from ..errors import TrainingDivergedError
 from ..model import CycleGAN
+from ..progress import ignore
 from . import state_file
 from .divergence import lowered_scale, problem
 from .losses import Losses
@@ -50,10 +51,6 @@ class StepReport:
 
 OnStep = Callable[[StepReport], None]
 """Called after each complete step; it ends the training by raising, and nothing is lost."""
-
-
-def ignore(report: StepReport) -> None:
-    """The callback of those who don't watch."""
 
 
 @dataclass(frozen=True, slots=True)
