@@ -31,6 +31,9 @@ AUTO_FACTOR = 2
 """`auto` is so many times the model's `image_size`: twice the size of the crops it learned from
 keeps faces and branches apart, and strokes are still to be seen."""
 
+_MAX_ASPECT = 4
+"""The longest picture, as a multiple of its short side, that is enlarged to the whole work size."""
+
 _STRIP_PIXELS = 2**19
 """Most pixels of a strip, at about 150 bytes each; a row at least."""
 
@@ -49,6 +52,10 @@ surface that the translation left flat, but no line that would be seen beside an
 def work_shape(size: tuple[int, int], work_size: WorkSize, config: ModelConfig) -> tuple[int, int]:
     """Height and width at which the network works on a picture of height and width `size`.
 
+    A picture smaller than that is enlarged to at most `_MAX_ASPECT` squares of the work size: the
+    short side of a long panorama stays below it, instead of a strip of 50 × 8,000 pixels becoming
+    one of 512 × 81,920.
+
     Raises:
         ValueError: `work_size` is no number of pixels.
     """
@@ -58,6 +65,8 @@ def work_shape(size: tuple[int, int], work_size: WorkSize, config: ModelConfig) 
         return size
     height, width = size
     scale = short / min(size)
+    if scale > 1:
+        scale = min(scale, max(1.0, short * (_MAX_ASPECT / (height * width)) ** 0.5))
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 

@@ -128,6 +128,21 @@ def test_auto_is_twice_the_size_in_training(model: CycleGAN) -> None:
     assert torch.equal(automatic, model.translate(images, work_size=16))
 
 
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((64, 256), (128, 512)),  # 4:1 is enlarged wholly
+        ((256, 64), (512, 128)),
+        ((40, 400), (81, 810)),  # 4 x 128² pixels
+        ((50, 8000), (50, 8000)),  # has more already
+        ((200, 8000), (128, 5120)),  # reducing is not bounded
+        ((1, 1), (128, 128)),
+    ],
+)
+def test_a_panorama_does_not_grow_huge(model: CycleGAN, size, expected) -> None:
+    assert work_shape(size, 128, model.config) == expected
+
+
 @pytest.mark.parametrize("rows", [1, 7, 32])
 def test_strips_make_no_difference(
     model: CycleGAN, monkeypatch: pytest.MonkeyPatch, rows: int
