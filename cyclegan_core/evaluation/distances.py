@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -113,8 +114,8 @@ _LAPLACIAN = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
 def pair_scores(picture: Tensor, partner: Tensor) -> dict[str, float]:
     """PSNR in decibels, SSIM and L1 of two pictures (3,H,W) in [0,1].
 
-    The first two are torchmetrics'; SSIM has the usual Gaussian window (11 pixels, σ 1.5). L1 is
-    the mean absolute difference, where white is 1. The PSNR of equal pictures is infinite.
+    SSIM is torchmetrics', with the usual Gaussian window (11 pixels, σ 1.5). L1 is the mean
+    absolute difference, where white is 1. The PSNR of equal pictures is infinite.
 
     Raises:
         CycleGANError: torchmetrics is missing.
@@ -129,9 +130,9 @@ def pair_scores(picture: Tensor, partner: Tensor) -> dict[str, float]:
 
 
 def psnr(picture: Tensor, other: Tensor) -> float:
-    """Peak signal to noise in decibels of two pictures of equal shape in [0,1]; by torchmetrics."""
-    metrics = load_extra("torchmetrics.functional.image", "torchmetrics")
-    return float(metrics.peak_signal_noise_ratio(picture, other, data_range=1.0))
+    """Peak signal to noise in decibels of two pictures of equal shape in [0,1]."""
+    error = float((picture - other).square().mean(dtype=torch.float64))
+    return -10 * math.log10(error) if error else math.inf
 
 
 def fine_detail(picture: Tensor) -> float:

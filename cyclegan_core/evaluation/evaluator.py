@@ -104,6 +104,14 @@ class Evaluator:
         self.notes: list[str] = []
         if paired and tests.num_alone:
             self.notes.append(f"{tests.num_alone} test pictures without a partner were left out.")
+        if not paired and tests.dir_a.samefile(tests.dir_b):
+            raise ValueError(f"both test folders are {tests.dir_a}; give one of each domain.")
+        for test, train, domain in ((test_a, train_a, "A"), (test_b, train_b, "B")):
+            if train is not None and Path(test).samefile(train):
+                self.notes.append(
+                    f"The test folder of domain {domain} is the training folder, so that its "
+                    "scores say nothing about pictures that the model has never seen."
+                )
         if not paired and tests.names_agree:
             self.notes.append(
                 "Both test folders have the same names; if they are pairs, evaluate them as paired."

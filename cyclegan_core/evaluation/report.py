@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ..config import Direction
@@ -156,21 +157,24 @@ class Evaluation:
             lines.append(f"{report.source} → {report.target}: {', '.join(parts)}")
         return "\n".join(lines)
 
-    def markdown(self) -> str:
-        """A table per direction, for a model card."""
-        parts: list[str] = []
+    def for_card(self) -> dict[str, Any]:
+        """What a weight file says of it, and its model card shows: tables of texts, no paths.
+
+        `tables` has one for each direction, with a `title` and `rows`, the heads first;
+        `settings` is a line of what the numbers depend on, and `notes` are sentences.
+        """
+        tables: list[dict[str, Any]] = []
         for report in self.directions:
             metrics = report.metrics
-            lines = [
-                f"{report.source} → {report.target}, {report.num_sources} pictures against "
-                f"{report.num_targets}:",
-                "",
-                f"| | {' | '.join(metrics)} |",
-                f"|---|{'---|' * len(metrics)}",
-            ]
+            rows = [["", *metrics]]
             for name, row in report.rows.items():
-                cells = [str(row[metric]) if metric in row else "" for metric in metrics]
-                lines.append(f"| {name} | {' | '.join(cells)} |")
-            parts.append("\n".join(lines))
-        facts = [f"{key.replace('_', ' ')}: {value}" for key, value in self.settings.items()]
-        return "\n\n".join([*parts, "; ".join(facts) + "."])
+                rows.append([name, *(str(row[m]) if m in row else "" for m in metrics)])
+            title = (
+                f"{report.source} → {report.target}, {report.num_sources} pictures against "
+                f"{report.num_targets}"
+            )
+            tables.append({"title": title, "rows": rows})
+        facts = {"checkpoint": self.checkpoint, **self.settings}
+        names = {key: Path(str(facts[key])).name for key in ("test_a", "test_b") if key in facts}
+        told = [f"{key.replace('_', ' ')}: {value}" for key, value in (facts | names).items()]
+        return {"tables": tables, "settings": "; ".join(told), "notes": list(self.notes)}

@@ -65,6 +65,7 @@ class TrainingEvaluation:
         """The whole name of the score that decides."""
         self.last: Evaluation | None = None
         """What the newest evaluation of this session found."""
+        self._last_step = 0
         self._rows: dict[int, dict[str, float]] = {}
 
     def begin(self, step: int) -> None:
@@ -80,9 +81,17 @@ class TrainingEvaluation:
         if self._rows or (self.folder / SCORES_NAME).exists():
             self._write()
 
-    def is_due(self, step: int) -> bool:
-        """Whether the model of this step is to be evaluated, and has not been."""
-        return step > 0 and step % self.every == 0 and step not in self._rows
+    def is_due(self, step: int, *, is_last: bool = False) -> bool:
+        """Whether the model of this step is to be evaluated, and has not been.
+
+        The last one always is, so that what a training gives has a score.
+        """
+        return step > 0 and (is_last or step % self.every == 0) and step not in self._rows
+
+    def notes(self, step: int) -> dict[str, Any]:
+        """What the weight file of this step says of its evaluation, if this session made one."""
+        found = self.last
+        return {} if found is None or self._last_step != step else _notes(found)
 
     def evaluate(
         self, model: CycleGAN, step: int, *, on_progress: OnProgress | None = None
@@ -98,11 +107,11 @@ class TrainingEvaluation:
         if _best_step(rows, self.metric) == step:
             # A copy that shares the weights, so that the caller's own notes stay as they are.
             best = copy.copy(model)
-            best.training_info = {**model.training_info, "steps": step, "metrics": scalars}
+            best.training_info = {**model.training_info, "steps": step, **_notes(found)}
             save_model(best, self.folder / BEST_NAME)
         self._rows = rows
         self._write()
-        self.last = found
+        self.last, self._last_step = found, step
         return found
 
     @property
@@ -182,6 +191,11 @@ class TrainingEvaluation:
             self.folder / SCORES_NAME,
             lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8", newline=""),
         )
+
+
+def _notes(found: Evaluation) -> dict[str, Any]:
+    """For a model's `training_info`: scores by name, and tables for its card."""
+    return {"metrics": found.scalars(), "evaluation": found.for_card()}
 
 
 def _score(row: dict[str, float], metric: str) -> float | None:

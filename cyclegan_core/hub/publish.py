@@ -154,6 +154,7 @@ def write_card(
         *([f"![Samples of the training, one row each]({sample})"] if sample else []),
         "## Use it",
         _usage(repo, directions[0]),
+        *_evaluation(training.get("evaluation")),
         "## Facts",
         _facts(config, directions, training),
     ]
@@ -202,6 +203,8 @@ def _facts(
         "trained at": f"{config.image_size} pixels",
     }
     for name, value in sorted(training.items()):
+        if name == "evaluation" and isinstance(value, dict):
+            continue  # it has a section of its own
         if isinstance(value, dict):
             items = cast("dict[str, Any]", value).items()
             rows |= {f"{name}: {key}": _plain(item) for key, item in items}
@@ -209,6 +212,24 @@ def _facts(
             rows[name] = _plain(value)
     lines = [f"| {_plain(name)} | {value} |" for name, value in rows.items()]
     return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def _evaluation(noted: object) -> list[str]:
+    """The section about scores, from what `Evaluation.for_card` left in the file; else nothing."""
+    if not isinstance(noted, dict):
+        return []
+    found = cast("dict[str, Any]", noted)
+    parts: list[str] = []
+    try:
+        for table in found["tables"]:
+            heads, *rows = ([_plain(cell) for cell in row] for row in table["rows"])
+            lines = [heads, ["---"] * len(heads), *rows]
+            parts.append(f"{_plain(table['title'])}:")
+            parts.append("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
+        parts += [f"{_plain(found['settings'])}.", *map(_plain, found["notes"])]
+    except (KeyError, TypeError, ValueError):  # somebody else's word for something else
+        return []
+    return ["## Scores on held-out pictures", *parts]
 
 
 def _plain(value: object) -> str:

@@ -153,7 +153,7 @@ class RunFolder:
 
         Raises:
             TrainingDivergedError: it is, and the training went wrong; nothing was written.
-            CycleGANError: an evaluation failed, see `Evaluator.evaluate`.
+            CycleGANError: an evaluation failed, see `Evaluator.evaluate`; the step is saved.
         """
         config = self.trainer.config
         if report.step % config.sample_every == 0 or report.step == 1:
@@ -161,12 +161,17 @@ class RunFolder:
             if self.trainer.rank == 0:
                 self.write_samples()
         # Before the state: a kill in between has the step, and its evaluation, done again.
-        if self._evaluate_every and report.step % self._evaluate_every == 0:
+        is_last = report.step == report.num_steps
+        if self._evaluate_every and (is_last or report.step % self._evaluate_every == 0):
             self.trainer.read()
-            if self.evaluation is not None and self.evaluation.is_due(report.step):
+            if self.evaluation and self.evaluation.is_due(report.step, is_last=is_last):
                 with torch.inference_mode(mode=False):
                     model = self.trainer.export().to(self.trainer.device)
-                self.evaluation.evaluate(model, report.step)
+                try:
+                    self.evaluation.evaluate(model, report.step)
+                except CycleGANError:
+                    self.save()  # the step is good, whatever is wrong with its pictures
+                    raise
                 if self.evaluation.should_stop:
                     self.trainer.stop()
         if report.step % config.save_every == 0:
@@ -190,6 +195,8 @@ class RunFolder:
     def _write_rest(self) -> None:
         """What the state's step has besides state and losses; run.json last, as the seal."""
         model = self.trainer.export()
+        if self.evaluation is not None:
+            model.training_info |= self.evaluation.notes(self.trainer.step)
         save_model(model, self.path / MODEL_NAME)
         self._keep_checkpoint(model)
         self._write_run()

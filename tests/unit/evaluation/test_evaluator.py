@@ -267,13 +267,17 @@ def test_everything_a_score_depends_on_is_part_of_the_result(folders, model) -> 
 
 def test_tables_for_people(folders, model) -> None:
     found = evaluate(model, *folders, extractor=Colours(), directions=["a_to_b"], **SETS)
-    lines = found.markdown().splitlines()
-    assert lines[0] == "photo → Monet – 'x', 6 pictures against 6:"
-    assert lines[2] == "| | KID (Colours) | FID (Colours) | fine detail | cycle PSNR |"
+    card = json.loads(json.dumps(found.for_card()))
+    (table,) = card["tables"]
+    assert table["title"] == "photo → Monet – 'x', 6 pictures against 6"
+    heads, *rows = table["rows"]
+    assert heads == ["", "KID (Colours)", "FID (Colours)", "fine detail", "cycle PSNR"]
     kid = found.directions[0].rows["model"]["KID (Colours)"]
-    assert lines[4].startswith(f"| model | {kid.value:.4f} ± {kid.spread:.4f} |")
-    assert len(lines[3].split("|")) == len(lines[4].split("|")) == len(lines[5].split("|"))
-    assert "subset size: 4; num subsets: 10; seed: 3" in lines[-1]
+    assert rows[0][:2] == ["model", f"{kid.value:.4f} ± {kid.spread:.4f}"]
+    assert {len(row) for row in rows} == {5}
+    assert "subset size: 4; num subsets: 10; seed: 3" in card["settings"]
+    assert "test a: test_a; test b: test_b; " in card["settings"]
+    assert str(folders[0].parent) not in json.dumps(card)
     assert found.summary().startswith(f"photo → Monet – 'x': KID (Colours) {kid} (colour match ")
 
 
@@ -365,6 +369,15 @@ def test_a_score_that_is_not_finite(folders, model) -> None:
         evaluate(model, test_a, test_a, paired=True)
 
 
+def test_pictures_that_the_model_was_trained_on(folders, model) -> None:
+    test_a, test_b, *_ = folders
+    found = evaluate(model, test_a, test_b, test_a, folders[3], extractor=Colours(), **SETS)
+    assert found.notes[0].startswith("The test folder of domain A is the training folder")
+    assert "domain B" not in "".join(found.notes)
+    with pytest.raises(ValueError, match=r"both test folders are .*test_a; give one of each"):
+        evaluate(model, test_a, test_a, extractor=Colours(), **SETS)
+
+
 def test_pictures_of_different_sizes(tmp_path, model) -> None:
     a, b = fill(tmp_path / "a", 2, 1), fill(tmp_path / "b", 2, 2, size=(20, 24))
     with pytest.raises(DatasetError, match=r"24×20 pixels and its partner .* 20×24; give"):
@@ -380,7 +393,10 @@ def test_pictures_too_small_for_ssim(tmp_path, model) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"extractor": "vgg"}, "extractor must be one of lite0, lite2, inception; got 'vgg'"),
+        (
+            {"extractor": "vgg"},
+            "extractor must be one of lite0, lite2, builtin, inception; got 'vgg'",
+        ),
         ({"subset_size": 1}, "subset_size must be a whole number of at least 2; got 1"),
         ({"num_subsets": 0}, "num_subsets must be a whole number of at least 1; got 0"),
         ({"seed": -1}, "seed must be a whole number of at least 0"),

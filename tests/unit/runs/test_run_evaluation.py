@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cyclegan_core import load_model
+from cyclegan_core import PictureError, load_model
 from cyclegan_core.evaluation import TrainingEvaluation
 from cyclegan_core.training.trainer import Trainer
 
@@ -69,7 +69,11 @@ def test_the_training_is_as_without(tmp_path, undisturbed, pictures):
     """The same states and models, to the last bit; and without there is nothing new on disk."""
     run(tmp_path / "run", pictures, **OFTEN)
     plain = files(tmp_path / "run")
-    assert plain == {name: held for name, held in files(undisturbed).items() if name not in OWN}
+    found = {name: held for name, held in files(undisturbed).items() if name not in OWN}
+    noted = found["model.safetensors"]["training"]
+    assert f"a_to_b {METRIC}" in noted.pop("metrics")
+    assert noted.pop("evaluation")["tables"][0]["rows"][0][1] == METRIC
+    assert plain == found
     assert "evaluation" not in json.loads((tmp_path / "run" / "run.json").read_text())
 
 
@@ -105,6 +109,29 @@ def test_it_stops_early_and_stays_stopped(tmp_path, pictures, evaluator):
 
     more, _ = evaluated(path, pictures, evaluator, **still)  # without patience it goes on
     assert more.step == 20
+
+
+def test_the_last_step_is_scored_whatever_its_number(tmp_path, pictures, evaluator):
+    path = tmp_path / "run"
+    evaluated(path, pictures, evaluator, every=4)
+    found = scores(path)
+    assert list(found) == [4, 6]
+    training = load_model(path / "model.safetensors").training_info
+    assert training["metrics"][f"a_to_b {METRIC}"] == pytest.approx(
+        float(training["evaluation"]["tables"][0]["rows"][1][1].split()[0]), abs=1e-4
+    )
+    assert "checkpoint: step 6; test a: a; test b: b; " in training["evaluation"]["settings"]
+
+
+def test_a_failed_evaluation_loses_no_step(tmp_path, pictures, tmp_path_factory):
+    """A test picture goes away; what was learned until then is saved before the sentence."""
+    root = tmp_path_factory.mktemp("lost")
+    evaluator = make_evaluator(root)
+    next((root / "a").iterdir()).unlink()
+    with pytest.raises(PictureError, match=r"a/000\.png"):
+        evaluated(tmp_path / "run", pictures, evaluator, save_every=100)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["step"] == 2
+    assert load_model(tmp_path / "run" / "model.safetensors").training_info["steps"] == 2
 
 
 def test_a_training_that_is_stopped_makes_no_further_step(pictures):
