@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .checkpoint.checkpoint import Checkpoint, GeneratorWeights, read_checkpoint, write_checkpoint
+from .checkpoint.folder import SUFFIXES
 from .config import (
     ARROWS,
     DIRECTIONS,
@@ -21,8 +22,10 @@ from .config import (
     Speedup,
     opposite,
 )
-from .errors import MissingDirectionError
+from .errors import CheckpointError, MissingDirectionError
+from .hub.catalog import find_local, is_path
 from .hub.mixin import HubModel
+from .hub.repository import PREFIX
 from .networks import build_generator, init_weights
 from .pictures.rows import RowSink, RowSource
 from .pixels import to_channels
@@ -287,9 +290,12 @@ def load_model(
 ) -> CycleGAN:
     """Load a model on the CPU, in eval mode and float32, ready to translate or to be trained on.
 
+    Nothing is fetched: `CycleGAN.from_pretrained` does that.
+
     Args:
         path: a file of ours or of a foreign layout, or a folder with one (or with a pair whose
-            names say their directions).
+            names say their directions). A string may also be the name of a model that is bundled
+            or was pulled, such as "photo2monet"; a file or folder of that name goes before it.
         direction: which way the generator of a file translates that does not say so itself.
         path_b_to_a: a second file, for the other direction; `path` is then the one from A to B.
 
@@ -297,8 +303,31 @@ def load_model(
         CheckpointError: a file is missing, damaged, unsafe, or no CycleGAN.
         ValueError: no such direction.
     """
-    checkpoint = read_checkpoint(path, direction=direction, path_b_to_a=path_b_to_a)
+    checkpoint = read_checkpoint(
+        _find(path),
+        direction=direction,
+        path_b_to_a=None if path_b_to_a is None else _find(path_b_to_a),
+    )
     return CycleGAN.from_checkpoint(checkpoint)
+
+
+def _find(path: str | Path) -> str | Path:
+    """The file of a model that is named; a `Path` is never a name, nor is what looks like a file.
+
+    Raises:
+        CheckpointError: there is no model of this name, nor a file.
+    """
+    if not isinstance(path, str) or is_path(path):
+        return path
+    if path.startswith(PREFIX):
+        repo = path.removeprefix(PREFIX)
+        raise CheckpointError(
+            f"load_model fetches nothing; use CycleGAN.from_pretrained('{repo}'), or "
+            f"`cyclegan pull {repo}` once."
+        )
+    if len(Path(path).parts) > 1 or Path(path).suffix in SUFFIXES:
+        return path
+    return find_local(path)
 
 
 def save_model(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
@@ -92,3 +93,9 @@ def check_data_folder(folder: Path, domain: str) -> None:
         raise DatasetError(f"{folder} does not exist; check the path of domain {domain}'s folder.")
     if not folder.is_dir():
         raise DatasetError(f"{folder} is a file; name the folder of domain {domain}'s pictures.")
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """Which of the known words may be meant by a mistyped one; None if none is like it."""
+    near = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.7)
+    return near[0] if near else None

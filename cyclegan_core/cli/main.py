@@ -6,16 +6,20 @@ Exit codes: 0 all went well; 1 something failed and was named; 2 the command lin
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Union
 
 from .._version import __version__
 from ..errors import CycleGANError
+from ..validation import closest
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,6 +50,11 @@ def _main(argv: list[str]) -> int:
     if argv[:1] == ["--version"]:
         sys.stdout.write(f"cyclegan {__version__}\n")
         return 0
+    if argv[:1] in ([], ["-h"], ["--help"]):
+        (sys.stdout if argv else sys.stderr).write(_overview())
+        return 0 if argv else 2
+    if not argv[0].startswith("-") and argv[0] not in _names():
+        return _fail(_no_command(argv[0]), code=2, as_json=False)
     logging.basicConfig(level=logging.WARNING, format="cyclegan: %(message)s")
     try:
         command = tyro.cli(
@@ -88,29 +97,88 @@ def ask_for_large_pages() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
-def _commands(argv: Sequence[str]) -> Any:  # noqa: ANN401 - a type made of types
-    """The union of all commands."""
-    from tyro.conf import FlagCreatePairsOff, subcommand
-
+def _groups() -> dict[str, dict[str, type]]:
+    """All commands by name, in the order and under the headings of the help."""
     from .evaluate import Evaluate
     from .hub import List, Pull, Push
-    from .train import Train, defaults
+    from .train import Train
     from .translate import Reconstruct, Translate
     from .weights import Convert, Info
 
-    preset = defaults(argv)
-    train = subcommand("train", default=preset) if preset else subcommand("train")
-    return (
-        Annotated[Translate, FlagCreatePairsOff, subcommand("translate")]
-        | Annotated[Reconstruct, FlagCreatePairsOff, subcommand("reconstruct")]
-        | Annotated[Train, train]
-        | Annotated[Evaluate, FlagCreatePairsOff, subcommand("evaluate")]
-        | Annotated[Info, FlagCreatePairsOff, subcommand("info")]
-        | Annotated[Convert, FlagCreatePairsOff, subcommand("convert")]
-        | Annotated[Pull, FlagCreatePairsOff, subcommand("pull")]
-        | Annotated[Push, FlagCreatePairsOff, subcommand("push")]
-        | Annotated[List, FlagCreatePairsOff, subcommand("list")]
+    return {
+        "Pictures": {"translate": Translate, "reconstruct": Reconstruct},
+        "A style of your own": {"train": Train, "evaluate": Evaluate},
+        "Models": {"list": List, "info": Info, "pull": Pull, "push": Push, "convert": Convert},
+    }
+
+
+def _names() -> dict[str, type]:
+    """All commands by name."""
+    return {name: kind for group in _groups().values() for name, kind in group.items()}
+
+
+def _commands(argv: Sequence[str]) -> Any:  # noqa: ANN401 - a type made of types
+    """The union of all commands, as `tyro` takes it."""
+    from tyro.conf import FlagCreatePairsOff, subcommand
+
+    from .train import defaults
+
+    commands: list[Any] = []
+    for name, kind in _names().items():
+        if name == "train":  # whose switches have contraries: --compile, --no-compile
+            preset = defaults(argv)
+            marks = (subcommand(name, default=preset) if preset else subcommand(name),)
+        else:
+            marks = (FlagCreatePairsOff, subcommand(name))
+        commands.append(Annotated[(kind, *marks)])
+    return Union[tuple(commands)]  # noqa: UP007 - of a list that is made at run time
+
+
+_START = "cyclegan translate photo.jpg -o out --model photo2monet"
+"""What the help tells newcomers to type."""
+
+
+def _overview() -> str:
+    """What `cyclegan --help` says: every command in a line or two."""
+    width = min(shutil.get_terminal_size().columns, 100)
+    lines = ["usage: cyclegan COMMAND ...", ""]
+    lines += ["CycleGAN: translate pictures between two unpaired domains.", ""]
+    lines += [f"To begin with: {_START}", ""]
+    for heading, commands in _groups().items():
+        lines.append(f"{heading}:")
+        for name, kind in commands.items():
+            about = " ".join((inspect.getdoc(kind) or "").partition("\n\n")[0].split())
+            lines += _entry(name, about, width)
+        lines.append("")
+    lines.append("Options:")
+    lines += _entry("COMMAND --help", "All options of a command.", width)
+    lines += _entry("--version", "The version.", width)
+    lines += _entry(
+        "--tyro-print-completion bash|zsh",
+        "A script that completes commands and options: put it where your shell looks.",
+        width,
     )
+    return "\n".join(lines) + "\n"
+
+
+def _entry(name: str, about: str, width: int) -> list[str]:
+    """A name and what it is about, in two columns."""
+    indent = " " * 16
+    wrapped = textwrap.wrap(about, width, initial_indent=indent, subsequent_indent=indent)
+    head = f"  {name}"
+    if len(head) >= len(indent):
+        return [head, *wrapped]
+    return [head.ljust(len(indent)) + wrapped[0].lstrip(), *wrapped[1:]]
+
+
+def _no_command(word: str) -> str:
+    """What somebody may have meant by a first word that is no command."""
+    near = closest(word, _names())
+    if near:
+        return f"there is no command '{word}'; did you mean {near}? `cyclegan --help` has all."
+    if Path(word).suffix or os.path.exists(word):  # noqa: PTH110 - never raises
+        return f"'{word}' is no command; to translate pictures: cyclegan translate {word}"
+    return f"there is no command '{word}'; `cyclegan --help` has all."
 
 
 def _registry() -> Any:  # noqa: ANN401 - of a package that is imported late

@@ -16,9 +16,14 @@ from typing import Any, cast
 
 from ..config import DIRECTIONS, Direction
 from ..errors import CheckpointError, reason
+from ..validation import closest
 from .repository import is_safe_name, local_name, split_id
 
 CATALOG_NAME = "catalog.json"
+DEFAULT_MODEL = "photo2monet"
+"""The bundled model that is meant where none is named."""
+DEFAULT_BACK = "monet2photo"
+"""The bundled model for its way back."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_\-]*")
 
 
@@ -200,6 +205,11 @@ def find_local(name: str) -> Path:
             return path
         raise CheckpointError(
             f"{name} is not on this computer yet; fetch it with `cyclegan pull {name}`."
+        )
+    near = None if "/" in name else closest(name, [*known, *read_catalog()])
+    if near:
+        raise CheckpointError(
+            f"There is no model '{name}'; did you mean {near}? `cyclegan list` shows all names."
         )
     wanted = "a weight file, a folder, or hub:owner/repo"
     if bundled:

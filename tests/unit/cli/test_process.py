@@ -97,9 +97,7 @@ def test_help_fits_a_terminal(command: str, capsys, monkeypatch) -> None:
     code, out, err = Shell(capsys)(*command.split(), "--help")
     assert (code, err) == (0, "")
     assert out.startswith(f"usage: cyclegan {command}".rstrip())
-    # tyro writes the names of all commands into one line.
-    lines = out.splitlines()[1 if command == "" else 0 :]
-    assert max(map(len, lines)) <= 80
+    assert max(map(len, out.splitlines())) <= 80
     assert not re.search(r"\b(None|STR)\b|default: \)", out)  # what tyro says by itself
 
 
@@ -124,3 +122,49 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
     )
     # 128 MB are 32768 small pages or 64 large ones; memory in pieces may deny some of these.
     assert int(done.stdout) < 16384
+
+
+def test_the_overview_names_every_command(capsys) -> None:
+    from cyclegan_core.cli.main import _names
+
+    shell = Shell(capsys)
+    code, out, err = shell("--help")
+    assert (code, err) == (0, "")
+    for name, kind in _names().items():
+        assert re.search(rf"^  {name}\b", out, re.MULTILINE)
+        assert kind.__doc__.split(".")[0].split("\n")[0].split()[0] in out
+    assert "--tyro-print-completion" in out
+    assert shell() == (2, "", out)  # who says nothing is told the same
+    assert shell("-h") == (0, out, "")
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("trnslate", "there is no command 'trnslate'; did you mean translate?"),
+        ("Lists", "there is no command 'Lists'; did you mean list?"),
+        ("photo.jpg", "'photo.jpg' is no command; to translate pictures: cyclegan translate photo"),
+        ("here", "'here' is no command; to translate pictures: cyclegan translate here"),
+        ("magic", "there is no command 'magic'; `cyclegan --help` has all."),
+    ],
+)
+def test_a_word_that_is_no_command(word, said, capsys, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    code, out, err = Shell(capsys)(word, "x")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"cyclegan: {said}")
+
+
+def test_a_mistyped_option_is_guessed(capsys) -> None:
+    code, out, err = Shell(capsys)("list", "--jsn")
+    assert (code, out) == (2, "")
+    assert "Perhaps you meant" in err
+    assert "--json" in err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion(shell: str, capsys) -> None:
+    code, out, _ = Shell(capsys)("--tyro-print-completion", shell)
+    assert not code  # tyro ends with None
+    assert "translate" in out

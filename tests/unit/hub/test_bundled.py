@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cyclegan_core import CheckpointError
+from cyclegan_core import CheckpointError, load_model
 from cyclegan_core.checkpoint.checkpoint import inspect_checkpoint
 from cyclegan_core.hub.catalog import bundled_models
 from cyclegan_core.hub.install import find_model
@@ -34,6 +34,32 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("cyclegan_core.hub.catalog.__file__", str(own))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_load_model_takes_a_name() -> None:
+    model = load_model("photo2monet")
+    assert model.config.domain_b == "Monet"
+    both = load_model("photo2monet", path_b_to_a="monet2photo")
+    assert both.directions == ("a_to_b", "b_to_a")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("photo2mone", "There is no model 'photo2mone'; did you mean photo2monet?"),
+        ("nothing", "There is no model 'nothing': give a weight file"),
+        ("no.pth", "no.pth does not exist; check the name and the folder."),
+        ("no/photo2monet", "no/photo2monet does not exist; check the name and the folder."),
+        (Path("photo2monet"), "photo2monet does not exist; check the name and the folder."),
+        (
+            "hub:you/model",
+            r"use CycleGAN.from_pretrained\('you/model'\), or `cyclegan pull",
+        ),
+    ],
+)
+def test_what_load_model_does_not_find(name, said: str) -> None:
+    with pytest.raises(CheckpointError, match=said):
+        load_model(name)
 
 
 def test_an_installed_package_looks_inside_itself_only(package: Path) -> None:
@@ -65,6 +91,14 @@ def test_what_is_neither_names_what_there_is(package: Path) -> None:
     shutil.rmtree(package / "weights")
     with pytest.raises(CheckpointError, match=r"a folder, or hub:owner/repo\.$"):
         find_model("nothing")
+
+
+def test_a_name_that_is_nearly_right(package: Path) -> None:
+    for name in ("insde", "INSIDE", "inside2"):
+        with pytest.raises(CheckpointError) as caught:
+            find_model(name)
+        said = f"There is no model '{name}'; did you mean inside? `cyclegan list` shows all names."
+        assert str(caught.value) == said
 
 
 def test_paths_that_can_not_be_looked_at() -> None:
