@@ -4,6 +4,7 @@
 - `repository`: which repository, revision and files are meant, from names alone.
 - `resolve`: a branch and perhaps a file name become files at one commit.
 - `download`: files into the library's cache, verified; the watcher may cancel.
+- `transfer`: requests whose answers are bounded in size and in time.
 - `cache`: what is in that cache, whether it is right, and whether more fits.
 - `install`: pull a model: fetch, verify, and make one file of ours.
 - `publish`: push a model: files, card, and what its training showed.

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from filelock import FileLock
 from huggingface_hub import constants
 
 from ..errors import CycleGANError, DownloadError
-from ..files import atomic_write
+from ..files import atomic_write, partial_file
 from .repository import MAIN, HubFile, is_commit, place
 
 log = logging.getLogger(__name__)
@@ -68,6 +70,29 @@ def note_revision(repo: str, revision: str | None, commit: str) -> None:
         log.info("%s of %s is not noted: %s", revision or MAIN, repo, error)
 
 
+def store(repo: str, commit: str, file: HubFile, write: Callable[[Path], object]) -> None:
+    """Let `write` make a file of a commit; its name in the cache is the checksum that was listed.
+
+    Raises:
+        OSError: it can't be stored.
+    """
+    path = cached_path(repo, commit, file)
+    blob = _folder(repo) / "blobs" / str(file.sha256 or file.blob_id)
+    lock = _cache() / ".locks" / _folder(repo).name / f"{blob.name}.lock"  # the library's own
+    for folder in (blob.parent, path.parent, lock.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):  # whoever comes second finds the file
+        if not blob.exists():
+            blob.unlink(missing_ok=True)  # a link to nothing
+            with partial_file(blob) as partial:
+                write(partial)
+    path.unlink(missing_ok=True)
+    try:
+        path.symlink_to(os.path.relpath(blob, path.parent))
+    except OSError:  # Windows gives them to few
+        shutil.copyfile(blob, path)
+
+
 def check_content(path: Path, file: HubFile, repo: str) -> str:
     """Compare a fetched file with what the Hub stated; a wrong one is removed from the cache.
 
@@ -75,8 +100,14 @@ def check_content(path: Path, file: HubFile, repo: str) -> str:
         Its sha256.
 
     Raises:
-        DownloadError: size or checksum differ.
+        DownloadError: size or checksum differ, or a link leads out of the cache.
     """
+    roots = [folder.resolve() for folder in (_folder(repo), _cache())]
+    if not any(path.resolve().is_relative_to(root) for root in roots):
+        raise DownloadError(
+            f"{path} is a link that leads out of the cache, so {file.name} of {repo} was not "
+            "used; delete it and try again."
+        )
     size = path.stat().st_size
     sha256 = _digest(path, hashlib.sha256())
     is_right = sha256 == file.sha256 if file.sha256 else _git_name(path) == file.blob_id
@@ -94,7 +125,12 @@ def check_content(path: Path, file: HubFile, repo: str) -> str:
 
 def is_cached(repo: str, commit: str, file: HubFile) -> bool:
     """Whether a file of a commit is there already."""
-    return (_folder(repo) / "snapshots" / commit / file.name).exists()
+    return cached_path(repo, commit, file).exists()
+
+
+def cached_path(repo: str, commit: str, file: HubFile) -> Path:
+    """Where a file of a commit lies, or would lie."""
+    return _folder(repo) / "snapshots" / commit / file.name
 
 
 def check_space(repo: str, needs: Iterable[tuple[Path, int]]) -> None:
@@ -120,8 +156,12 @@ def check_space(repo: str, needs: Iterable[tuple[Path, int]]) -> None:
             )
 
 
+def _cache() -> Path:
+    return Path(constants.HF_HUB_CACHE).expanduser()
+
+
 def _folder(repo: str) -> Path:
-    return Path(constants.HF_HUB_CACHE).expanduser() / f"models--{repo.replace('/', '--')}"
+    return _cache() / f"models--{repo.replace('/', '--')}"
 
 
 def _git_name(path: Path) -> str:

@@ -2,76 +2,39 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from huggingface_hub import constants, hf_hub_download
+from huggingface_hub import constants, hf_hub_url
 
-from .._version import __version__
 from ..errors import DownloadError
-from .cache import check_content, check_space, is_cached, note_revision
+from .cache import cached_path, check_content, check_space, is_cached, note_revision, store
 from .faults import as_sentences
-from .repository import LIBRARY, Resolved, place
+from .repository import HubFile, Resolved, place
+from .transfer import download
 
 OnBytes = Callable[[int, int], None]
 """Called as (bytes done, bytes in all) over all files; it cancels the download by raising."""
 
 
 class Meter:
-    """Adds up the bytes of several files."""
+    """Tells of the bytes of several files together."""
 
     def __init__(self, on_bytes: OnBytes, total: int) -> None:
         self.done = 0
         self.total = total
         self.stopped: BaseException | None = None
-        """What `on_bytes` raised; the library may have swallowed or changed it on its way."""
+        """What `on_bytes` raised, which is nobody's fault."""
         self._on_bytes = on_bytes
 
-    def add(self, count: int) -> None:
-        """Note `count` more bytes; fewer, if a download begins again."""
-        self.set(self.done + count)
-
     def set(self, done: int) -> None:
-        """Note that `done` bytes are there in all."""
+        """Note that `done` bytes are there in all; fewer than before, if a file begins again."""
         self.done = done
-        if self.stopped is None:
-            try:
-                self._on_bytes(min(done, self.total), self.total)
-            except BaseException as error:
-                self.stopped = error
-                raise
-
-    def bar_class(self) -> type[Any]:
-        """A class whose objects the library takes for progress bars of tqdm."""
-        meter = self
-
-        class Bar:
-            total: int | None = None
-
-            def __init__(self, *_: object, initial: int = 0, **__: object) -> None:
-                meter.add(initial)
-
-            def __enter__(self) -> Bar:
-                return self
-
-            def __exit__(self, *_: object) -> None:
-                pass
-
-            def update(self, count: int = 1) -> None:
-                meter.add(count)
-
-            def update_transfer(self, count: int) -> None:
-                """Bytes on the wire, which compression makes fewer; the others are counted."""
-
-            def set_postfix_str(self, *_: object, **__: object) -> None:
-                """The speed, which is not shown."""
-
-            set_transfer_postfix_str = set_postfix_str
-            refresh = close = set_postfix_str
-
-        return Bar
+        try:
+            self._on_bytes(min(done, self.total), self.total)
+        except BaseException as error:
+            self.stopped = error
+            raise
 
 
 def fetch(
@@ -99,7 +62,7 @@ def fetch(
     fetched: dict[str, tuple[Path, str]] = {}
     for file in found.downloads:
         done = meter.done
-        path = _download(found, file.name, meter, is_offline=is_offline)
+        path = _bring(found, file, meter, is_offline=is_offline)
         fetched[file.name] = path, check_content(path, file, repo)
         meter.set(done + file.size)
     if not is_offline:
@@ -107,25 +70,28 @@ def fetch(
     return fetched
 
 
-def _download(found: Resolved, name: str, meter: Meter, *, is_offline: bool) -> Path:
-    """One file through the library's cache; what `on_bytes` raises comes out as it is."""
-    options: dict[str, Any] = {"local_files_only": is_offline}
-    if "tqdm_class" in inspect.signature(hf_hub_download).parameters:  # older ones tell nothing
-        options["tqdm_class"] = meter.bar_class()
-    try:
-        with as_sentences(place(found.repo_id, found.revision), name):
-            path = hf_hub_download(
-                found.repo_id,
-                name,
-                revision=found.commit,
-                library_name=LIBRARY,
-                library_version=__version__,
-                **options,
+def _bring(found: Resolved, file: HubFile, meter: Meter, *, is_offline: bool) -> Path:
+    """Where a file lies in the cache, to which it is fetched if it is not there.
+
+    What `on_bytes` raises comes out as it is.
+    """
+    repo, commit = found.repo_id, found.commit
+    where = place(repo, found.revision)
+    if not is_cached(repo, commit, file):
+        if is_offline:
+            raise DownloadError(
+                f"{where} is not in the local cache; fetch it once with a network connection."
             )
-    except DownloadError:
-        if meter.stopped is not None:
-            raise meter.stopped from None
-        raise
-    if meter.stopped is not None:
-        raise meter.stopped
-    return Path(path)
+        before, url = meter.done, hf_hub_url(repo, file.name, revision=commit)
+
+        def write(path: Path) -> None:
+            download(url, path, file.size, where, lambda done: meter.set(before + done))
+
+        try:
+            with as_sentences(where, file.name):
+                store(repo, commit, file, write)
+        except DownloadError:
+            if meter.stopped is not None:
+                raise meter.stopped from None
+            raise
+    return cached_path(repo, commit, file)

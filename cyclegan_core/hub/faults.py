@@ -15,10 +15,8 @@ from huggingface_hub import constants
 from huggingface_hub.errors import (
     DisabledRepoError,
     EntryNotFoundError,
-    FileMetadataError,
     GatedRepoError,
     HfHubHTTPError,
-    LocalEntryNotFoundError,
     LocalTokenNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
@@ -28,7 +26,7 @@ from huggingface_hub.errors import (
 from ..errors import DownloadError, reason
 
 # The base class of what the library's HTTP client raises, whichever client this version has.
-_TRANSPORT_FAULT: type[Exception] = next(
+TRANSPORT_FAULT: type[Exception] = next(
     kind for kind in HfHubHTTPError.__bases__ if kind.__name__ == "HTTPError"
 )
 _NO_CONNECTION = {
@@ -51,26 +49,18 @@ def as_sentences(place: str, file: str = "") -> Generator[None]:
     """
     try:
         yield
-    except (_TRANSPORT_FAULT, EntryNotFoundError, OSError, RuntimeError) as error:
+    except (TRANSPORT_FAULT, EntryNotFoundError, OSError, RuntimeError) as error:
         raise explain(error, place, file) from None
 
 
 def explain(error: BaseException, place: str, file: str = "") -> DownloadError:
     """The sentence for a fault."""
-    if isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None:
-        return explain(error.__cause__, place, file)
     if isinstance(error, OfflineModeIsEnabled):
-        return _unreachable(place, "HF_HUB_OFFLINE is set", "unset it to use the network")
+        return unreachable(place, "HF_HUB_OFFLINE is set", "unset it to use the network")
     if isinstance(error, HfHubHTTPError):
         return _explain_answer(error, place, file)
-    if isinstance(error, FileMetadataError):
-        return not_a_hub(place)
     if isinstance(error, LocalTokenNotFoundError):
         return DownloadError(f"{place} needs a login; {_LOG_IN}.")
-    if isinstance(error, LocalEntryNotFoundError):
-        return DownloadError(
-            f"{place} is not in the local cache; fetch it once with a network connection."
-        )
     if isinstance(error, OSError) and error.errno is not None:
         return _explain_disk(error, place)
     return _explain_transport(error, place)
@@ -93,8 +83,8 @@ def host() -> str:
     return name or "the server in HF_ENDPOINT"
 
 
-def _unreachable(place: str, reason: str, advice: str) -> DownloadError:
-    """The Hub did not answer; `reason` is a clause."""
+def unreachable(place: str, reason: str, advice: str) -> DownloadError:
+    """The error of a Hub that did not answer; `reason` is a clause."""
     error = DownloadError(f"There is no access to {place} because {reason}; {advice}.")
     error.unreachable = reason
     return error
@@ -124,18 +114,24 @@ def _explain_answer(error: HfHubHTTPError, place: str, file: str) -> DownloadErr
     elif status == 429:
         text = f"The Hub has had too many requests to answer for {repo}; try again{_wait(error)}"
     elif status >= 500:
-        return _unreachable(place, f"{host()} has a fault (status {status})", "try again later")
+        return unreachable(place, f"{host()} has a fault (status {status})", "try again later")
     else:
         text = f"{place} can't be had because the Hub answered with status {status}; try again"
     return DownloadError(f"{text}.")
 
 
-def _wait(error: HfHubHTTPError) -> str:
-    """How long the server wants to be left alone."""
+def retry_seconds(error: HfHubHTTPError) -> int | None:
+    """How long the server wants to be left alone; None if it does not say."""
     headers = error.response.headers
     limit = re.search(r"\bt=(\d+)", headers.get("RateLimit", ""))  # as "api";r=0;t=55
     seconds = headers.get("Retry-After") or (limit[1] if limit else "")
-    return f" in {int(seconds)} seconds" if seconds.isdecimal() else " later"
+    return int(seconds[:9]) if seconds.isascii() and seconds.isdecimal() else None
+
+
+def _wait(error: HfHubHTTPError) -> str:
+    """The end of a sentence that says when to try again."""
+    seconds = retry_seconds(error)
+    return " later" if seconds is None else f" in {seconds} seconds"
 
 
 def _explain_disk(error: OSError, place: str) -> DownloadError:
@@ -154,9 +150,9 @@ def _explain_transport(error: BaseException, place: str) -> DownloadError:
     """No answer, or a part of one. The clients differ in their classes and agree in names."""
     name = type(error).__name__
     if "Timeout" in name:
-        return _unreachable(place, f"{host()} did not answer in time", "try again later")
+        return unreachable(place, f"{host()} did not answer in time", "try again later")
     if name in _NO_CONNECTION:
-        return _unreachable(
+        return unreachable(
             place, f"{host()} can't be reached", "check the network, the proxy, and HF_ENDPOINT"
         )
-    return _unreachable(place, f"the connection to {host()} was cut", "try again")
+    return unreachable(place, f"the connection to {host()} was cut", "try again")

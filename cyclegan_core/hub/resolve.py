@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from typing import cast
+from urllib.parse import quote
 
 from huggingface_hub import HfApi, constants
 from huggingface_hub.hf_api import ModelInfo
@@ -23,9 +25,12 @@ from .repository import (
     place,
     split_id,
 )
+from .transfer import read_answer
 
 _MAX_CONFIG = 2**20
 """Bytes: settings take a few hundred, and what is much larger is something else."""
+_MAX_LISTING = 2**26
+"""Bytes of the Hub's answer, which takes some hundred for each file of a repository."""
 
 
 def resolve(
@@ -80,15 +85,15 @@ def resolve(
 def _ask(repo: str, revision: str | None) -> ModelInfo:
     """What the Hub says about a repository: the one request of `resolve`."""
     where = place(repo, revision)
+    at = f"/revision/{quote(revision, safe='')}" if revision else ""
+    url = f"{constants.ENDPOINT}/api/models/{repo}{at}?blobs=true"  # with sizes and checksums
     try:
         with as_sentences(where):
-            info = new_api().model_info(
-                repo,
-                revision=revision,
-                files_metadata=True,
-                timeout=constants.HF_HUB_ETAG_TIMEOUT,
-            )
-    except (ValueError, TypeError, LookupError, AttributeError):  # of an answer of another kind
+            timeout = constants.HF_HUB_ETAG_TIMEOUT
+            answer = read_answer(url, where, most=_MAX_LISTING, timeout=timeout)
+        info = ModelInfo(**json.loads(answer))
+    # Of an answer of another kind.
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         raise not_a_hub(where) from None
     # Whatever answered, it counts only if it speaks of a commit, and of the one asked for.
     names = [cast("object", sibling.rfilename) for sibling in info.siblings or []]

@@ -105,10 +105,14 @@ class Fault:
     status: int | None = None
     """Answer this instead, with `headers`."""
     headers: dict[str, str] = field(default_factory=dict)
+    more: dict[str, str] = field(default_factory=dict)
+    """Headers of the right answer that are replaced, or added."""
     cut: int | None = None
     """Close the connection after so many bytes of the body."""
     hold: int | None = None
     """Wait after so many bytes of the body: `held` says so, `go` ends it."""
+    drip: float | None = None
+    """Send one byte at a time, with so many seconds between them."""
     held: threading.Event = field(default_factory=threading.Event)
     go: threading.Event = field(default_factory=threading.Event)
 

@@ -6,13 +6,10 @@ import shutil
 import socket
 
 import pytest
-import torch
 
-from ..weights import torch_bytes
-from .clients import User
+from .clients import PULL, User
 from .expect import CDN, WEIGHTS, refused, works
 from .pages import TOKEN
-from .samples import network
 from .server import Hub
 
 # --- answers that say no -------------------------------------------------------------------------
@@ -107,7 +104,7 @@ def test_a_page_that_is_no_hub(hub: Hub, stranger: User) -> None:
 
 def test_a_listed_file_that_is_gone(hub: Hub, stranger: User) -> None:
     hub.add("you/model", {"G.pth": WEIGHTS})
-    hub.fail("HEAD", status=404, headers={"X-Error-Code": "EntryNotFound"})
+    hub.fail("resolve", status=404, headers={"X-Error-Code": "EntryNotFound"})
     assert "lists G.pth but does not have it" in refused(stranger, "you/model")
 
 
@@ -143,21 +140,45 @@ def test_a_cut_answer(hub: Hub, stranger: User) -> None:
 
 
 def test_a_cut_file_goes_on_where_it_was_cut(hub: Hub, stranger: User) -> None:
-    """The library keeps what arrived in whole pieces of 10 MiB."""
-    piece = 10 * 2**20
-    log = torch.zeros(piece + 2**20, dtype=torch.uint8)
-    content = torch_bytes({"state_dict": network().state_dict(), "log": log})
-    hub.add("you/model", {"G.pth": content})
-    hub.fail(CDN, cut=piece + 2**18)
+    hub.add("you/model", {"G.pth": WEIGHTS})
+    half = len(WEIGHTS) // 2
+    hub.fail(CDN, cut=half)
     assert works(stranger)
     first, second = (request for request in hub.requests if request.is_cdn)
-    assert (first.sent, first.range) == (piece + 2**18, None)
-    assert (second.sent, second.range) == (len(content) - piece, f"bytes={piece}-")
+    assert (first.sent, first.range) == (half, None)
+    assert (second.sent, second.range) == (len(WEIGHTS) - half, f"bytes={half}-")
 
 
 def test_a_connection_that_is_always_cut(hub: Hub, stranger: User) -> None:
     hub.add("you/model", {"G.pth": WEIGHTS})
-    hub.fail(CDN, cut=1000, times=100)
-    assert "was cut" in refused(stranger, "you/model")
+    hub.fail(CDN, cut=0, times=100)
+    answer = stranger.python(IN_A_HURRY + PULL, arguments=["you/model"], options={}, folder="x")
+    assert "was cut" in answer.json["message"]
+    assert answer.err == "", "the library keeps its warnings to itself"
+    assert len([request for request in hub.requests if request.is_cdn]) == 6
     hub.faults.clear()
+    assert works(stranger)
+
+
+IN_A_HURRY = """
+from cyclegan_core.hub import transfer
+transfer.PATIENCE, transfer.PAUSE = 0.5, 0.01
+"""
+
+
+@pytest.mark.parametrize("request_", ["GET /api", CDN])
+def test_a_server_that_drips(hub: Hub, stranger: User, request_: str) -> None:
+    """A byte now and then is no answer, though each comes in time."""
+    hub.add("you/model", {"G.pth": WEIGHTS})
+    hub.fail(request_, drip=0.05)
+    answer = stranger.python(IN_A_HURRY + PULL, arguments=["you/model"], options={}, folder="x")
+    assert "sends next to nothing" in answer.json["message"], answer.err
+    assert not list(stranger.cache.rglob(".*.partial"))
+    assert works(stranger)
+
+
+def test_a_server_that_asks_for_an_endless_wait(hub: Hub, stranger: User) -> None:
+    hub.add("you/model", {"G.pth": WEIGHTS})
+    hub.fail(CDN, status=429, headers={"Retry-After": "9" * 30})
+    assert "try again in 999999999 seconds" in refused(stranger, "you/model")
     assert works(stranger)

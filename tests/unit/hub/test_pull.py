@@ -221,7 +221,7 @@ def test_the_files_come_from_the_listed_commit(hub: Hub, stranger: User) -> None
     """A push between the listing and the download does not mix two models."""
     repository = hub.add("you/model", {"gen_AB.pth": one_half(1), "gen_BA.pth": one_half(2)})
     listed = repository.head
-    pause = hub.fail("HEAD .*gen_AB", hold=0)
+    pause = hub.fail("resolve.*gen_AB", hold=0)
     pull = stranger.start_pull("you/model")
     hub.wait_for("gen_AB", 1)
     repository.commit({"gen_AB.pth": one_half(3), "gen_BA.pth": one_half(4)})

@@ -128,7 +128,7 @@ def test_two_processes_pull_the_same_model(hub: Hub, stranger: User) -> None:
     first = stranger.start_pull("you/model")
     assert pause.held.wait(60)
     second = stranger.start_pull("you/model")
-    hub.wait_for("HEAD", 2)  # the second one waits for the first one's lock, or is about to
+    hub.wait_for("GET /api", 2)  # the second one waits for the first, or is about to
     pause.go.set()
     one, other = first.end(), second.end()
     assert (one.code, other.code) == (0, 0), one.out + other.out

@@ -74,6 +74,41 @@ def test_names_that_lead_out(hub: Hub, stranger: User, name: str) -> None:
     assert not Path("/tmp/evil.pth").exists()
 
 
+@pytest.mark.parametrize("header", ["ETag", "X-Linked-Etag", "X-Repo-Commit"])
+def test_tags_that_lead_out(hub: Hub, stranger: User, header: str) -> None:
+    """The library names files in its cache after what a server calls them."""
+    hub.add("you/model", {"G.pth": WEIGHTS})
+    evil = stranger.home.parent / "evil"
+    hub.fail("resolve", times=9, more={header: f'"{"../" * 30}{evil}.pth"'})
+    assert works(stranger)
+    outside = everything(stranger.home.parent) - everything(stranger.home)
+    assert outside == {str(stranger.home)}
+    (link,) = stranger.cache.rglob("G.pth")
+    assert link.resolve().is_relative_to(stranger.cache.resolve())
+
+
+def test_a_link_in_the_cache_that_leads_out(hub: Hub, stranger: User, tmp_path: Path) -> None:
+    """Left there by another program; what it leads to is neither used nor deleted."""
+    commit = hub.add("you/model", {"G.pth": WEIGHTS}).head
+    outside = tmp_path / "outside.pth"
+    outside.write_bytes(b"precious")
+    link = stranger.cache / "models--you--model" / "snapshots" / commit / "G.pth"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(outside)
+    assert "leads out of the cache" in refused(stranger, "you/model")
+    assert outside.read_bytes() == b"precious"
+
+
+def test_a_server_that_sends_more_than_it_stated(hub: Hub, stranger: User) -> None:
+    """However much it sends, no more than was stated is kept."""
+    sent = WEIGHTS + bytes(10**6)
+    repository = hub.add("you/model", {"G.pth": File(WEIGHTS, sent=sent)})
+    hub.fail(CDN, more={"Content-Length": str(len(sent))})
+    assert "sends more than" in refused(stranger, "you/model")
+    repository.files["G.pth"] = File(WEIGHTS)
+    assert works(stranger)
+
+
 def everything(folder: Path) -> set[str]:
     return {str(path) for path in folder.rglob("*")}
 
@@ -165,7 +200,7 @@ def test_the_token_appears_nowhere(hub: Hub, me: User) -> None:
 
 def test_a_server_that_repeats_the_token_is_not_quoted(hub: Hub, me: User) -> None:
     hub.add("me/secret", {"G.pth": WEIGHTS}, private=True)
-    for request in ("GET /api", "HEAD"):
+    for request in ("GET /api", "resolve"):
         hub.fail(request, status=403, headers={"X-Error-Message": f"{TOKEN} has no right"})
         assert "Your login may not" in refused(me, "me/secret")
     assert holds(me.home, TOKEN) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -85,7 +86,9 @@ class Wire(BaseHTTPRequestHandler):
             status = 206
             headers |= {"Content-Range": f"bytes {first}-{file.size - 1}/{file.size}"}
         self.send_response(status)
-        for key, value in (headers | {"Content-Length": str(file.size - first)}).items():
+        length = {"Content-Length": str(file.size - first)}
+        more = self.fault.more if self.fault else {}
+        for key, value in (headers | length | more).items():
             self.send_header(key, value)
         self.end_headers()
         if self.command == "HEAD":
@@ -100,6 +103,11 @@ class Wire(BaseHTTPRequestHandler):
             fault.held.set()
             fault.go.wait()
             body = body[fault.hold :]
+        if fault.drip is not None:
+            while body and not self.close_connection:
+                self.write(body[:1])
+                time.sleep(fault.drip)
+                body = body[1:]
         self.write(body[: fault.cut])
         if fault.cut is not None:
             self.close_connection = True
@@ -116,7 +124,9 @@ class Wire(BaseHTTPRequestHandler):
     ) -> None:
         body = json.dumps(answer).encode()
         self.send_response(status)
-        for key, value in {"Content-Type": "application/json", **(headers or {})}.items():
+        more = self.fault.more if self.fault else {}
+        kind = {"Content-Type": "application/json"}
+        for key, value in {**kind, **(headers or {}), **more}.items():
             self.send_header(key, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
