@@ -2,10 +2,21 @@
 
 - `run_folder`: the run's folder: settings, state, model, samples, and how to go on from it.
 - `logs`: `losses.csv`, which agrees with the state, and TensorBoard.
-- `chart`: loss curves as a picture.
+- `chart`: loss curves as a picture. `grid`: captions over sample pictures.
+- `pace`: how long a training takes here, in words.
 """
 
 from .chart import draw_curves
+from .pace import Pace, duration, estimate, time_step
 from .run_folder import MODEL_NAME, STATE_NAME, RunFolder
 
-__all__ = ["MODEL_NAME", "STATE_NAME", "RunFolder", "draw_curves"]
+__all__ = [
+    "MODEL_NAME",
+    "STATE_NAME",
+    "Pace",
+    "RunFolder",
+    "draw_curves",
+    "duration",
+    "estimate",
+    "time_step",
+]

@@ -1,9 +1,9 @@
 """A run folder: what a training leaves on disk, and how the next session goes on from it.
 
-`run.json` (settings, data, versions, progress), `losses.csv`, `samples/step_*.jpg` (a fixed grid,
-one row per sample: a | fake_b | rec_a | b | fake_a | rec_b), `state.safetensors` (everything, for
-resuming), `model.safetensors` (ready to load), `checkpoints/model_step_*.safetensors`; with an
-evaluation also `scores.csv` and `best.safetensors`.
+`run.json` (settings, data, versions, progress), `losses.csv`, `samples/step_*.jpg` (a fixed grid
+under captions, one row per sample: a | fake_b | rec_a | b | fake_a | rec_b), `state.safetensors`
+(everything, for resuming), `model.safetensors` (ready to load),
+`checkpoints/model_step_*.safetensors`; with an evaluation also `scores.csv` and `best.safetensors`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from ..files import atomic_write
 from ..model import CycleGAN, save_model
 from ..pictures.picture import write_picture
 from ..training.trainer import StepReport, Trainer
+from .grid import with_captions
 from .logs import LossTable
 
 if TYPE_CHECKING:
@@ -203,9 +204,10 @@ class RunFolder:
 
     @torch.no_grad()
     def samples(self) -> Tensor:
-        """The grid as one picture, (3,H,W) in [0,1]; a row per sample."""
+        """The grid as one picture, (3,H,W) in [0,1]: captions, then a row per sample."""
         model, device = self.trainer.state.trained, self.trainer.device
         rows: list[Tensor] = []
+        widths: list[int] = []
         for number in range(self.num_samples):
             sample = self.trainer.data.sample(number, seed=_SAMPLE_SEED)
             a, b = sample.a[None].to(device), sample.b[None].to(device)
@@ -214,10 +216,16 @@ class RunFolder:
             row = [a, there.fake, there.rec, b, back.fake, back.rec]
             height = max(picture.shape[2] for picture in row)
             row = [_to_rgb(picture[0], height) for picture in row]
+            widths = widths or [picture.shape[2] for picture in row]
             rows.append(torch.cat([picture.cpu() for picture in row], dim=2))
         width = max(row.shape[2] for row in rows)
         padded = [torch.nn.functional.pad(r, (0, width - r.shape[2]), value=1.0) for r in rows]
-        return torch.cat(padded, dim=1)
+        return with_captions(torch.cat(padded, dim=1), self._captions(), widths)
+
+    def _captions(self) -> list[str]:
+        """What stands over the columns of the grid: a picture, and what becomes of it."""
+        a, b = self.trainer.config.model.domains("a_to_b")
+        return [a, f"→ {b}", f"→ {a}", b, f"→ {a}", f"→ {b}"]
 
     def write_samples(self) -> Path:
         """Write the grid of the current step."""

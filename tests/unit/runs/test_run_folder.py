@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,17 @@ from PIL import Image
 
 from cyclegan_core import CycleGANError, UnpairedFolders, load_model
 from cyclegan_core.errors import CheckpointError
+from cyclegan_core.runs.grid import caption_height, with_captions
 from cyclegan_core.runs.run_folder import RunFolder
 from cyclegan_core.training.losses import Losses
 from cyclegan_core.training.trainer import Trainer
 
 from ..folders import noise
 from ..run_files import files, rows, run
-from ..tiny import assert_same, draw_folders, everything, make_config, open_folders
+from ..tiny import MODEL, assert_same, draw_folders, everything, make_config, open_folders
+
+LINE = caption_height(16)
+"""Pixels above a grid of 16-pixel pictures."""
 
 
 def test_all_files(tmp_path, pictures):
@@ -113,12 +118,12 @@ def test_samples_are_a_fixed_grid(tmp_path, pictures):
     """2 rows of a | fake_b | rec_a | b | fake_a | rec_b, 16 pixels each."""
     trainer = Trainer(make_config(lr=0.01, ema_decay=0.0), open_folders(pictures))
     folder = RunFolder(tmp_path / "run", trainer, num_samples=2)
-    before = folder.samples()
-    assert torch.equal(folder.samples(), before)
+    shown = folder.samples()
+    assert torch.equal(folder.samples(), shown)
     trainer.run()
-    after = folder.samples()
+    before, after = shown[:, LINE:], folder.samples()[:, LINE:]
     other = Trainer(make_config(seed=5), open_folders(pictures))
-    fresh = RunFolder(tmp_path / "run", other, num_samples=2).samples()
+    fresh = RunFolder(tmp_path / "run", other, num_samples=2).samples()[:, LINE:]
     assert before.shape == (3, 2 * 16, 6 * 16)
     assert before.min() >= 0
     assert before.max() <= 1
@@ -140,7 +145,26 @@ def test_samples_on_disk(tmp_path, pictures):
     path = folder.write_samples()
     assert path == folder.newest_samples == tmp_path / "run" / "samples" / "step_0000000.jpg"
     with Image.open(path) as image:
-        assert image.size == (6 * 16, 3 * 16)
+        assert image.size == (6 * 16, LINE + 3 * 16)
+
+
+def test_every_column_has_its_caption(tmp_path, pictures):
+    """Dark letters on white above each picture and nowhere between; long names are cut."""
+    names = {"domain_a": "photograph", "domain_b": "Wiese"}
+    model = replace(MODEL, **names)
+    trainer = Trainer(make_config(model=model), open_folders(pictures))
+    folder = RunFolder(tmp_path / "run", trainer, num_samples=1)
+    assert folder._captions() == [
+        *("photograph", "→ Wiese", "→ photograph", "Wiese", "→ photograph", "→ Wiese")
+    ]
+    grid = with_captions(torch.zeros(3, 7, 300), folder._captions(), [50] * 6)
+    line = grid[:, :-7]
+    assert line.shape[1] == caption_height(50)
+    assert torch.equal(grid[:, -7:], torch.zeros(3, 7, 300))
+    ink = (line < 0.5).any(0).any(0).view(6, 50)
+    assert ink.any(1).all()
+    assert not ink[:, :3].any()
+    assert not ink[:, -3:].any()
 
 
 def test_samples_of_different_sizes_and_grey(tmp_path, pictures):

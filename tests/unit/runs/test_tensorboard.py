@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cyclegan_core.runs.grid import caption_height
+
 from ..commands import Shell
 from ..evaluation.samples import fill
 from ..run_files import rows
@@ -48,7 +50,8 @@ def test_event_files_hold_the_losses_and_the_samples(command, tmp_path, capsys, 
         values = [float(row[column]) for row in table]
         assert [value for _, value in logged] == pytest.approx(values, rel=1e-5)
     shown = [(image.step, image.width, image.height) for image in log.Images("samples")]
-    assert shown == [(step, 6 * 16, 4 * 16) for step in (1, 2, 4)]
+    height = caption_height(16) + 4 * 16
+    assert shown == [(step, 6 * 16, height) for step in (1, 2, 4)]
 
 
 def test_event_files_hold_the_scores_of_an_evaluation(command, tmp_path, capsys, caplog):
@@ -64,7 +67,7 @@ def test_event_files_hold_the_scores_of_an_evaluation(command, tmp_path, capsys,
     names = [name for name in table[0] if name != "step"]
     assert len([tag for tag in log.Tags()["scalars"] if tag.startswith("score/")]) == len(names)
     logged = log.Scalars("score/a_to_b L1")
-    assert [event.step for event in logged] == [2, 4]
+    assert [event.step for event in logged] == [2, 4, 5]
     values = [float(row["a_to_b L1"]) for row in table]
     assert [event.value for event in logged] == pytest.approx(values, rel=1e-6)
 

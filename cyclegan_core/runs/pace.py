@@ -1,0 +1,145 @@
+"""How long a training takes on this machine: measured before it starts, and told in words."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import replace
+
+import torch
+
+from ..config import TrainConfig
+from ..data.unpaired_folders import UnpairedFolders
+from ..model import CycleGAN
+from ..training.trainer import Trainer
+
+_LONG = 30 * 60
+"""Seconds from which on a shorter training is proposed for a first look."""
+_FIRST_LOOK = 20 * 60
+"""Seconds that a first look may take."""
+_ROUND = (100, 200, 500, 1000, 2000, 3000, 5000, 10_000, 20_000, 50_000)
+"""Numbers of steps that are proposed."""
+_HOPELESS = 12 * 3600
+"""Seconds from which on a training on a processor is called hopeless."""
+_SMALL = 128
+"""Pixels each way that a processor trains on in reasonable time, and channels of 32."""
+
+
+def time_step(
+    config: TrainConfig,
+    data: UnpairedFolders,
+    *,
+    device: str | torch.device = "cpu",
+    model: CycleGAN | None = None,
+) -> float:
+    """Seconds that a step takes, measured with networks that are thrown away.
+
+    The steps of a warm-up are shorter than those after it, so that a few of the training itself
+    would promise too much. The arguments are those of `Trainer`. A slow step, of more than a
+    second, is made only once.
+    """
+    config = replace(
+        config,
+        max_steps=1000,
+        warmup_steps=0,
+        cuda_graph=False,  # recorded for a few steps it would cost more than it gains
+        compile=False,
+    )
+    trainer = Trainer(config, data, device=device, model=model)
+    try:
+        with torch.inference_mode(mode=False):
+            sample = data.sample(0)
+            batch = [x[None].expand(config.batch_size, -1, -1, -1) for x in (sample.a, sample.b)]
+            seconds = 0.0
+            for _ in range(3):  # the first ones also choose algorithms
+                started = time.perf_counter()
+                trainer.train_step(*batch)
+                trainer.read()  # waits for the device
+                seconds = time.perf_counter() - started
+                if seconds > 1:
+                    break
+            return seconds
+    finally:
+        trainer.release()
+
+
+def estimate(
+    seconds_per_step: float,
+    steps: int,
+    config: TrainConfig,
+    *,
+    image_size: int,
+    on_cpu: bool,
+    max_minutes: float | None = None,
+) -> str:
+    """What to expect of the next `steps` steps, and what to choose instead, in a sentence or two.
+
+    Args:
+        seconds_per_step: see `time_step`.
+        steps: that are left.
+        config: the training's settings.
+        image_size: side of the crops in pixels.
+        on_cpu: whether a processor trains.
+        max_minutes: after which it stops for now, if it does.
+    """
+    total = seconds_per_step * steps
+    text = f"A step takes {_seconds(seconds_per_step)} here: {steps:,} steps are {duration(total)}"
+    if on_cpu and total > _HOPELESS:
+        choices = [f"image_size {_SMALL}"] if image_size > _SMALL else []
+        if config.model.base_channels > 32 or image_size <= _SMALL:
+            choices.append("the preset quick")
+        choices.append("some thousand steps" if steps > 5000 else "fewer steps")
+        return (
+            f"{text}. That is hopeless on a processor: choose {' and '.join(choices)}, or train "
+            "on a graphics card."
+        )
+    first_look = max((n for n in _ROUND if n * seconds_per_step <= _FIRST_LOOK), default=0)
+    if total > _LONG and 0 < first_look < steps:
+        text += f"; for a first look take {first_look:,}"
+    if max_minutes is not None and total > 60 * max_minutes:
+        reached = int(60 * max_minutes / seconds_per_step)
+        text += (
+            f". It stops for now after {max_minutes:g} minutes, about {reached:,} steps further; "
+            "run again to go on"
+        )
+    return f"{text}."
+
+
+class Pace:
+    """How fast the steps of this session are, the latest ones counting, and what is left."""
+
+    def __init__(self, num_steps: int) -> None:
+        """`num_steps` of the whole training."""
+        self._num_steps = num_steps
+        self._times: deque[tuple[int, float]] = deque(maxlen=50)
+
+    def on_step(self, step: int) -> str:
+        """Note that `step` is done; how long the rest takes, empty before that is known."""
+        self._times.append((step, time.monotonic()))
+        (first, since), (last, now) = self._times[0], self._times[-1]
+        if last == first:
+            return ""
+        return duration((now - since) / (last - first) * (self._num_steps - step))
+
+
+def duration(seconds: float) -> str:
+    """A time for people, as exact as they need it: "40 s", "12 min", "1 h 40 min", "3 d 4 h"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 10:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours + (minutes >= 30), 24)
+    if days == 0:
+        return f"{hours} h"
+    return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def _seconds(value: float) -> str:
+    """Two digits of seconds, or milliseconds."""
+    if value < 0.1:
+        return f"{max(1, round(value * 1000))} ms"
+    return f"{value:.2g} s" if value < 10 else f"{value:.0f} s"

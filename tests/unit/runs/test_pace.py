@@ -1,0 +1,95 @@
+"""How long a training takes: measured without a trace, and in words that help to choose."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from cyclegan_core.config import ModelConfig, TrainConfig
+from cyclegan_core.runs import pace
+from cyclegan_core.runs.pace import Pace, duration, estimate, time_step
+from cyclegan_core.training.trainer import Trainer
+
+from ..tiny import assert_same, everything, make_config, open_folders
+
+SMALL = TrainConfig(model=ModelConfig(base_channels=32))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "1 s"),
+        (89, "89 s"),
+        (90, "2 min"),
+        (3570, "1 h"),
+        (6000, "1 h 40 min"),
+        (36_000, "10 h"),
+        (84_600, "1 d"),
+        (276_000, "3 d 5 h"),
+    ],
+)
+def test_durations_for_people(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "steps", "options", "text"),
+    [
+        (0.02, 200, {}, "A step takes 20 ms here: 200 steps are 4 s."),
+        (
+            0.6,
+            10_000,
+            {"on_cpu": True},
+            "A step takes 0.6 s here: 10,000 steps are 1 h 40 min; for a first look take 2,000.",
+        ),
+        (
+            0.61,
+            10_000,
+            {"max_minutes": 60},
+            "A step takes 0.61 s here: 10,000 steps are 1 h 42 min; for a first look take 1,000. "
+            "It stops for now after 60 minutes, about 5,901 steps further; run again to go on.",
+        ),
+        (
+            8.0,
+            20_000,
+            {"on_cpu": True, "image_size": 256, "config": TrainConfig(), "max_minutes": 60},
+            "A step takes 8 s here: 20,000 steps are 1 d 20 h. That is hopeless on a processor: "
+            "choose image_size 128 and the preset quick and some thousand steps, or train on a "
+            "graphics card.",
+        ),
+        (
+            12.3,
+            4000,
+            {"on_cpu": True, "image_size": 256},
+            "A step takes 12 s here: 4,000 steps are 14 h. That is hopeless on a processor: choose "
+            "image_size 128 and fewer steps, or train on a graphics card.",
+        ),
+    ],
+)
+def test_what_to_expect(seconds: float, steps: int, options: dict, text: str) -> None:
+    told = {"config": SMALL, "image_size": 128, "on_cpu": False, **options}
+    assert estimate(seconds, steps, told.pop("config"), **told) == text
+
+
+def test_a_step_is_timed_without_a_trace(pictures) -> None:
+    """Neither torch's random numbers nor the training that follows know of it."""
+    config, data = make_config(max_steps=2, warmup_steps=1, batch_size=2), open_folders(pictures)
+    undisturbed = Trainer(config, data)
+    undisturbed.run()
+    state = torch.get_rng_state()
+    assert 0 < time_step(config, data) < 60
+    assert torch.equal(torch.get_rng_state(), state)
+    trainer = Trainer(config, data)
+    trainer.run()
+    assert_same(everything(trainer), everything(undisturbed))
+
+
+def test_what_is_left_follows_the_latest_steps(monkeypatch) -> None:
+    clock = iter([10.0, 12.0, *(12.0 + 6 * n for n in range(1, 60))])
+    monkeypatch.setattr(pace.time, "monotonic", lambda: next(clock))
+    left = Pace(1000)
+    assert left.on_step(100) == ""
+    assert left.on_step(101) == duration(2 * 899)
+    for step in range(102, 160):
+        text = left.on_step(step)
+    assert text == duration(6 * (1000 - 159))
