@@ -86,11 +86,13 @@ def store(repo: str, commit: str, file: HubFile, write: Callable[[Path], object]
             blob.unlink(missing_ok=True)  # a link to nothing
             with partial_file(blob) as partial:
                 write(partial)
-    path.unlink(missing_ok=True)
-    try:
-        path.symlink_to(os.path.relpath(blob, path.parent))
-    except OSError:  # Windows gives them to few
-        shutil.copyfile(blob, path)
+        if path.exists():
+            return
+        path.unlink(missing_ok=True)
+        try:
+            path.symlink_to(os.path.relpath(blob, path.parent))
+        except OSError:  # Windows gives them to few
+            shutil.copyfile(blob, path)
 
 
 def check_content(path: Path, file: HubFile, repo: str) -> str:
