@@ -25,6 +25,7 @@ from .errors import (
 if TYPE_CHECKING:
     from .checkpoint.checkpoint import CheckpointInfo, inspect_checkpoint
     from .data.unpaired_folders import UnpairedFolders
+    from .export import ExportReport, export_model
     from .model import CycleGAN, Reconstruction, load_model, save_model
     from .pictures.picture import Picture, read_picture, write_picture
     from .runs.run_folder import RunFolder
@@ -35,6 +36,7 @@ else:
         __name__,
         checkpoint__checkpoint=("CheckpointInfo", "inspect_checkpoint"),
         data__unpaired_folders=("UnpairedFolders",),
+        export=("ExportReport", "export_model"),
         model=("CycleGAN", "Reconstruction", "load_model", "save_model"),
         pictures__picture=("Picture", "read_picture", "write_picture"),
         runs__run_folder=("RunFolder",),
@@ -52,6 +54,7 @@ __all__ = [
     "DatasetError",
     "Direction",
     "DownloadError",
+    "ExportReport",
     "Losses",
     "MissingDirectionError",
     "ModelConfig",
@@ -65,6 +68,7 @@ __all__ = [
     "TrainingDivergedError",
     "UnpairedFolders",
     "__version__",
+    "export_model",
     "inspect_checkpoint",
     "load_model",
     "read_picture",

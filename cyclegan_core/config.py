@@ -101,7 +101,11 @@ class ModelConfig:
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
         """The least height and width that hold such a picture and pass the network unchanged."""
         multiple, least = self.size_multiple, self.min_size
-        rows, columns = (max(-(-side // multiple) * multiple, least) for side in (height, width))
+        # Of positive numbers only: where sizes are symbols, ONNX rounds negative ones otherwise.
+        rows, columns = (
+            multiple * max((side + multiple - 1) // multiple, least // multiple)
+            for side in (height, width)
+        )
         return rows, columns
 
     def channels(self, direction: Direction) -> tuple[int, int]:

@@ -33,7 +33,8 @@ class InstanceNorm(nn.InstanceNorm2d):
             if self.in_place and not torch.is_grad_enabled() and _is_exact_on_cpu(input):
                 return _norm_in_place(input, *self._scale(input), self.eps)
             return cast(Tensor, _ChannelsLastNorm.apply(input, *self._scale(input), self.eps))
-        if input.dtype in HALVES and input.device.type == "cpu":
+        is_half = input.dtype in HALVES and input.device.type == "cpu"
+        if is_half and not torch.compiler.is_compiling():
             # Torch reads half precision and computes in float32, at a third of the cost of a
             # widened copy; only without float32 weights would it round the statistics too.
             weight, bias = self._scale(input)

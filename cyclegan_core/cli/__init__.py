@@ -2,7 +2,7 @@
 
 - `main`: parses, runs one command, turns faults into sentences and exit codes.
 - `common`: the device and the model that are meant, and a bar for downloads.
-- `translate`, `train`, `evaluate`: a command each; `translate` holds `reconstruct` too.
+- `translate`, `train`, `evaluate`, `export`: a command each; `translate` holds `reconstruct` too.
 - `hub`: pull, push and list. `weights`: info and convert.
 - `outputs`: which pictures are meant, and where the result of each goes.
 

@@ -100,6 +100,7 @@ def ask_for_large_pages() -> None:
 def _groups() -> dict[str, dict[str, type]]:
     """All commands by name, in the order and under the headings of the help."""
     from .evaluate import Evaluate
+    from .export import Export
     from .hub import List, Pull, Push
     from .train import Train
     from .translate import Reconstruct, Translate
@@ -108,7 +109,14 @@ def _groups() -> dict[str, dict[str, type]]:
     return {
         "Pictures": {"translate": Translate, "reconstruct": Reconstruct},
         "A style of your own": {"train": Train, "evaluate": Evaluate},
-        "Models": {"list": List, "info": Info, "pull": Pull, "push": Push, "convert": Convert},
+        "Models": {
+            "list": List,
+            "info": Info,
+            "pull": Pull,
+            "push": Push,
+            "convert": Convert,
+            "export": Export,
+        },
     }
 
 

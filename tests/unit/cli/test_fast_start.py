@@ -44,6 +44,7 @@ print(f"code {code or 0}, loaded {sorted(loaded)}")
         ("translate here.jpg -o out -m nothing", 1),
         ("info missing.safetensors", 1),
         ("convert missing.safetensors -o new.safetensors", 1),
+        ("export missing.safetensors -o new.onnx", 1),
         ("push missing.safetensors you/model", 1),
         ("pull no/such/repository", 2),
         ("train missing_a missing_b --run r", 1),

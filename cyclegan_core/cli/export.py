@@ -1,0 +1,90 @@
+"""`cyclegan export`: one direction of a model as a file for other programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+from rich.console import Console
+
+from ..config import Direction
+from ..errors import CycleGANError
+from ..hub.catalog import bundled_models, read_catalog
+from ..pictures.files import file_id
+from .common import find_with_bar, optional
+
+if TYPE_CHECKING:
+    from ..export import ExportReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Write one direction as ONNX (.onnx) or torch.export (.pt2), which run without this package.
+
+    The file takes and gives pictures (batch, channels, height, width), float32 in [0,1], of any
+    size. It is compared with PyTorch before it appears, and the difference is told.
+    """
+
+    model: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="MODEL")]]
+    """A weight file of any known layout, a folder with one, a name of `cyclegan list`, or
+    hub:owner/repo."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """The file to write: .onnx (pip install "cyclegan[onnx]") or .pt2."""
+    direction: Annotated[Direction | None, optional("DIRECTION"), tyro.conf.arg(aliases=["-d"])] = (
+        None
+    )
+    """a_to_b or b_to_a, for a model that has both; a_to_b if not given."""
+    half: bool = False
+    """Weights and feature maps in half precision: half the size, about three decimal digits."""
+    license: Annotated[str | None, optional("NAME")] = None
+    """To note in the file, for example mit; by default what is known of the model's."""
+    overwrite: bool = False
+    """Replace the file if it exists."""
+    json: bool = False
+    """Print a report for programs."""
+
+    def run(self) -> int:
+        """Export, check, and say how near it came; returns the exit code."""
+        if file_id(self.out) and not self.overwrite:
+            raise CycleGANError(f"{self.out} exists; add --overwrite to replace it.")
+        path = find_with_bar(self.model, hidden=self.json)
+
+        from ..checkpoint.checkpoint import read_checkpoint
+        from ..export import export_format, export_model
+        from ..model import CycleGAN
+
+        export_format(self.out)  # what is wrong with the name is said at once
+        checkpoint = read_checkpoint(path, direction=self.direction or "a_to_b")
+        facts: dict[str, str] = {}
+        if license := self.license or checkpoint.source.get("license") or _bundled_license(path):
+            facts["license"] = license
+        if checkpoint.source:
+            facts["source"] = json.dumps(checkpoint.source, sort_keys=True)
+        model = CycleGAN.from_checkpoint(checkpoint)
+        console = Console(stderr=True, quiet=self.json)
+        with console.status("exporting, which takes about half a minute"):
+            report = export_model(model, self.out, self.direction, half=self.half, facts=facts)
+        if self.json:
+            sys.stdout.write(json.dumps(report.to_dict()) + "\n")
+        else:
+            source, target = model.config.domains(report.direction)
+            sys.stdout.write(_sentence(report, f"{source} → {target}") + "\n")
+        return 0
+
+
+def _sentence(report: ExportReport, arrow: str) -> str:
+    sizes = ", ".join(f"{size.width}×{size.height}" for size in report.checked)
+    return (
+        f"{report.path}: {arrow}, {report.bytes / 1e6:.1f} MB; it differs from PyTorch by at most "
+        f"{report.largest_error:.1e} of [0,1] at {sizes}"
+    )
+
+
+def _bundled_license(path: Path) -> str | None:
+    names = [name for name, file in bundled_models().items() if file == path]
+    entry = read_catalog().get(names[0]) if names else None
+    return entry.license if entry else None
