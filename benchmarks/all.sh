@@ -25,4 +25,5 @@ again input_pipeline input_pipeline.py
 again startup startup.py
 again hub_pull hub_pull.py
 again warm_node warm_node.py
-# Besides, with the two folders of pictures: quality.py DATA and small_training.py DATA.
+# Besides, with the two folders of pictures: quality.py DATA and small_training.py DATA, and
+# learning.py with its four sets of pictures, which takes days for all rows.
