@@ -12,6 +12,8 @@ from . import host
 from .load import load_file, stamp_of
 
 TYPED = "typed below"
+_DEFAULT = "horse2zebra"
+"""The paper's best known example is what the node offers first."""
 
 
 class DownloadCycleGAN(io.ComfyNode):
@@ -20,10 +22,11 @@ class DownloadCycleGAN(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """The catalog is read anew whenever the page asks for the nodes."""
-        return io.Schema(
+        catalog = list(_catalog())
+        return host.schema(
             node_id="CycleGAN_Download",
             display_name="Download CycleGAN from Hub",
-            category=host.CATEGORY,
+            search_aliases=["hugging face", "huggingface", "pretrained", "horse2zebra", "unpaired"],
             description=(
                 "Fetches a pretrained CycleGAN from the Hugging Face Hub, verifies it, and keeps "
                 "it in models/cyclegan as one .safetensors file. Fetched once, it needs no network."
@@ -31,8 +34,8 @@ class DownloadCycleGAN(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "catalog",
-                    options=[TYPED, *_catalog()],
-                    default=TYPED,
+                    options=[*catalog, TYPED],
+                    default=next((name for name in catalog if _DEFAULT in name), TYPED),
                     tooltip="A repository known by name, or 'typed below'.",
                 ),
                 io.String.Input(
@@ -112,9 +115,9 @@ class DownloadCycleGAN(io.ComfyNode):
             path = pulled.path
             text = pulled.note or f"commit {pulled.commit[:12]}"
         model: CycleGAN = load_file(path)
-        return io.NodeOutput(
-            model, path.name, ui=ui.PreviewText(f"models/cyclegan/{path.name}\n{text}")
-        )
+        text = f"models/cyclegan/{path.name}\n{text}"
+        host.show_text(text)
+        return io.NodeOutput(model, path.name, ui=ui.PreviewText(text))
 
 
 def _catalog() -> dict[str, tuple[str, str | None]]:

@@ -21,10 +21,19 @@ class LoadCycleGAN(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         """Re-run whenever the page asks for the nodes, so the R key finds new files."""
         names = host.model_names()
-        return io.Schema(
+        return host.schema(
             node_id="CycleGAN_Load",
             display_name="Load CycleGAN",
-            category=host.CATEGORY,
+            search_aliases=[
+                "unpaired",
+                "style transfer",
+                "domain transfer",
+                "image to image",
+                "monet",
+                "horse2zebra",
+                "checkpoint",
+                "generator",
+            ],
             description=(
                 "Loads a CycleGAN from models/cyclegan. Recognises our own files and those of the "
                 "original implementation and its many descendants by their contents, so any "
@@ -34,15 +43,18 @@ class LoadCycleGAN(io.ComfyNode):
                 io.Combo.Input(
                     "model_name",
                     options=names,
+                    default=host.DEFAULT_MODEL if host.DEFAULT_MODEL in names else None,
                     tooltip="A weight file in models/cyclegan (press R after adding one), or a "
                     "bundled model.",
                 ),
-                io.Combo.Input(
-                    "direction",
-                    options=list(host.DIRECTIONS),
-                    default="A→B",
-                    tooltip="Which way a file with a single generator translates. Files that "
-                    "say so themselves, and files with both generators, ignore it.",
+                host.advanced(
+                    io.Combo.Input(
+                        "direction",
+                        options=list(host.DIRECTIONS),
+                        default="A→B",
+                        tooltip="Which way a file with a single generator translates, if the file "
+                        "doesn't say so itself. Most don't need it.",
+                    )
                 ),
                 io.Combo.Input(
                     "model_name_b_to_a",
@@ -64,15 +76,17 @@ class LoadCycleGAN(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, model_name: str | None) -> bool | str:
-        """Say what to do about a missing file, before anything runs.
+    def validate_inputs(
+        cls,
+        model_name: str | None,
+        model_name_b_to_a: str | None = NONE,
+    ) -> bool:
+        """Leave it to `execute` to say what to do about a missing file.
 
-        The host repeats the message at every input that is named here, so one alone is; what is
-        wrong with the second file is said when it is loaded.
+        The host does not check the choices of inputs that are named here, and its pages show the
+        sentences of errors better than those of this function.
         """
-        if model_name is None:  # comes from another node, and is known when that has run
-            return True
-        return True if host.model_path(model_name) else _not_found(model_name)
+        return True
 
     @classmethod
     def fingerprint_inputs(
@@ -93,6 +107,7 @@ class LoadCycleGAN(io.ComfyNode):
             raise FileNotFoundError(_not_found(model_name_b_to_a))
         chosen = host.chosen(host.DIRECTIONS, "direction", direction)
         model, layout = _load(stamp, chosen, stamp_back)
+        host.show_text(_directions(model))
         return io.NodeOutput(model, _describe(stamp[0], layout, model))
 
 
@@ -131,9 +146,12 @@ def _not_found(name: str) -> str:
     )
 
 
+def _directions(model: CycleGAN) -> str:
+    return ", ".join(host.describe_direction(model, direction) for direction in model.directions)
+
+
 def _describe(path: Path, layout: str, model: CycleGAN) -> str:
     config = model.config
-    directions = ", ".join("{} → {}".format(*config.domains(d)) for d in model.directions)
     network = (
         f"resnet, {config.num_blocks} blocks"
         if config.generator == "resnet"
@@ -143,7 +161,7 @@ def _describe(path: Path, layout: str, model: CycleGAN) -> str:
     millions = sum(p.numel() for p in model.parameters()) / 1e6
     return (
         f"{path.name} ({layout} layout)\n"
-        f"translates {directions}\n"
+        f"translates {_directions(model)}\n"
         f"{network}, {config.base_channels} channels, {norm}, {millions:.1f} M parameters\n"
         f"trained at {config.image_size} pixels"
     )

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from ..cyclegan_core import CycleGAN
 from . import host
-from .translate import direction_input
 
 
 class ReconstructCycleGAN(io.ComfyNode):
@@ -16,10 +15,10 @@ class ReconstructCycleGAN(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Inputs and outputs."""
-        return io.Schema(
+        return host.schema(
             node_id="CycleGAN_Reconstruct",
             display_name="Cycle Reconstruct",
-            category=host.CATEGORY,
+            search_aliases=["round trip", "cycle consistency", "there and back", "unpaired"],
             description=(
                 "Translates pictures to the other domain and back again, and measures what was "
                 "lost. Needs a model with both directions."
@@ -29,7 +28,9 @@ class ReconstructCycleGAN(io.ComfyNode):
                     "model", tooltip="From Load CycleGAN; it must hold both directions."
                 ),
                 io.Image.Input("image", tooltip="Pictures of the source domain, RGB or RGBA."),
-                direction_input(),
+                host.direction_input(),
+                host.memory_input(),
+                host.precision_input(),
             ],
             outputs=[
                 io.Image.Output("translated", display_name="translated", tooltip="Half way."),
@@ -52,14 +53,26 @@ class ReconstructCycleGAN(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model: CycleGAN, image: Tensor, direction: str) -> io.NodeOutput:
+    def execute(
+        cls,
+        model: CycleGAN,
+        image: Tensor,
+        direction: str = host.AUTO,
+        memory: str = "auto",
+        precision: str = "auto",
+    ) -> io.NodeOutput:
         """Convert, go round the cycle, convert back."""
+        way = host.direction_of(model, direction)
+        there = host.describe_direction(model, way)
+        host.show_text(f"{there} → {model.config.domains(way)[0]}")
         pixels, alpha = host.to_bchw(image)
-        dtype = host.choose_dtype("auto")
-        with host.lease(model, image, dtype):
+        how = host.chosen(host.MEMORIES, "memory", memory)
+        dtype = host.choose_dtype(precision)
+        with host.lease(model, image, dtype, how):
             result = model.reconstruct(
                 pixels,
-                host.chosen(host.DIRECTIONS, "direction", direction),
+                way,
+                memory=how,
                 dtype=dtype,
                 on_progress=host.picture_progress(2 * len(pixels)),
                 limits=host.limits(),

@@ -21,10 +21,10 @@ class SaveCycleGAN(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Inputs and outputs."""
-        return io.Schema(
+        return host.schema(
             node_id="CycleGAN_Save",
             display_name="Save CycleGAN",
-            category=host.CATEGORY,
+            search_aliases=["export", "convert checkpoint", "safetensors", "unpaired"],
             description=(
                 "Saves a CycleGAN in models/cyclegan as a .safetensors file that describes itself, "
                 "with all its generators. Also converts foreign weight files: load, then save."
@@ -79,7 +79,9 @@ class SaveCycleGAN(io.ComfyNode):
                 "choose another name."
             ) from None
         save_model(model, path, dtype=dtype)
-        return io.NodeOutput(str(relative), ui=ui.PreviewText(f"Saved models/cyclegan/{relative}"))
+        text = f"Saved models/cyclegan/{relative}"
+        host.show_text(text)
+        return io.NodeOutput(str(relative), ui=ui.PreviewText(text))
 
 
 def _checked(name: str) -> PurePosixPath:

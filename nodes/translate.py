@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import cast, get_args
-
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..cyclegan_core import CycleGAN
-from ..cyclegan_core.config import Memory
 from ..cyclegan_core.translation import work_shape
 from . import host
 
@@ -20,10 +17,21 @@ class TranslateCycleGAN(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Inputs and outputs."""
-        return io.Schema(
+        return host.schema(
             node_id="CycleGAN_Translate",
             display_name="Translate (CycleGAN)",
-            category=host.CATEGORY,
+            search_aliases=[
+                "unpaired",
+                "style transfer",
+                "domain transfer",
+                "image to image",
+                "img2img",
+                "pix2pix",
+                "monet",
+                "horse2zebra",
+                "photo to painting",
+                "summer to winter",
+            ],
             description=(
                 "Translates pictures from one domain to the other. Any size from 1×1 up comes out "
                 "at its own size; transparency is kept; a batch goes through picture by picture."
@@ -31,9 +39,7 @@ class TranslateCycleGAN(io.ComfyNode):
             inputs=[
                 host.CycleGANType.Input("model", tooltip="From Load CycleGAN."),
                 io.Image.Input("image", tooltip="Pictures of the source domain, RGB or RGBA."),
-                direction_input(),
-                memory_input(),
-                host.precision_input(),
+                host.direction_input(),
                 io.Float.Input(
                     "strength",
                     default=1.0,
@@ -69,6 +75,8 @@ class TranslateCycleGAN(io.ComfyNode):
                     tooltip="How much of the fine detail that a smaller work_size loses is put "
                     "back: 0 is none, 1 all that makes no halos.",
                 ),
+                host.memory_input(),
+                host.precision_input(),
             ],
             outputs=[io.Image.Output(tooltip="The pictures in the other domain's style.")],
         )
@@ -78,21 +86,21 @@ class TranslateCycleGAN(io.ComfyNode):
         cls,
         model: CycleGAN,
         image: Tensor,
-        direction: str,
-        memory: str = "auto",
-        precision: str = "auto",
+        direction: str = host.AUTO,
         strength: float = 1.0,
         mask: Tensor | None = None,
         work_size: int = 0,
         detail: float = 1.0,
+        memory: str = "auto",
+        precision: str = "auto",
     ) -> io.NodeOutput:
         """Convert, translate, blend, convert back."""
-        way = host.chosen(host.DIRECTIONS, "direction", direction)
-        model.generator(way)  # says which way there is, also when nothing needs to be translated
+        way = host.direction_of(model, direction)
+        host.show_text(host.describe_direction(model, way))
         if strength == 0:
             return io.NodeOutput(image)
         pixels, alpha = host.to_bchw(image)
-        how = cast(Memory, memory)
+        how = host.chosen(host.MEMORIES, "memory", memory)
         dtype = host.choose_dtype(precision)
         size = "auto" if work_size == -1 else work_size
         shape = work_shape((pixels.shape[2], pixels.shape[3]), size, model.config)
@@ -115,27 +123,3 @@ class TranslateCycleGAN(io.ComfyNode):
             blended = result if result.shape == pixels.shape else None
             result = torch.lerp(pixels, result, amount, out=blended)
         return io.NodeOutput(host.to_bhwc(result, alpha))
-
-
-def direction_input() -> io.Combo.Input:
-    """The widget for the direction, the same on every node."""
-    return io.Combo.Input(
-        "direction",
-        options=list(host.DIRECTIONS),
-        default="A→B",
-        tooltip="A→B: from the model's first domain to its second (see Load CycleGAN's info). "
-        "B→A: the way back, if the model has it.",
-    )
-
-
-def memory_input() -> io.Combo.Input:
-    """The widget for the memory strategy."""
-    return io.Combo.Input(
-        "memory",
-        options=list(get_args(Memory)),
-        default="auto",
-        tooltip="How a picture goes through the network. auto: whole where it fits, else "
-        "streamed. whole: in one pass (about 900 bytes of memory per pixel). streamed: in strips, "
-        "with the same result (about 130 bytes per pixel). thumbnail: a fast, small preview "
-        "whose tones differ a little.",
-    )

@@ -1,6 +1,7 @@
 """Everything that is ComfyUI's: picture layout, folders, the GPU, progress and cancel."""
 
 from .folders import (
+    DEFAULT_MODEL,
     input_folder,
     input_folders,
     model_names,
@@ -9,26 +10,61 @@ from .folders import (
     run_folder,
     save_dir,
 )
-from .gpu import choose_dtype, gpu_dtype, lease, limits, precision_input, training_device
+from .gpu import (
+    MEMORIES,
+    choose_dtype,
+    gpu_dtype,
+    lease,
+    limits,
+    memory_input,
+    precision_input,
+    training_device,
+)
 from .images import mask_to_b1hw, to_bchw, to_bhwc
-from .progress import Cancelled, TrainProgress, bytes_progress, picture_progress, stop_if_cancelled
-from .types import CATEGORY, DIRECTIONS, CycleGANType, chosen
+from .progress import (
+    Cancelled,
+    TrainProgress,
+    bytes_progress,
+    picture_progress,
+    show_text,
+    stop_if_cancelled,
+)
+from .types import (
+    AUTO,
+    CATEGORY,
+    DIRECTIONS,
+    CycleGANType,
+    advanced,
+    chosen,
+    describe_direction,
+    direction_input,
+    direction_of,
+    schema,
+)
 
 __all__ = [
+    "AUTO",
     "CATEGORY",
+    "DEFAULT_MODEL",
     "DIRECTIONS",
+    "MEMORIES",
     "Cancelled",
     "CycleGANType",
     "TrainProgress",
+    "advanced",
     "bytes_progress",
     "choose_dtype",
     "chosen",
+    "describe_direction",
+    "direction_input",
+    "direction_of",
     "gpu_dtype",
     "input_folder",
     "input_folders",
     "lease",
     "limits",
     "mask_to_b1hw",
+    "memory_input",
     "model_names",
     "model_path",
     "picture_progress",
@@ -36,6 +72,8 @@ __all__ = [
     "register_model_folder",
     "run_folder",
     "save_dir",
+    "schema",
+    "show_text",
     "stop_if_cancelled",
     "to_bchw",
     "to_bhwc",

@@ -17,6 +17,9 @@ MODEL_FOLDER = "cyclegan"
 MODEL_EXTENSIONS = SUFFIXES - {".pkl"}
 """The host's own loaders know no .pkl, and neither do people who look for weights there."""
 
+DEFAULT_MODEL = "photo2monet.safetensors"
+"""The bundled model that a loader offers first."""
+
 _MAX_NAME = 100
 """Characters of a run's name; file systems allow some more."""
 

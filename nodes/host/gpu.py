@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import get_args
 
 import comfy.model_management as mm
 import comfy.model_patcher
@@ -17,11 +18,12 @@ from ...cyclegan_core import CycleGAN
 from ...cyclegan_core.config import Memory
 from ...cyclegan_core.device import DTYPES, NAMES, fastest_dtype
 from ...cyclegan_core.translation import Limits, TranslateSettings, wanted_bytes
-from .types import chosen
+from .types import advanced, chosen
 
 log = logging.getLogger(__name__)
 
 PRECISIONS: dict[str, torch.dtype | None] = {"auto": None, **DTYPES}
+MEMORIES: dict[str, Memory] = {name: name for name in get_args(Memory)}
 
 
 @contextmanager
@@ -90,14 +92,33 @@ def gpu_dtype() -> torch.dtype:
     return torch.float16 if mm.should_use_fp16(device) else torch.float32
 
 
+def memory_input() -> io.Combo.Input:
+    """The widget for the memory strategy, the same on every node that translates."""
+    return advanced(
+        io.Combo.Input(
+            "memory",
+            options=list(MEMORIES),
+            default="auto",
+            optional=True,
+            tooltip="How a picture goes through the network. auto: whole where it fits, else "
+            "streamed. whole: in one pass (about 900 bytes of memory per pixel). streamed: in "
+            "strips, with the same result (about 130 bytes per pixel). thumbnail: a fast, small "
+            "preview whose tones differ a little.",
+        )
+    )
+
+
 def precision_input() -> io.Combo.Input:
-    """The widget for the number format, the same on every node."""
-    return io.Combo.Input(
-        "precision",
-        options=list(PRECISIONS),
-        default="auto",
-        tooltip="auto: what your GPU or CPU is fast at; the log says which. fp32: exact. "
-        "bf16 / fp16: faster and smaller; a result that overflows is done again in fp32.",
+    """The widget for the number format, the same on every node that translates."""
+    return advanced(
+        io.Combo.Input(
+            "precision",
+            options=list(PRECISIONS),
+            default="auto",
+            optional=True,
+            tooltip="auto: what your GPU or CPU is fast at; the log says which. fp32: exact. "
+            "bf16 / fp16: faster and smaller; a result that overflows is done again in fp32.",
+        )
     )
 
 

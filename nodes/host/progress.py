@@ -1,4 +1,4 @@
-"""Progress on the node's bar, a training's preview, and the user's cancel."""
+"""Progress on the node's bar and in words, a training's preview, and the user's cancel."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 
 import comfy.model_management as mm
 import comfy.utils
+from comfy_execution.utils import get_executing_context
 from PIL import Image
+from server import PromptServer
 
 PREVIEW_PIXELS = 1024
 """Longest side of the live preview."""
@@ -19,6 +21,14 @@ Cancelled = mm.InterruptProcessingException
 def stop_if_cancelled() -> None:
     """Raise `Cancelled` if the user has cancelled."""
     mm.throw_exception_if_processing_interrupted()
+
+
+def show_text(text: str) -> None:
+    """Write `text` on the node that runs now, in place of what it showed before."""
+    context = get_executing_context()
+    server = PromptServer.instance
+    if context is not None and hasattr(server, "send_progress_text"):
+        server.send_progress_text(text, context.node_id)
 
 
 class TrainProgress:

@@ -1,16 +1,18 @@
-"""The socket, and what the labels of widgets mean."""
+"""The socket, schemas that old hosts take too, and what the labels of widgets mean."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from comfy_api.latest import io
 
-from ...cyclegan_core import Direction
+from ...cyclegan_core import CycleGAN, Direction
 from ...cyclegan_core.config import ARROWS
 
 T = TypeVar("T")
+InputT = TypeVar("InputT", bound=io.Input)
 
 CATEGORY = "CycleGAN"
 
@@ -19,6 +21,54 @@ CycleGANType = io.Custom("CYCLEGAN")
 
 DIRECTIONS: dict[str, Direction] = {arrow: direction for direction, arrow in ARROWS.items()}
 """Widget labels and what they mean."""
+
+AUTO = "auto"
+
+_NEWER_FIELDS = ("search_aliases", "has_intermediate_output")
+"""What only newer hosts' schemas have; an unknown field would keep the whole pack from loading."""
+
+
+def schema(**fields: Any) -> io.Schema:  # noqa: ANN401 - as the host's own
+    """A node's schema with those of the newer fields that this host knows."""
+    known = {field.name for field in dataclasses.fields(io.Schema)}
+    return io.Schema(
+        category=CATEGORY,
+        **{name: v for name, v in fields.items() if name in known or name not in _NEWER_FIELDS},
+    )
+
+
+def advanced(widget: InputT) -> InputT:
+    """The widget folded away, until a person asks for the advanced ones."""
+    widget.extra_dict["advanced"] = True  # the keyword of newer hosts, where all hosts take it
+    return widget
+
+
+def direction_input() -> io.Combo.Input:
+    """The widget for the direction of a translation, the same on every node."""
+    return io.Combo.Input(
+        "direction",
+        options=[AUTO, *DIRECTIONS],
+        default=AUTO,
+        tooltip="auto: the way the model knows, and A→B if it knows both. A→B: from the model's "
+        "first domain to its second. B→A: the way back, if the model has it.",
+    )
+
+
+def direction_of(model: CycleGAN, label: str) -> Direction:
+    """What the direction widget says, for this model.
+
+    Raises:
+        ValueError: there is no such choice.
+        MissingDirectionError: the model does not know that way.
+    """
+    direction = model.directions[0] if label == AUTO else chosen(DIRECTIONS, "direction", label)
+    model.generator(direction)
+    return direction
+
+
+def describe_direction(model: CycleGAN, direction: Direction) -> str:
+    """What becomes what, such as "photo → Monet"."""
+    return "{} → {}".format(*model.config.domains(direction))
 
 
 def chosen(table: Mapping[str, T], widget: str, label: str) -> T:

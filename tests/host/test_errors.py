@@ -54,20 +54,18 @@ def test_damaged_file(client: Client, graph: Graph) -> None:
     assert "damaged.safetensors" in error_of(client, graph, "load")
 
 
-def test_unknown_model_name_is_rejected_before_it_runs(client: Client, graph: Graph) -> None:
-    graph["load"]["inputs"]["model_name"] = "nowhere.safetensors"
-    with pytest.raises(PromptRejectedError) as caught:
-        client.queue_prompt(graph)
-    (error,) = caught.value.node_errors["load"]["errors"]
-    assert error["extra_info"]["input_name"] == "model_name"
-    assert "nowhere.safetensors" in error["details"]
+@pytest.mark.parametrize("widget", ["model_name", "model_name_b_to_a"])
+def test_unknown_model_name(client: Client, graph: Graph, widget: str) -> None:
+    """Our own sentence on every host, newer ones check choices by themselves where they may."""
+    graph["load"]["inputs"][widget] = "nowhere.safetensors"
+    message = error_of(client, graph, "load")
+    assert message.startswith("There is no model 'nowhere.safetensors' in models/cyclegan; ")
 
 
 @pytest.mark.parametrize(
     ("node_id", "name", "value"),
     [
         ("load", "direction", "sideways"),
-        ("load", "model_name_b_to_a", "nowhere.safetensors"),
         ("translate", "direction", "sideways"),
         ("translate", "memory", "huge"),
         ("translate", "precision", "int8"),
@@ -81,13 +79,12 @@ def test_impossible_value_is_named(
     assert str(value) in refusal_of(client, graph, node_id)
 
 
-def test_path_outside_the_model_folders_is_rejected(
+def test_path_outside_the_model_folders_is_no_model(
     client: Client, host: Host, graph: Graph
 ) -> None:
     (host.base_dir / "secret.safetensors").write_bytes(b"")
     graph["load"]["inputs"]["model_name"] = "../../secret.safetensors"
-    with pytest.raises(PromptRejectedError):
-        client.queue_prompt(graph)
+    assert "There is no model '../../secret.safetensors'" in error_of(client, graph, "load")
 
 
 def test_model_deleted_while_its_prompt_waits(client: Client, host: Host, graph: Graph) -> None:

@@ -20,17 +20,17 @@ NODES = {
             "model",
             "image",
             "direction",
-            "memory",
-            "precision",
             "strength",
             "mask",
             "work_size",
             "detail",
+            "memory",
+            "precision",
         ],
         ["IMAGE"],
     ),
     "CycleGAN_Reconstruct": (
-        ["model", "image", "direction"],
+        ["model", "image", "direction", "memory", "precision"],
         ["IMAGE", "IMAGE", "IMAGE", "FLOAT"],
     ),
     "CycleGAN_Save": (["model", "name", "precision", "overwrite"], ["STRING"]),
@@ -179,7 +179,49 @@ def test_folders_with_pictures_are_listed_and_appear_without_restart(
 
 @pytest.mark.parametrize("node_id", ["CycleGAN_Load", "CycleGAN_Translate", "CycleGAN_Reconstruct"])
 def test_direction_is_chosen_by_arrow(info: dict[str, Any], node_id: str) -> None:
-    assert choices_of(info[node_id], "direction") == [A_TO_B, B_TO_A]
+    """A model knows its own ways, so a translation needs no choice; a bare file may need one."""
+    automatic = [] if node_id == "CycleGAN_Load" else ["auto"]
+    assert choices_of(info[node_id], "direction") == [*automatic, A_TO_B, B_TO_A]
+
+
+def test_defaults_are_choices(info: dict[str, Any]) -> None:
+    for node_id in NODES:
+        for name, (kind, *options) in inputs_of(info[node_id]).items():
+            if kind == "COMBO" or isinstance(kind, list):
+                choices = choices_of(info[node_id], name)
+                assert options[0].get("default", choices[0]) in choices, (node_id, name)
+
+
+def test_bundled_model_is_offered_first(info: dict[str, Any]) -> None:
+    assert inputs_of(info["CycleGAN_Load"])["model_name"][1]["default"] == "photo2monet.safetensors"
+
+
+def test_download_offers_a_repository_first(info: dict[str, Any]) -> None:
+    default = inputs_of(info["CycleGAN_Download"])["catalog"][1]["default"]
+    assert re.search(r"\([\w-]+/[\w-]+\)", default)
+
+
+FOLDED = {
+    "CycleGAN_Load": {"direction"},
+    "CycleGAN_Translate": {"memory", "precision"},
+    "CycleGAN_Reconstruct": {"memory", "precision"},
+}
+"""Widgets that a page shows only when asked; Train Settings has its own test."""
+
+
+@pytest.mark.parametrize("node_id", FOLDED)
+def test_what_few_need_is_folded_away(info: dict[str, Any], node_id: str) -> None:
+    inputs = inputs_of(info[node_id])
+    assert {name for name, (_, *o) in inputs.items() if o and o[0].get("advanced")} == FOLDED[
+        node_id
+    ]
+
+
+def test_newer_pages_find_a_node_by_what_people_call_it(info: dict[str, Any]) -> None:
+    if "search_aliases" not in info["LoadImage"]:
+        pytest.skip("this host knows no other names of nodes")
+    aliases = {alias for name in NODES for alias in info[name]["search_aliases"]}
+    assert {"style transfer", "unpaired", "pix2pix", "horse2zebra"} <= aliases
 
 
 def test_model_list_holds_both_folders_and_only_weight_files(info: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ import cyclegan_core
 
 from .client import Client
 from .comfyui import Host
-from .graphs import A_TO_B, B_TO_A, load_image, load_model, node, save_image, translate
+from .graphs import A_TO_B, AUTO, B_TO_A, load_image, load_model, node, save_image, translate
 from .samples import ONE_LEVEL, level_difference, to_tensor
 
 
@@ -49,6 +49,25 @@ def test_both_directions(
 ) -> None:
     result = run_one(client, small, direction=arrow)
     assert level_difference(result, both.translate(to_tensor(small), direction)) <= ONE_LEVEL
+
+
+def test_direction_auto_is_the_only_way_or_there(
+    client: Client, both: cyclegan_core.CycleGAN, small: Image.Image
+) -> None:
+    expected = both.translate(to_tensor(small), "a_to_b")
+    assert level_difference(run_one(client, small, direction=AUTO), expected) <= ONE_LEVEL
+
+    graph = load_image(client.upload_image(small, "small.png"))
+    graph |= load_model("backward.pth", B_TO_A) | translate(direction=AUTO)
+    (result,) = client.save_images(graph)
+    assert level_difference(result, both.translate(to_tensor(small), "b_to_a")) <= ONE_LEVEL
+
+
+def test_node_says_what_becomes_what(client: Client, small: Image.Image) -> None:
+    graph = load_image(client.upload_image(small, "small.png"))
+    graph |= load_model("photo2monet.safetensors") | translate(direction=AUTO, strength=0.5)
+    run = client.run_prompt(graph)
+    assert run.texts == {"load": ["photo → Monet"], "translate": ["photo → Monet"]}
 
 
 def test_single_generator_file_translates_the_way_it_is_told(

@@ -1,0 +1,42 @@
+// The order of widgets on a page may change from version to version, and workflows save their
+// values by position. With the names saved beside them, each value finds its widget again.
+
+import { app } from "../../scripts/app.js";
+
+const NAMES = "cyclegan_widgets";
+
+// What the first version saved, which wrote no names.
+const FIRST_ORDER = {
+  CycleGAN_Translate: ["direction", "memory", "precision", "strength", "work_size", "detail"],
+};
+
+function inOrder(node, saved) {
+  const { [NAMES]: names = FIRST_ORDER[node.type], ...properties } = saved.properties ?? {};
+  if (!names || !Array.isArray(saved.widgets_values) || !node.widgets) return saved;
+  const values = new Map(saved.widgets_values.map((value, index) => [names[index], value]));
+  return {
+    ...saved,
+    properties,
+    widgets_values: node.widgets.map(({ name, value }) => (values.has(name) ? values.get(name) : value)),
+  };
+}
+
+app.registerExtension({
+  name: "CycleGAN.widgets",
+
+  beforeRegisterNodeDef(nodeType, nodeData) {
+    if (!nodeData.name.startsWith("CycleGAN_")) return;
+    const { configure, serialize } = nodeType.prototype;
+
+    nodeType.prototype.configure = function (saved) {
+      return configure.call(this, inOrder(this, saved));
+    };
+
+    nodeType.prototype.serialize = function () {
+      const saved = serialize.call(this);
+      if (this.widgets)
+        saved.properties = { ...saved.properties, [NAMES]: this.widgets.map(({ name }) => name) };
+      return saved;
+    };
+  },
+});
