@@ -4,9 +4,21 @@ Wrong arguments are `ValueError`; the world's faults (a file, a dataset, a serve
 that diverges) are a `CycleGANError` whose text is one sentence: what, where, and what next.
 """
 
+_SHORT_MODULE = "cyclegan_core"
+"""Where users import these from. ComfyUI shows the module before the sentence, and would show the
+disk path that it loads a pack under."""
+
 
 class CycleGANError(Exception):
     """Base class: catch it to catch every fault that is not the caller's code."""
+
+    def __init_subclass__(cls) -> None:
+        """Name the module that users know for those of this package."""
+        if cls.__module__.startswith(__name__.removesuffix("errors")):
+            cls.__module__ = _SHORT_MODULE
+
+
+CycleGANError.__module__ = _SHORT_MODULE
 
 
 class NonFiniteError(CycleGANError):

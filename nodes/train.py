@@ -41,10 +41,10 @@ class TrainCycleGAN(io.ComfyNode):
             display_name="Train CycleGAN on Folders",
             category=host.CATEGORY,
             description=(
-                "Trains a CycleGAN on two folders of pictures under ComfyUI's input folder. The "
-                "preview shows, row by row: a, a→b, a→b→a, b, b→a, b→a→b. Cancel keeps everything "
-                "learned so far; queue again to go on. Everything lies in output/cyclegan, "
-                "and the model appears in Load CycleGAN."
+                "Trains a CycleGAN on two folders of pictures under ComfyUI's input (or output) "
+                "folder. The preview shows, row by row: a, a→b, a→b→a, b, b→a, b→a→b. Cancel keeps "
+                "everything learned so far; queue again to go on. Everything lies in "
+                "output/cyclegan, and the model appears in Load CycleGAN."
             ),
             inputs=train_inputs(),
             outputs=[
@@ -61,18 +61,14 @@ class TrainCycleGAN(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, run_name: str | None) -> bool | str:
-        """Say what is wrong with the name before anything runs.
+    def validate_inputs(
+        cls, folder_a: str | None, folder_b: str | None, run_name: str | None
+    ) -> bool:
+        """Leave it to `execute` to say what is wrong with the folders and the name.
 
-        The host repeats the message at every input that is named here, so one alone is; what is
-        wrong with the folders is said when they are read.
+        The host does not check the choices of inputs that are named here, and its pages show the
+        sentences of errors better than those of this function.
         """
-        if run_name is None:
-            return True  # linked: known, and checked, when it runs
-        try:
-            host.run_folder(run_name)
-        except ValueError as error:
-            return str(error)
         return True
 
     @classmethod
@@ -131,7 +127,7 @@ def _folders(folder_a: str, folder_b: str, run_name: str) -> tuple[Path, Path, P
         ValueError: a name leads elsewhere, or both domains are one folder.
         FileNotFoundError: a domain's folder is not there.
     """
-    dir_a, dir_b = host.input_folder(folder_a), host.input_folder(folder_b)
+    dir_a, dir_b = host.picture_folder(folder_a), host.picture_folder(folder_b)
     if dir_a.samefile(dir_b):
         raise ValueError("folder_a and folder_b are the same; choose one folder per domain.")
     return host.run_folder(run_name), dir_a, dir_b

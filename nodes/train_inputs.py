@@ -18,18 +18,22 @@ def train_inputs() -> list[io.Input]:
 
 
 def _folder_inputs() -> list[io.Input]:
-    folders = host.input_folders() or [_NO_FOLDERS]
+    folders = host.picture_folders() or [_NO_FOLDERS]
+    folder_a, folder_b = host.default_folders(folders)
     return [
         io.Combo.Input(
             "folder_a",
             options=folders,
-            tooltip="Folder under ComfyUI's input with pictures of domain A (press R after adding "
-            "one). Some hundred pictures are a good start.",
+            default=folder_a,
+            tooltip="Folder under ComfyUI's input or output with pictures of domain A (press R "
+            "after adding one). Some hundred pictures are a good start.",
         ),
         io.Combo.Input(
             "folder_b",
             options=folders,
-            tooltip="Folder under ComfyUI's input with pictures of domain B. No pairs are needed.",
+            default=folder_b,
+            tooltip="Folder under ComfyUI's input or output with pictures of domain B. No pairs "
+            "are needed.",
         ),
         io.String.Input(
             "run_name",

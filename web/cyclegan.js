@@ -10,6 +10,10 @@ const FIRST_ORDER = {
   CycleGAN_Translate: ["direction", "memory", "precision", "strength", "work_size", "detail"],
 };
 
+// Wide enough for names of models and folders; the page's own width cuts them off.
+const LEAST_WIDTH = 320;
+const WIDER = { CycleGAN_Load: 380, CycleGAN_Download: 440, CycleGAN_Train: 380 };
+
 function inOrder(node, saved) {
   const { [NAMES]: names = FIRST_ORDER[node.type], ...properties } = saved.properties ?? {};
   if (!names || !Array.isArray(saved.widgets_values) || !node.widgets) return saved;
@@ -38,5 +42,11 @@ app.registerExtension({
         saved.properties = { ...saved.properties, [NAMES]: this.widgets.map(({ name }) => name) };
       return saved;
     };
+  },
+
+  nodeCreated(node) {
+    if (!node.comfyClass?.startsWith("CycleGAN_")) return;
+    const least = WIDER[node.comfyClass] ?? LEAST_WIDTH;
+    if (node.size[0] < least) node.setSize([least, node.size[1]]);
   },
 });

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING
 from .._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .catalog import FEATURES_NAME, bundled_models, read_catalog, weights_folder
+    from .catalog import DEFAULT_MODEL, FEATURES_NAME, bundled_models, read_catalog, weights_folder
     from .install import installed, pull
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         catalog=(
+            "DEFAULT_MODEL",
             "FEATURES_NAME",
             "bundled_models",
             "read_catalog",
@@ -37,6 +38,7 @@ else:
     )
 
 __all__ = [
+    "DEFAULT_MODEL",
     "FEATURES_NAME",
     "bundled_models",
     "installed",

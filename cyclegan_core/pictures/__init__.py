@@ -7,6 +7,6 @@
 The face holds what finds pictures; it needs Pillow, not torch.
 """
 
-from .files import find_pictures
+from .files import find_pictures, is_picture_name
 
-__all__ = ["find_pictures"]
+__all__ = ["find_pictures", "is_picture_name"]

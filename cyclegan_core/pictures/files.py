@@ -71,8 +71,13 @@ def find_pictures(
         entered.add(known_as)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if not name.startswith(".") and Path(name).suffix.lower() in READABLE:
+            if is_picture_name(name):
                 yield here / name
+
+
+def is_picture_name(name: str) -> bool:
+    """Whether a file of this name counts as a picture: by its ending, and not hidden."""
+    return not name.startswith(".") and Path(name).suffix.lower() in READABLE
 
 
 @contextmanager

@@ -8,17 +8,20 @@ from pathlib import Path, PurePosixPath
 
 import folder_paths
 
+from ...cyclegan_core import hub
 from ...cyclegan_core.checkpoint import SUFFIXES
-from ...cyclegan_core.hub import FEATURES_NAME, weights_folder
-from ...cyclegan_core.pictures import find_pictures
+from ...cyclegan_core.pictures import find_pictures, is_picture_name
 from ...cyclegan_core.runs import STATE_NAME
 
 MODEL_FOLDER = "cyclegan"
 MODEL_EXTENSIONS = SUFFIXES - {".pkl"}
 """The host's own loaders know no .pkl, and neither do people who look for weights there."""
 
-DEFAULT_MODEL = "photo2monet.safetensors"
+DEFAULT_MODEL = f"{hub.DEFAULT_MODEL}.safetensors"
 """The bundled model that a loader offers first."""
+
+OUTPUT_MARK = " [output]"
+"""Behind the name of a folder under the host's output folder."""
 
 _MAX_NAME = 100
 """Characters of a run's name; file systems allow some more."""
@@ -33,7 +36,7 @@ def register_model_folder() -> None:
     own = Path(folder_paths.models_dir) / MODEL_FOLDER
     with suppress(OSError):  # a read-only folder still holds models to load
         own.mkdir(parents=True, exist_ok=True)
-    for folder in (own, weights_folder(), runs_dir()):
+    for folder in (own, hub.weights_folder(), runs_dir()):
         folder_paths.add_model_folder_path(MODEL_FOLDER, str(folder))
     paths, extensions = folder_paths.folder_names_and_paths[MODEL_FOLDER]
     folder_paths.folder_names_and_paths[MODEL_FOLDER] = (
@@ -45,7 +48,7 @@ def register_model_folder() -> None:
 def model_names() -> list[str]:
     """What the user can choose in a loader: the host's list, less training states and features."""
     names = folder_paths.get_filename_list(MODEL_FOLDER)
-    return [name for name in names if Path(name).name not in (STATE_NAME, FEATURES_NAME)]
+    return [name for name in names if Path(name).name not in (STATE_NAME, hub.FEATURES_NAME)]
 
 
 def model_path(name: str) -> Path | None:
@@ -79,37 +82,87 @@ def run_folder(name: str) -> Path:
     return runs_dir() / name
 
 
-def input_folders() -> list[str]:
-    """Folders under the host's input folder with pictures in or below them.
+def picture_folders() -> list[str]:
+    """Folders with pictures in or below them, under the host's input and output folders.
 
-    As relative paths with forward slashes.
+    As relative paths with forward slashes, those of output with the mark that the host itself
+    puts behind the names of such files. Trainings' own folders are not among them.
     """
-    root = Path(folder_paths.get_input_directory())
-    found: list[str] = []
-    for parent, folders, _ in os.walk(root, followlinks=False):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        # A link is offered like a folder, but what lies below it is not listed.
-        with_pictures = (Path(parent, name) for name in folders)
-        found += [
-            path.relative_to(root).as_posix() for path in with_pictures if any(find_pictures(path))
-        ]
-    return sorted(found)
+    input_dir, output_dir = (Path(root) for root in _roots())
+    found = _folders_below(input_dir, without=None)
+    made = _folders_below(output_dir, without=runs_dir())
+    return [*found, *(name + OUTPUT_MARK for name in made)]
 
 
-def input_folder(name: str) -> Path:
-    """The folder behind a name of `input_folders`.
+def default_folders(names: list[str]) -> tuple[str, str]:
+    """Two of `picture_folders` to begin with: different ones, none inside the other if possible."""
+    ends = [name for name in names if not any(other.startswith(name + "/") for other in names)]
+    first, second = (ends + ends)[:2] if len(ends) != 1 else (ends[0], names[0])
+    return first, second
+
+
+def picture_folder(name: str) -> Path:
+    """The folder behind a name of `picture_folders`.
 
     Raises:
-        ValueError: the name leads out of the input folder.
+        ValueError: the name leads out of the input or output folder.
         FileNotFoundError: there is no such folder.
     """
+    input_dir, output_dir = _roots()
+    below = name.removesuffix(OUTPUT_MARK)
+    root = input_dir if below == name else output_dir
     # By the letters only: a link inside the input folder may well lead to another disk.
-    relative = PurePosixPath(name)
-    if not name or relative.is_absolute() or ".." in relative.parts or set(name) & set("\\:\0"):
+    relative = PurePosixPath(below)
+    if not below or relative.is_absolute() or ".." in relative.parts or set(below) & set("\\:\0"):
         raise ValueError(f"'{name}' is not a folder under ComfyUI's input; choose a listed one.")
-    path = Path(folder_paths.get_input_directory()) / relative
+    path = Path(root) / relative
     if not path.is_dir():
         raise FileNotFoundError(
-            f"There is no folder '{name}' under ComfyUI's input; put pictures there and press R."
+            f"There is no folder '{below}' under ComfyUI's {Path(root).name}; put pictures there "
+            "and press R."
         )
     return path
+
+
+def _roots() -> tuple[str, str]:
+    return folder_paths.get_input_directory(), folder_paths.get_output_directory()
+
+
+_walked: dict[Path, tuple[dict[Path, int], set[Path], set[Path]]] = {}
+"""By root: when each folder was changed last, which have pictures of their own, and the links."""
+
+
+def _folders_below(root: Path, *, without: Path | None) -> list[str]:
+    """Folders below `root` with pictures in or below them, without one of them, sorted.
+
+    A prompt asks for the list several times, so the tree is walked anew only when a folder of it
+    has changed. A link is offered like a folder, but what lies below it is not listed.
+    """
+    stamps, filled, links = _walked.get(root, ({}, set[Path](), set[Path]()))
+    if not stamps or any(_changed_ns(folder) != stamp for folder, stamp in stamps.items()):
+        _walked[root] = stamps, filled, links = _walk(root, without)
+    ends = filled | {link for link in links if any(find_pictures(link))}
+    found = {folder for end in ends for folder in (end, *end.parents) if root in folder.parents}
+    return sorted(folder.relative_to(root).as_posix() for folder in found)
+
+
+def _walk(root: Path, without: Path | None) -> tuple[dict[Path, int], set[Path], set[Path]]:
+    stamps: dict[Path, int] = {}
+    filled: set[Path] = set()
+    links: set[Path] = set()
+    for parent, folders, names in os.walk(root, followlinks=False):
+        here = Path(parent)
+        stamps[here] = _changed_ns(here)
+        paths = [here / name for name in folders if not name.startswith(".")]
+        links |= {path for path in paths if path.is_symlink() and path != without}
+        folders[:] = [path.name for path in paths if path not in links and path != without]
+        if any(is_picture_name(name) for name in names):
+            filled.add(here)
+    return stamps, filled, links
+
+
+def _changed_ns(folder: Path) -> int:
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return -1  # gone, or not readable

@@ -178,6 +178,24 @@ class Client:
         """What the host remembers of an ended prompt; empty before it ended."""
         return _checked(self.request("GET", f"/history/{prompt_id}")).json().get(prompt_id, {})
 
+    def refusal(self, graph: Graph, *node_ids: str) -> str:
+        """What one of these nodes, which must fail, shows: before the prompt runs, or when it runs.
+
+        Hosts check numbers before; choices of V3 nodes only newer ones check.
+        """
+        try:
+            run = self.run_prompt(graph)
+        except PromptRejectedError as rejection:
+            errors = [
+                error
+                for node_id in node_ids
+                for error in rejection.node_errors.get(node_id, {"errors": []})["errors"]
+            ]
+            return "\n".join(f"{error['message']}: {error['details']}" for error in errors)
+        if run.error is None or run.error["node_id"] not in node_ids:
+            raise PromptFailedError(f"{node_ids} did not fail: {run.failure}")
+        return str(run.error["exception_message"])
+
     def save_images(self, graph: Graph) -> list[Image.Image]:
         """Run a prompt that must succeed; return the pictures of its node `save`."""
         run = self.run_prompt(graph)

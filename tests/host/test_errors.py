@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from .client import Client, Graph, Message, PromptRejectedError
+from .client import Client, Graph, Message
 from .comfyui import Host
 from .graphs import B_TO_A, load_model, node, translate
 from .samples import assert_one_sentence, copy_model
@@ -19,18 +19,6 @@ def error_of(client: Client, graph: Graph, node_id: str) -> str:
     assert run.error["node_id"] == node_id
     assert_one_sentence(run.error["exception_message"])
     return run.error["exception_message"]
-
-
-def refusal_of(client: Client, graph: Graph, node_id: str) -> str:
-    """What is shown on a node, be it before the prompt runs or when the node's turn comes.
-
-    The host checks numbers before; choices of V3 nodes only newer hosts check.
-    """
-    try:
-        return error_of(client, graph, node_id)
-    except PromptRejectedError as rejection:
-        errors = rejection.node_errors.get(node_id, {"errors": []})["errors"]
-    return "\n".join(f"{error['message']}: {error['details']}" for error in errors)
 
 
 def test_wrong_direction(client: Client, graph: Graph) -> None:
@@ -52,6 +40,14 @@ def test_mask_of_another_length_than_the_batch(client: Client, graph: Graph) -> 
 def test_damaged_file(client: Client, graph: Graph) -> None:
     graph["load"]["inputs"]["model_name"] = "damaged.safetensors"
     assert "damaged.safetensors" in error_of(client, graph, "load")
+
+
+def test_fault_is_named_without_the_packs_path(client: Client, graph: Graph) -> None:
+    """Pages show the type before the sentence."""
+    graph["load"]["inputs"]["model_name"] = "damaged.safetensors"
+    error = client.run_prompt(graph).error
+    assert error is not None
+    assert error["exception_type"] == "cyclegan_core.CheckpointError"
 
 
 @pytest.mark.parametrize("widget", ["model_name", "model_name_b_to_a"])
@@ -76,7 +72,7 @@ def test_impossible_value_is_named(
     client: Client, graph: Graph, node_id: str, name: str, value: object
 ) -> None:
     graph[node_id]["inputs"][name] = value
-    assert str(value) in refusal_of(client, graph, node_id)
+    assert str(value) in client.refusal(graph, node_id)
 
 
 def test_path_outside_the_model_folders_is_no_model(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+import uuid
 from typing import Any
 
 import pytest
 
 from .client import Client
 from .comfyui import PACK_NAME, Host
-from .graphs import A_TO_B, B_TO_A
+from .graphs import A_TO_B, B_TO_A, node, show_text, train
 from .samples import write_pictures
 
 NODES = {
@@ -162,6 +163,8 @@ def test_folders_with_pictures_are_listed_and_appear_without_restart(
     (host.input_dir / "new" / "a link").symlink_to(host.input_dir / folders[0])
     (host.input_dir / "new" / "circle").symlink_to(host.input_dir / "new" / "circle")
     write_pictures(host.input_dir / "new" / ".hidden", count=1, seed=0)
+    write_pictures(host.output_dir / "made", count=1, seed=0)
+    write_pictures(host.output_dir / "cyclegan" / "a run" / "samples", count=1, seed=0)
     for empty in ("3d", "void/below", "of others"):
         (host.input_dir / empty).mkdir(parents=True, exist_ok=True)
     (host.input_dir / "of others" / "model.glb").write_bytes(b"no picture")
@@ -174,7 +177,37 @@ def test_folders_with_pictures_are_listed_and_appear_without_restart(
         assert found == set()
         assert {choice for choice in choices if choice.startswith("new")} == new
         assert {*folders, "spots"} <= set(choices)
-        assert choices == sorted(choices)
+        of_output = [choice for choice in choices if choice.endswith(" [output]")]
+        assert of_output == ["made [output]"], "pictures made here, and no training's own"
+        assert choices == [*sorted(set(choices) - set(of_output)), *of_output]
+
+
+def test_training_offers_two_different_folders(client: Client, folders: tuple[str, str]) -> None:
+    folder_a, folder_b = (
+        inputs_of(client.object_info()["CycleGAN_Train"])[name][1]["default"]
+        for name in ("folder_a", "folder_b")
+    )
+    assert folder_a != folder_b
+    assert not folder_b.startswith(f"{folder_a}/")
+
+
+def test_input_tree_is_walked_once_for_a_prompt(
+    client: Client, host: Host, info: dict[str, Any], folders: tuple[str, str]
+) -> None:
+    """However often the host asks for the list; and a new folder is seen all the same."""
+    count = {"count": node("HostTest_CountWalks", folder=str(host.input_dir))}
+    count["text"] = show_text("count", 0)
+    training = train(info, folders, "walks", image_size=33)  # which Train refuses when it runs
+    write_pictures(host.input_dir / "newest", count=1, seed=0)
+
+    def walks() -> int:
+        count["count"]["inputs"]["salt"] = uuid.uuid4().hex
+        return int(client.run_prompt(count).outputs["text"]["text"][0])
+
+    before = walks()
+    assert client.run_prompt(training).error is not None
+    assert walks() - before <= 1
+    assert "newest" in choices_of(client.object_info()["CycleGAN_Train"], "folder_a")
 
 
 @pytest.mark.parametrize("node_id", ["CycleGAN_Load", "CycleGAN_Translate", "CycleGAN_Reconstruct"])

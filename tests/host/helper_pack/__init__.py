@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 import json
+import sys
 
 from comfy_api.latest import ComfyExtension, io
 
@@ -83,9 +85,36 @@ class CopyInInferenceMode(io.ComfyNode):
         return io.NodeOutput(result)
 
 
+COUNTS: collections.Counter[str] = collections.Counter()
+
+
+class CountWalks(io.ComfyNode):
+    """How often a folder was listed since the host began; `salt` makes it count anew."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        result = schema(
+            "HostTest_CountWalks", "Count walks", io.String.Input("folder"), io.Int.Output()
+        )
+        result.inputs.append(io.String.Input("salt"))
+        return result
+
+    @classmethod
+    def execute(cls, folder, salt) -> io.NodeOutput:
+        return io.NodeOutput(COUNTS[folder])
+
+
+def _count(event: str, arguments: tuple) -> None:
+    if event == "os.scandir":
+        COUNTS[str(arguments[0])] += 1
+
+
+sys.addaudithook(_count)
+
+
 class HostTestExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [ToHalf, TrainSettings, Losses, CopyInInferenceMode]
+        return [ToHalf, TrainSettings, Losses, CopyInInferenceMode, CountWalks]
 
 
 async def comfy_entrypoint() -> HostTestExtension:
