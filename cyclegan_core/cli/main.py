@@ -142,7 +142,7 @@ def _commands(argv: Sequence[str]) -> Any:  # noqa: ANN401 - a type made of type
     return Union[tuple(commands)]  # noqa: UP007 - of a list that is made at run time
 
 
-_START = "cyclegan translate photo.jpg -o out --model photo2monet"
+_START = "cyclegan translate photo.jpg"
 """What the help tells newcomers to type."""
 
 

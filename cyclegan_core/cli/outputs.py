@@ -12,12 +12,18 @@ from ..pictures.files import READABLE, WRITABLE, file_id, find_pictures
 Job = tuple[Path, Path | PictureError]
 """A picture, and the file for its result, or why there can't be one."""
 
+PAINTED = "painted"
+"""The folder for results where none is named: inside the folder that holds the pictures."""
 
-def plan_outputs(inputs: Iterable[str], out: Path, *, single_file: bool = True) -> list[Job]:
+
+def plan_outputs(
+    inputs: Iterable[str], out: Path | None = None, *, single_file: bool = True
+) -> list[Job]:
     """Pair every picture with where its result goes, or with why it can't go anywhere.
 
     A folder's pictures keep their path below that folder, a file its name. `out` is a file name
-    when it ends like a picture and there is one input file; otherwise a folder.
+    when it ends like a picture and there is one input file; otherwise a folder. Without it the
+    results of a folder go to `PAINTED` inside it, and that of a file to `PAINTED` beside it.
 
     Raises:
         ValueError: there is nothing to do, or `out` is a file name that doesn't fit.
@@ -25,17 +31,16 @@ def plan_outputs(inputs: Iterable[str], out: Path, *, single_file: bool = True) 
     found = [job for text in inputs for job in _expand(text, out)]
     if not found:
         raise ValueError("no pictures were named; give files, folders or globs.")
-    if out.suffix.lower() in READABLE and not is_folder(out):
+    if out is not None and out.suffix.lower() in READABLE and not is_folder(out):
         _check_file_name(out, num_pictures=len(found), single_file=single_file)
-        ((source, relative),) = found
-        return [(source, relative if isinstance(relative, PictureError) else out)]
+        ((source, target),) = found
+        return [(source, target if isinstance(target, PictureError) else out)]
     jobs: list[Job] = []
     taken: dict[Path, Path] = {}
-    for source, relative in found:
-        if isinstance(relative, PictureError):
-            jobs.append((source, relative))
+    for source, target in found:
+        if isinstance(target, PictureError):
+            jobs.append((source, target))
             continue
-        target = out / relative
         if target.suffix.lower() not in WRITABLE:
             target = target.with_suffix(".png")
         if target not in taken:
@@ -64,27 +69,32 @@ def _check_file_name(out: Path, *, num_pictures: int, single_file: bool) -> None
         raise ValueError(f"{out} can't be written; use {', '.join(sorted(WRITABLE))}.")
 
 
-def _expand(text: str, out: Path) -> list[Job]:
-    """What a user typed -> (file, its path below the output folder or what is wrong)."""
+def _expand(text: str, out: Path | None) -> list[Job]:
+    """What a user typed -> the files, and where their results go, or what is wrong."""
     if not text:
         raise ValueError("the name of a picture is empty; give files, folders or globs.")
     path = Path(text)
     if is_folder(path):
-        return _search(path, out)
+        return _search(path, path / PAINTED if out is None else out)
     if file_id(path) is None and glob.has_magic(text):
         # pathlib's glob takes no absolute patterns; this one takes all.
         matches = [Path(name) for name in sorted(glob.glob(text, recursive=True))]  # noqa: PTH207
         files = [match for match in matches if not is_folder(match)]
         if not files:
             return [(path, PictureError(f"{text} matches no file; check the pattern."))]
-        return [(file, Path(file.name)) for file in files]
+        return [(file, _beside(file, out)) for file in files]
     try:
         path.stat()
     except FileNotFoundError:
         return [(path, PictureError(f"{path} does not exist; check the path."))]
     except (OSError, ValueError) as error:
         return [(path, PictureError(f"{path} can't be read: {reason(error)}."))]
-    return [(path, Path(path.name))]
+    return [(path, _beside(path, out))]
+
+
+def _beside(file: Path, out: Path | None) -> Path:
+    """Where a single file's result goes."""
+    return (file.parent / PAINTED if out is None else out) / file.name
 
 
 def _search(folder: Path, out: Path) -> list[Job]:
@@ -97,7 +107,7 @@ def _search(folder: Path, out: Path) -> list[Job]:
 
     results = None if file_id(out) == file_id(folder) else file_id(out)
     for file in find_pictures(folder, leave_out=results, on_error=note):
-        jobs.append((file, file.relative_to(folder)))
+        jobs.append((file, out / file.relative_to(folder)))
     if not jobs:
         return [(folder, PictureError(f"{folder} holds no pictures; choose another folder."))]
     return jobs

@@ -7,7 +7,7 @@ import sys
 import time
 import warnings
 from collections.abc import Container, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,12 +17,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..config import Direction, Memory, Speedup
 from ..errors import CompilerError, CycleGANError, PictureError
-from ..pictures.files import file_id
+from ..hub.catalog import DEFAULT_BACK, DEFAULT_MODEL, find_local
+from ..hub.repository import PREFIX
+from ..pictures.files import WRITABLE, FileId, file_id
 from ..validation import WorkSize, check_float, check_work_size
-from .common import choose_device, find_with_bar, optional
-from .outputs import Job, plan_outputs
+from .common import choose_device, duration, find_with_bar, optional
+from .outputs import PAINTED, Job, plan_outputs
 
 if TYPE_CHECKING:
+    from PIL import Image
+
+    from ..evaluation.sheet import Sheet
     from ..model import CycleGAN
     from ..pictures.picture import OpenPicture
 
@@ -30,26 +35,16 @@ Settings = dict[str, Any]
 """What `CycleGAN.translate_rows` and `reconstruct` are called with."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _PictureCommand:
-    """What both commands share: options, the list of files, progress and the report."""
+_LARGEST_SHEET = 50
+"""Rows of the sheet of --compare."""
+_SHEET_CELL = 512
+"""Pixels each way of a picture on it."""
 
-    inputs: tyro.conf.Positional[
-        Annotated[
-            tuple[str, ...],
-            tyro.conf.arg(metavar="PICTURE ...", help_behavior_hint="(at least one)"),
-        ]
-    ]
-    """Files, folders (searched through, their inner structure is kept) or globs."""
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Folder for the results, which keep their names."""
-    model: Annotated[str, tyro.conf.arg(aliases=["-m"], metavar="MODEL")]
-    """A weight file of any known layout, a folder with one, a name of `cyclegan list`, or
-    hub:owner/repo, which is fetched once."""
-    model_b_to_a: Annotated[str | None, optional("MODEL")] = None
-    """The file for the way back, where a model comes as two files."""
-    direction: Annotated[Direction, tyro.conf.arg(aliases=["-d"])] = "a_to_b"
-    """Which way to translate; what a file's only generator does if it does not say itself."""
+
+@dataclass(frozen=True, kw_only=True)
+class Computing:
+    """How the work is done; the defaults suit most computers."""
+
     device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     """A torch device such as cpu, cuda, cuda:1, mps; auto takes a GPU if there is one."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -63,89 +58,199 @@ class _PictureCommand:
     graph records the network on a CUDA device, for small pictures."""
     scratch: Annotated[Path | None, optional("FOLDER")] = None
     """A folder on a fast disk, for pictures whose feature maps don't fit into memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """What is written, and what is left alone."""
+
     overwrite: bool = False
     """Replace results that exist already; a picture that is read is never replaced."""
+    skip_existing: bool = False
+    """Leave out pictures whose results exist already."""
+    dry_run: bool = False
+    """Only say what would be written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PictureCommand:
+    """What both commands share: options, the list of files, progress and the report."""
+
+    inputs: tyro.conf.Positional[
+        Annotated[
+            tuple[str, ...],
+            tyro.conf.arg(metavar="PICTURE ...", help_behavior_hint="(at least one)"),
+        ]
+    ]
+    """Files, folders (searched through, their inner structure is kept) or globs."""
+    out: Annotated[
+        Path | None,
+        tyro.conf.arg(
+            aliases=["-o"],
+            metavar="FOLDER",
+            help_behavior_hint=f"(default: {PAINTED}/ beside the pictures)",
+        ),
+    ] = None
+    """Folder for the results, which keep their names."""
+    model: Annotated[str, tyro.conf.arg(aliases=["-m"], metavar="MODEL")] = DEFAULT_MODEL
+    """A name of `cyclegan list`, a weight file of any known layout, a folder with one, or
+    hub:owner/repo, which is fetched once."""
+    direction: Annotated[Literal["auto", "a_to_b", "b_to_a"], tyro.conf.arg(aliases=["-d"])] = (
+        "auto"
+    )
+    """Which way to translate; auto is the only way that the model knows, and a_to_b if it knows
+    both. What a file's only generator does if it does not say itself."""
+    model_b_to_a: Annotated[str | None, optional("MODEL")] = None
+    """The file for the way back, where a model comes as two files."""
+    compare: Annotated[Path | None, optional("FILE")] = None
+    """Write a sheet, too: pictures before and after, side by side (the first 50)."""
     json: bool = False
     """Print a report for programs instead of progress for people."""
+    results: Annotated[Results, tyro.conf.OmitArgPrefixes] = field(default_factory=Results)
+    computing: Annotated[Computing, tyro.conf.OmitArgPrefixes] = field(default_factory=Computing)
 
     def run(self) -> int:
         """Do every picture; a failed one is named and the rest goes on. Returns the exit code."""
+        started = time.perf_counter()
         # What can be wrong with the names is said before anything slow is imported.
-        if self.scratch is not None and not self.scratch.is_dir():
-            raise ValueError(f"--scratch {self.scratch} is no folder; name one that exists.")
+        self._check()
         jobs = plan_outputs(self.inputs, self.out, single_file=self._keeps_one_file)
-        problems = [problem for _, problem in jobs if isinstance(problem, PictureError)]
-        if len(problems) == len(jobs) and not self.json:  # a report names device and precision
-            for problem in problems:
-                _tell({"error": str(problem)}, Console(stderr=True))
-            return 1
-        back = self.model_b_to_a
-        path_b_to_a = find_with_bar(back, hidden=self.json) if back else None
-        path = find_with_bar(self.model, hidden=self.json)
+        inputs = {file_id(source) for source, _ in jobs}
+        report = [self._plan(job, inputs) for job in jobs]
+        console = Console(stderr=True, quiet=self.json)
+        if self.results.dry_run and self.model_b_to_a is None and not self.model.startswith(PREFIX):
+            find_local(self.model)
+        for entry in report:
+            if "error" in entry or "skipped" in entry or self.results.dry_run:
+                _tell(entry, console)
+        summary: dict[str, Any] = {"model": self.model, "direction": self.direction}
+        summary |= {"device": None, "precision": None}
+        is_open = [not {"error", "skipped"} & entry.keys() for entry in report]
+        if any(is_open) and not self.results.dry_run:
+            summary |= self._translate(jobs, report, inputs, console)
 
-        from ..device.precision import DTYPES, NAMES, fastest_dtype
-        from ..model import load_model
-        from ..translation.plan import Limits
-
-        device = choose_device(self.device)
-        direction = "a_to_b" if path_b_to_a else self.direction
-        model = load_model(path, direction=direction, path_b_to_a=path_b_to_a)
-        # Said once, instead of for every picture.
-        self._check_model(model)
-        check_files_fit(self.model, model.config.channels(self.direction))
-        model.to(device)
-        dtype = fastest_dtype(device) if self.precision == "auto" else DTYPES[self.precision]
-        settings: Settings = {
-            "memory": self.memory,
-            "limits": Limits(scratch=self.scratch),
-            "speedup": self.speedup,
-            "dtype": dtype,
-        }
-        with warnings.catch_warnings():  # Pillow's, of odd metadata
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            report = self._do_all(model, jobs, settings)
         failed = sum("error" in entry for entry in report)
+        skipped = sum("skipped" in entry for entry in report)
+        seconds = time.perf_counter() - started
         if self.json:
-            summary = {"model": self.model, "direction": self.direction, "device": str(device)}
-            summary["precision"] = NAMES[dtype]
-            sys.stdout.write(json.dumps(summary | {"failed": failed, "pictures": report}) + "\n")
+            counts = {"failed": failed, "skipped": skipped, "seconds": round(seconds, 3)}
+            counts |= {"dry_run": True} if self.results.dry_run else {}
+            sys.stdout.write(json.dumps(summary | counts | {"pictures": report}) + "\n")
+        else:
+            text = f"{len(jobs)} picture" + ("" if len(jobs) == 1 else "s")
+            text += ", nothing was written" if self.results.dry_run else f", {duration(seconds)}"
+            text += f", {failed} failed" + (f", {skipped} skipped" if skipped else "")
+            console.print(text, markup=False, highlight=False)
         return 1 if failed else 0
 
     _keeps_one_file = True
 
-    def _do_all(self, model: CycleGAN, jobs: list[Job], settings: Settings) -> list[dict[str, Any]]:
-        """The report, told as it grows."""
-        report: list[dict[str, Any]] = []
-        inputs = {file_id(source) for source, _ in jobs}
-        console = Console(stderr=True, quiet=self.json)
+    def _check(self) -> None:
+        """What can be wrong with the options, without a look at the pictures."""
+        scratch = self.computing.scratch
+        if scratch is not None and not scratch.is_dir():
+            raise ValueError(f"--scratch {scratch} is no folder; name one that exists.")
+        if self.results.overwrite and self.results.skip_existing:
+            raise ValueError("--overwrite and --skip-existing contradict each other; choose one.")
+        if self.compare is None:
+            return
+        if self.compare.suffix.lower() not in WRITABLE:
+            raise ValueError(
+                f"--compare {self.compare} can't be written: use one of "
+                f"{', '.join(sorted(WRITABLE))}."
+            )
+        if file_id(self.compare) and not self.results.overwrite:
+            raise PictureError(f"{self.compare} exists; add --overwrite to replace it.")
+
+    def _plan(self, job: Job, inputs: Container[FileId | None]) -> dict[str, Any]:
+        """A picture's line of the report before anything is done: what hinders it, if something."""
+        source, target = job
+        entry: dict[str, Any] = {"input": str(source)}
+        if isinstance(target, PictureError):
+            return entry | {"error": str(target)}
+        outputs = self._outputs(target)
+        try:
+            self._check_inputs_stay(outputs, inputs)
+            if self.results.skip_existing and all(map(file_id, outputs)):
+                return entry | self._written(outputs) | {"skipped": True}
+            self._check_outputs(outputs, inputs)
+        except PictureError as error:
+            return entry | {"error": str(error)}
+        return entry | (self._written(outputs) if self.results.dry_run else {})
+
+    def _translate(
+        self,
+        jobs: list[Job],
+        report: list[dict[str, Any]],
+        inputs: Container[FileId | None],
+        console: Console,
+    ) -> dict[str, Any]:
+        """Do what is open in the report, which is told as it grows; what it was done with."""
+        back = self.model_b_to_a or self._default_back()
+        path_b_to_a = find_with_bar(back, hidden=self.json) if back else None
+        path = find_with_bar(self.model, hidden=self.json)
+
+        from ..device.precision import DTYPES, NAMES, fastest_dtype
+        from ..evaluation.sheet import Sheet
+        from ..model import load_model
+        from ..translation.plan import Limits
+
+        how = self.computing
+        device = choose_device(how.device)
+        asked: Direction = "a_to_b" if self.direction == "auto" else self.direction
+        model = load_model(
+            path, direction="a_to_b" if path_b_to_a else asked, path_b_to_a=path_b_to_a
+        )
+        direction = model.directions[0] if self.direction == "auto" else asked
+        # Said once, instead of for every picture.
+        self._check_model(model, direction)
+        check_files_fit(self.model, model.config.channels(direction))
+        model.to(device)
+        dtype = fastest_dtype(device) if how.precision == "auto" else DTYPES[how.precision]
+        settings: Settings = {
+            "direction": direction,
+            "memory": how.memory,
+            "limits": Limits(scratch=how.scratch),
+            "speedup": how.speedup,
+            "dtype": dtype,
+        }
+        sheet = Sheet(_SHEET_CELL) if self.compare else None
         name = TextColumn("{task.description}", markup=False)
         columns = name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        with Progress(*columns, console=console, transient=True) as bar:
+        with (
+            warnings.catch_warnings(),  # Pillow's, of odd metadata
+            Progress(*columns, console=console, transient=True) as bar,
+        ):
+            warnings.filterwarnings("ignore", module=r"PIL\.")
             task = bar.add_task("translating", total=len(jobs))
-            for number, job in enumerate(jobs):
+            for number, (job, entry) in enumerate(zip(jobs, report, strict=True)):
 
                 def on_progress(done: int, total: int, number: int = number) -> None:
                     bar.update(task, completed=number + done / total)
 
-                bar.update(task, description=job[0].name)
-                progress = {"on_progress": on_progress}
-                report.append(self._do_one(model, job, inputs, settings | progress))
-                _tell(report[-1], console)
+                if not {"error", "skipped"} & entry.keys():
+                    bar.update(task, description=job[0].name)
+                    progress = {"on_progress": on_progress}
+                    entry |= self._do_one(model, job, inputs, settings | progress, sheet)
+                    _tell(entry, console)
                 bar.update(task, completed=number + 1)
-            if self.precision == "auto":
-                from ..device.precision import NAMES
-
-                console.print(f"precision auto was {NAMES[settings['dtype']]}")
-        return report
+        if self.compare is not None and sheet is not None and sheet.height:
+            sheet.write(self.compare)
+            made = f"before and after: {self.compare}"
+            console.print(made, markup=False, highlight=False, soft_wrap=True)
+        if how.precision == "auto":
+            console.print(f"precision auto was {NAMES[dtype]}")
+        return {"direction": direction, "device": str(device), "precision": NAMES[dtype]}
 
     def _do_one(
         self,
         model: CycleGAN,
         job: Job,
-        inputs: Container[tuple[int, int] | None],
+        inputs: Container[FileId | None],
         settings: Settings,
+        sheet: Sheet | None = None,
     ) -> dict[str, Any]:
-        """One picture's line of the report."""
+        """One picture's line of the report; its pictures for the sheet, if there is one."""
         from ..device.memory import is_out_of_memory
         from ..pictures.picture import MAX_PIXELS, open_picture
 
@@ -158,7 +263,10 @@ class _PictureCommand:
             outputs = self._outputs(target)
             self._check_outputs(outputs, inputs)
             picture = open_picture(source, max_pixels=MAX_PIXELS)
-            entry |= self._process(model, picture, outputs, settings)
+            made, cells = self._process(model, picture, outputs, settings)
+            entry |= made
+            if sheet is not None and sheet.height < _LARGEST_SHEET:
+                sheet.add("", {"before": picture.image(), **cells})
             entry["size"] = list(picture.rows.size[:0:-1])
             entry["notes"] = list(picture.notes)
             entry["seconds"] = round(time.perf_counter() - started, 3)
@@ -175,9 +283,7 @@ class _PictureCommand:
             entry["error"] = f"{source} needs more memory than there is ({place}); make it smaller."
         return entry
 
-    def _check_outputs(
-        self, outputs: Iterable[Path], inputs: Container[tuple[int, int] | None]
-    ) -> None:
+    def _check_inputs_stay(self, outputs: Iterable[Path], inputs: Container[FileId | None]) -> None:
         for output in outputs:
             existing = file_id(output)
             if existing and existing in inputs:
@@ -185,19 +291,35 @@ class _PictureCommand:
                     f"{output} is one of the pictures to translate and would be replaced; "
                     "choose another -o."
                 )
-            if existing and not self.overwrite:
-                raise PictureError(f"{output} exists; add --overwrite to replace it.")
 
-    def _check_model(self, model: CycleGAN) -> None:
+    def _check_outputs(self, outputs: Iterable[Path], inputs: Container[FileId | None]) -> None:
+        self._check_inputs_stay(outputs, inputs)
+        for output in outputs:
+            if file_id(output) and not self.results.overwrite:
+                raise PictureError(
+                    f"{output} exists; add --overwrite to replace it, or --skip-existing to leave "
+                    "it."
+                )
+
+    def _check_model(self, model: CycleGAN, direction: Direction) -> None:
         """Make sure that the model can do what is asked."""
-        model.generator(self.direction)
+        model.generator(direction)
+
+    def _default_back(self) -> str | None:
+        """The model for the way back, if none is named and one is needed."""
+        return None
 
     def _outputs(self, target: Path) -> list[Path]:
         raise NotImplementedError
 
+    def _written(self, outputs: list[Path]) -> dict[str, Any]:
+        """What the report says about the files."""
+        raise NotImplementedError
+
     def _process(
         self, model: CycleGAN, picture: OpenPicture, outputs: list[Path], settings: Settings
-    ) -> dict[str, Any]:
+    ) -> tuple[dict[str, Any], dict[str, Image.Image]]:
+        """Write the files; the facts for the report, and what was made for the sheet."""
         raise NotImplementedError
 
 
@@ -211,28 +333,29 @@ class Translate(_PictureCommand):
     work_size: Annotated[WorkSize, tyro.conf.arg(metavar="PIXELS|auto")] = 0
     """Short side of a picture while the network works on it, so that strokes can be seen on large
     photographs; the result has the picture's size all the same. 0 is the picture's own size, auto
-    twice the size that the model was trained at. Small pictures longer than 4:1 are enlarged
-    less."""
+    twice the size that the model was trained at."""
     detail: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 1.0
     """How much of the fine detail that a smaller --work-size loses is put back, from 0 to 1."""
 
-    def run(self) -> int:
-        """Do every picture; a failed one is named and the rest goes on. Returns the exit code."""
+    def _check(self) -> None:
+        super()._check()
         check_work_size(self.work_size)
         check_float("detail", self.detail, low=0, high=1)
-        return super().run()
 
     def _outputs(self, target: Path) -> list[Path]:
         return [target]
 
+    def _written(self, outputs: list[Path]) -> dict[str, Any]:
+        return {"output": str(outputs[0])}
+
     def _process(
         self, model: CycleGAN, picture: OpenPicture, outputs: list[Path], settings: Settings
-    ) -> dict[str, Any]:
-        result = picture.new_result(model.config.channels(self.direction)[1])
+    ) -> tuple[dict[str, Any], dict[str, Image.Image]]:
+        result = picture.new_result(model.config.channels(settings["direction"])[1])
         how: Settings = {"work_size": self.work_size, "detail": self.detail}
-        model.translate_rows(picture.rows, result, self.direction, **settings, **how)
+        model.translate_rows(picture.rows, result, **settings, **how)
         picture.write(outputs[0], result)
-        return {"output": str(outputs[0])}
+        return self._written(outputs), {"after": result.image}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,26 +369,37 @@ class Reconstruct(_PictureCommand):
 
     _keeps_one_file = False
 
-    def _check_model(self, model: CycleGAN) -> None:
+    def _default_back(self) -> str | None:
+        return DEFAULT_BACK if self.model == DEFAULT_MODEL else None
+
+    def _check_model(self, model: CycleGAN, direction: Direction) -> None:
         model.check_round_trip()
 
     def _outputs(self, target: Path) -> list[Path]:
         suffixes = ("translated", "reconstructed", "error")
         return [target.with_stem(f"{target.stem}_{suffix}") for suffix in suffixes]
 
+    def _written(self, outputs: list[Path]) -> dict[str, Any]:
+        return {"outputs": [str(path) for path in outputs]}
+
     def _process(
         self, model: CycleGAN, picture: OpenPicture, outputs: list[Path], settings: Settings
-    ) -> dict[str, Any]:
+    ) -> tuple[dict[str, Any], dict[str, Image.Image]]:
         from ..pictures.picture import write_picture
 
-        result = model.reconstruct(picture.pixels()[None], self.direction, **settings)
-        for path, pixels in zip(outputs, (result.fake[0], result.rec[0]), strict=False):
+        result = model.reconstruct(picture.pixels()[None], **settings)
+        cells: dict[str, Image.Image] = {}
+        names = ("translated", "and back")
+        for name, path, pixels in zip(
+            names, outputs, (result.fake[0], result.rec[0]), strict=False
+        ):
             written = picture.new_result(len(pixels))
             written.write(0, pixels)
             picture.write(path, written)
+            cells[name] = written.image
         write_picture(outputs[2], result.error[0])
         error = round(float(result.error.mean()), 5)
-        return {"outputs": [str(path) for path in outputs], "cycle_error": error}
+        return self._written(outputs) | {"cycle_error": error}, cells
 
 
 def _tell(entry: dict[str, Any], console: Console) -> None:
@@ -273,9 +407,12 @@ def _tell(entry: dict[str, Any], console: Console) -> None:
     if "error" in entry:
         console.print(f"failed: {entry['error']}", style="red", markup=False, soft_wrap=True)
         return
-    made = entry.get("output") or f"{entry['outputs'][0]} … (cycle error {entry['cycle_error']})"
-    notes = f" ({', '.join(entry['notes'])})" if entry["notes"] else ""
+    made = entry.get("output") or f"{entry['outputs'][0]} …"
+    if "cycle_error" in entry:
+        made += f" (cycle error {entry['cycle_error']})"
+    notes = f" ({', '.join(entry['notes'])})" if entry.get("notes") else ""
     line = f"{entry['input']}{notes} → {made}"
+    line += " exists already: skipped" if "skipped" in entry else ""
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -56,6 +56,10 @@ class OpenPicture:
         """Read the whole picture: (C,H,W) float32 in [0,1]."""
         return self.rows.read(0, self.rows.size[1])
 
+    def image(self) -> Image.Image:
+        """The picture as Pillow's, of mode L or RGB, perhaps with alpha; not a copy."""
+        return self.rows.image if isinstance(self.rows, ImageRows) else to_image(self.pixels())
+
     def write(self, path: Path, result: ImageRows) -> None:
         """Write a result with this picture's alpha, and its profile if that fits; atomic.
 

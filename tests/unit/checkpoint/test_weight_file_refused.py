@@ -144,7 +144,7 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"can't be read \(File name too long\); check"):
         load_model(tmp_path / ("n" * 300))
     with pytest.raises(CheckpointError, match="can't be read"):
-        load_model("a\0b")
+        load_model(tmp_path / "a\0b")
 
 
 def test_torchscript(tmp_path: Path) -> None:

@@ -53,6 +53,18 @@ def test_folders_keep_their_structure_and_hidden_things_stay_hidden(here: Path) 
     assert list(plan("in")) == list(plan("in/")) == list(expected)
 
 
+def test_without_a_folder_results_lie_beside(here: Path) -> None:
+    assert plan("a.png", str(here / "c.JPG"), "in/*.png", "in/deep", out=None) == {
+        "a.png": "painted/a.png",
+        f"{here}/c.JPG": f"{here}/painted/c.JPG",
+        "in/d.png": "in/painted/d.png",
+        "in/deep/e.webp": "in/deep/painted/e.webp",
+        "in/deep/f.gif": "in/deep/painted/f.png",
+    }
+    draw(Path("in/painted/d.png"))
+    assert "in/painted/d.png" not in plan("in", out=None)
+
+
 def test_globs(here: Path) -> None:
     assert plan("*.jpg", "in/*/*.gif") == {"b.jpg": "out/b.jpg", "in/deep/f.gif": "out/f.png"}
     assert set(plan(f"{here}/in/**/*.webp")) == {f"{here}/in/deep/e.webp"}
@@ -146,7 +158,10 @@ def test_results_are_replaced_on_demand_only(translate) -> None:
     target.write_bytes(b"precious")
     result = translate("a.png", "b.jpg", "-o", "out")
     assert (result.code, result.json["failed"]) == (1, 1)
-    assert errors(result) == ["out/a.png exists; add --overwrite to replace it.", None]
+    assert errors(result) == [
+        "out/a.png exists; add --overwrite to replace it, or --skip-existing to leave it.",
+        None,
+    ]
     assert target.read_bytes() == b"precious"
     assert Path("out/b.jpg").exists()
     assert translate("a.png", "-o", "out", "--overwrite").code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,8 +14,10 @@ import torch._inductor.exc
 from PIL import Image
 
 from cyclegan_core import CycleGAN, load_model, read_picture
+from cyclegan_core.cli.common import duration
 from cyclegan_core.cli.translate import Translate
 from cyclegan_core.device.precision import NAMES, fastest_dtype
+from cyclegan_core.hub.catalog import DEFAULT_MODEL, bundled_models
 from cyclegan_core.pictures import picture
 
 from ..commands import SMALL, Shell, draw, save
@@ -34,6 +37,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 AUTO = fastest_dtype(torch.device("cpu"))
 """What the command takes on this machine; measured once per process."""
+
+
+WAY = {"direction": "a_to_b"}
 
 
 def translated(model: Path, source: Path, direction="a_to_b", dtype=AUTO):
@@ -187,6 +193,160 @@ def test_two_files_make_one_model(run, model: Path, tmp_path: Path) -> None:
     assert same_levels(tmp_path / "alone" / "x.png", translated(model, source, "b_to_a"))
 
 
+def test_the_only_way_of_a_model_is_taken(run, tmp_path: Path) -> None:
+    save(tmp_path / "m.safetensors", directions=["b_to_a"])
+    source = draw(tmp_path / "x.png")
+    argv = ("translate", source, "-o", tmp_path / "out", "-m", tmp_path / "m.safetensors", "--json")
+    result = run(*argv)
+    assert (result.code, result.json["direction"]) == (0, "b_to_a")
+    expected = translated(tmp_path / "m.safetensors", source, "b_to_a")
+    assert same_levels(tmp_path / "out" / "x.png", expected)
+
+
+# --- defaults ----------------------------------------------------------------------------------
+
+
+def test_a_picture_alone_is_enough(run, tmp_path: Path, monkeypatch) -> None:
+    """The bundled model, and a folder beside the picture, wherever the shell is."""
+    monkeypatch.chdir(tmp_path)
+    draw(Path("far/photo.png"), size=(20, 16))
+    for name in ("a.png", "deep/b.png"):
+        draw(Path("photos") / name, size=(20, 16))
+    before = Path("far/photo.png").read_bytes()
+    assert run("translate", "far/photo.png", "photos").code == 0
+    made = sorted(path.as_posix() for path in Path().rglob("painted/**/*.png"))
+    assert made == ["far/painted/photo.png", "photos/painted/a.png", "photos/painted/deep/b.png"]
+    bundled = bundled_models()[DEFAULT_MODEL]
+    assert same_levels(Path("far/painted/photo.png"), translated(bundled, "far/photo.png"))
+    assert Path("far/photo.png").read_bytes() == before
+    # Once more, the results are not taken for pictures, nor replaced.
+    result = run("translate", "photos")
+    assert result.code == 1
+    assert "painted/a.png exists; add --overwrite to replace it, or --skip-existing" in result.err
+    assert result.err.splitlines()[-1] == "2 pictures, 0 s, 2 failed"
+    assert run("translate", "photos", "--skip-existing").err.splitlines() == [
+        "photos/a.png → photos/painted/a.png exists already: skipped",
+        "photos/deep/b.png → photos/painted/deep/b.png exists already: skipped",
+        "2 pictures, 0 s, 0 failed, 2 skipped",
+    ]
+
+
+def test_reconstruct_knows_a_pair(run, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw(Path("photo.png"), size=(20, 16))
+    result = run("reconstruct", "photo.png", "--json")
+    assert (result.code, result.json["model"]) == (0, "photo2monet")
+    assert [path.name for path in sorted(Path("painted").iterdir())] == [
+        f"photo_{part}.png" for part in ("error", "reconstructed", "translated")
+    ]
+
+
+# --- what is done and what is not --------------------------------------------------------------
+
+
+def test_skip_existing_does_the_rest(run, model: Path, tmp_path: Path) -> None:
+    files = [draw(tmp_path / "in" / f"{name}.png") for name in "abc"]
+    out = tmp_path / "out"
+    argv = ("translate", tmp_path / "in", "-o", out, "-m", model)
+    assert run("translate", files[1], "-o", out, "-m", model).code == 0
+    (out / "b.png").write_bytes(b"precious")
+    result = run(*argv, "--skip-existing")
+    assert result.code == 0
+    assert re.fullmatch(r"3 pictures, \d+ s, 0 failed, 1 skipped", result.err.splitlines()[-1])
+    assert (out / "b.png").read_bytes() == b"precious"
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png", "c.png"]
+    report = run(*argv, "--skip-existing", "--json").json
+    assert (report["failed"], report["skipped"], report["device"]) == (0, 3, None)
+    assert report["pictures"][1] == {
+        "input": str(files[1]),
+        "output": str(out / "b.png"),
+        "skipped": True,
+    }
+    result = run(*argv, "--skip-existing", "--overwrite")
+    assert result.code == 2
+    assert "contradict each other" in result.err
+    # An input is no result of an earlier run.
+    result = run("translate", files[0], "-o", tmp_path / "in", "-m", model, "--skip-existing")
+    assert result.code == 1
+    assert "is one of the pictures to translate" in result.err
+
+
+def test_a_dry_run_writes_nothing(run, model: Path, tmp_path: Path) -> None:
+    source, missing = draw(tmp_path / "a.png"), tmp_path / "no.png"
+    argv = ("translate", source, missing, "-o", tmp_path / "out", "-m", model, "--dry-run")
+    result = run(*argv)
+    assert result.code == 1
+    assert result.err.splitlines() == [
+        f"{source} → {tmp_path / 'out' / 'a.png'}",
+        f"failed: {missing} does not exist; check the path.",
+        "2 pictures, nothing was written, 1 failed",
+    ]
+    report = run(*argv, "--json").json
+    assert report["dry_run"] is True
+    assert report["pictures"][0] == {"input": str(source), "output": str(tmp_path / "out/a.png")}
+    assert list(tmp_path.iterdir()) == [source]
+    result = run("translate", source, "-m", "photo2mone", "--dry-run")
+    assert (result.code, "did you mean photo2monet?" in result.err) == (1, True)
+
+
+def test_what_is_missing_is_said_before_a_model_is_loaded(run, tmp_path: Path) -> None:
+    source, missing = draw(tmp_path / "a.png"), tmp_path / "no.png"
+    (tmp_path / "bad.pth").write_text("no model")
+    result = run("translate", missing, source, "-m", tmp_path / "bad.pth")
+    assert result.code == 1
+    first, second = result.err.splitlines()
+    assert first == f"failed: {missing} does not exist; check the path."
+    assert "bad.pth" in second
+    for extra in ((), ("--json",)):  # and if nothing is left to do, the model is not looked at
+        result = run("translate", missing, "-m", tmp_path / "bad.pth", *extra)
+        assert result.code == 1
+        assert "bad.pth does not" not in result.err
+
+
+@pytest.mark.parametrize(("command", "columns"), [("translate", 2), ("reconstruct", 3)])
+def test_a_sheet_of_before_and_after(run, model: Path, tmp_path: Path, command, columns) -> None:
+    white = tmp_path / "in" / "white.png"
+    white.parent.mkdir()
+    Image.new("RGB", (32, 16), (255, 255, 255)).save(white)
+    draw(tmp_path / "in" / "clear.png", "RGBA", size=(16, 32))
+    sheet = tmp_path / "sheet.png"
+    argv = (command, tmp_path / "in", "-o", tmp_path / "out", "-m", model, "--compare", sheet)
+    result = run(*argv)
+    assert result.code == 0
+    assert f"before and after: {sheet}" in result.err
+    with Image.open(sheet) as image:
+        assert image.size == (columns * 516 - 4, 16 + 2 * 516)
+        # The second row begins with the white picture, fitted into 512 × 256.
+        assert image.convert("RGB").getpixel((256, 16 + 516 + 128)) == (255, 255, 255)
+        after = image.convert("RGB").getpixel((516 + 256, 16 + 516 + 128))
+    name = "white.png" if command == "translate" else "white_translated.png"
+    with Image.open(tmp_path / "out" / name) as made:
+        centre = made.convert("RGB").getpixel((16, 8))
+    assert max(abs(a - b) for a, b in zip(after, centre, strict=True)) < 40  # resized in between
+    result = run(*argv, "--skip-existing")
+    assert (result.code, f"{sheet} exists; add --overwrite" in result.err) == (1, True)
+    result = run(command, white, "-m", model, "--compare", "sheet.txt")
+    assert (result.code, "--compare sheet.txt can't be written" in result.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 0 s"),
+        (200, "3 min 20 s"),
+        (3600, "1 h 0 min"),
+        (6010, "1 h 40 min"),
+        (86399, "1 day 0 h"),
+        (90000, "1 day 1 h"),
+        (187200, "2 days 4 h"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
 # --- reconstruct -------------------------------------------------------------------------------
 
 
@@ -296,8 +456,6 @@ def test_faults_are_one_sentence(run, model, tmp_path, monkeypatch, argv, code, 
     [
         ((), "translate"),
         (("paint",), "paint"),
-        (("translate", "x.png", "-m", "M"), "--out"),
-        (("translate", "x.png", "-o", "out"), "--model"),
         (("translate", "x.png", "-o", "out", "-m", "M", "--colour", "red"), "--colour"),
         (("translate", "x.png", "-o", "out", "-m", "M", "--direction", "up"), "up"),
         (("translate", "x.png", "-o", "out", "-m", "M", "--precision", "int8"), "int8"),
@@ -315,7 +473,8 @@ def test_a_command_line_that_makes_no_sense(run, argv, expected: str) -> None:
 def test_a_direction_that_is_not_there_is_said_once(run, tmp_path: Path) -> None:
     save(tmp_path / "m.safetensors", directions=["b_to_a"])
     files = [draw(tmp_path / f"{name}.png") for name in "abc"]
-    result = run("translate", *files, "-o", tmp_path / "out", "-m", tmp_path / "m.safetensors")
+    argv = ("translate", *files, "-o", tmp_path / "out", "-m", tmp_path / "m.safetensors")
+    result = run(*argv, "-d", "a_to_b")
     assert (result.code, result.err.count("\n")) == (1, 1)
     assert "only translates B→A (zebra → horse), not A→B; choose the other dir" in result.err
 
@@ -327,12 +486,12 @@ def test_a_picture_too_large_for_the_memory_is_named(tmp_path: Path, monkeypatch
     for error in (torch.OutOfMemoryError("CUDA out of memory"), MemoryError()):
         model = CycleGAN(SMALL)
         model.gen_ab.register_forward_pre_hook(lambda *_, error=error: _raise(error))
-        entry = command._do_one(model, (source, tmp_path / "y.png"), (), {"memory": "whole"})
+        entry = command._do_one(model, (source, tmp_path / "y.png"), (), WAY | {"memory": "whole"})
         assert entry["error"].startswith(f"{source}: A picture of 13×9 needs ")
         assert "choose memory 'auto' or 'streamed'" in entry["error"]
         with monkeypatch.context() as patch:
             patch.setattr(picture, "open_picture", lambda *_, error=error, **__: _raise(error))
-            entry = command._do_one(model, (source, tmp_path / "y.png"), (), {})
+            entry = command._do_one(model, (source, tmp_path / "y.png"), (), WAY)
         assert entry["error"].startswith(f"{source} needs more memory than there is (cpu)")
         assert list(tmp_path.iterdir()) == [source]
 
@@ -342,7 +501,7 @@ def test_other_errors_of_the_network_are_not_hidden(tmp_path: Path) -> None:
     model.gen_ab.register_forward_pre_hook(lambda *_: _raise(RuntimeError("a bug")))
     job = (draw(tmp_path / "x.png"), tmp_path / "y.png")
     with pytest.raises(RuntimeError, match="a bug"):
-        Translate(inputs=(), out=tmp_path, model="m")._do_one(model, job, (), {})
+        Translate(inputs=(), out=tmp_path, model="m")._do_one(model, job, (), WAY)
 
 
 def test_a_missing_compiler_is_said_once_for_all_pictures(
