@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all.
+"""Files that are read only if they are files, and that appear whole or not at all.
 
 On a full disk the write fails with `OSError` (No space left on device), or with `SafetensorError`
 where safetensors itself wrote the file. Then the file that was there stays, nothing lies beside it,
@@ -7,8 +7,10 @@ and one sentence says so.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +18,43 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from .errors import CycleGANError, reason
+
+
+def check_file(path: Path) -> os.stat_result:
+    """Make sure that there is a file that can be read to its end, and say what the system knows.
+
+    Raises:
+        OSError: nothing is there, or a folder; or a pipe, a socket or a device, which might never
+            end. Links are followed.
+        ValueError: there can't be such a path.
+    """
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is a pipe, a socket or a device, and no file", str(path))
+    return status
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, which is UTF-8.
+
+    Raises:
+        OSError: see `check_file`; or it can't be read.
+        ValueError: it is no such text, or there can't be such a path.
+    """
+    check_file(path)
+    return path.read_text(encoding="utf-8")
+
+
+def read_table(path: Path) -> str:
+    """The text of a table, in which a power cut or a kill may have left anything.
+
+    Raises:
+        OSError: see `check_file`; or it can't be read.
+    """
+    check_file(path)
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 @contextmanager

@@ -188,11 +188,12 @@ def _configs(
 
 def _unfinished(path: Path) -> str:
     """The step of a run that stopped before its end, else nothing."""
+    file = path / "run.json"
     try:
-        run: dict[str, int] = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        run: dict[str, int] = json.loads(file.read_bytes()) if file.is_file() else {}
         return str(run["step"]) if run["step"] < run["max_steps"] else ""
-    except (OSError, ValueError, KeyError, TypeError):  # nothing there, or nothing we wrote
-        return ""
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return ""  # nothing is there, or nothing that we wrote
 
 
 def _loss_map(history: list[Tensor]) -> dict[str, list[float]]:

@@ -7,7 +7,6 @@ discriminator `D_A` judges domain B; it is our `disc_b`, and only training needs
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..config import ARROWS, DIRECTIONS, Direction, ModelConfig
+from ..device.precision import is_finite
 from ..errors import CheckpointError
 from ..files import atomic_write
 from ..networks import build_generator
@@ -404,7 +404,7 @@ def _usable(checkpoint: Checkpoint) -> Checkpoint:
         for key, stored in generator.tensors.items():
             dtype = expected[key].dtype
             tensor = stored.to(dtype, copy=True, memory_format=torch.contiguous_format)
-            if dtype.is_floating_point and not _is_finite(tensor):
+            if dtype.is_floating_point and not is_finite(tensor):
                 raise CheckpointError(
                     f"{generator.file_name} holds NaN or infinite values in '{key}', left by a "
                     "training that diverged; use an earlier checkpoint."
@@ -412,11 +412,6 @@ def _usable(checkpoint: Checkpoint) -> Checkpoint:
             tensors[key] = tensor
         generators[direction] = replace(generator, tensors=tensors)
     return replace(checkpoint, generators=generators)
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    """No NaN and no infinity; twice as fast as asking every number."""
-    return all(math.isfinite(extreme.item()) for extreme in torch.aminmax(tensor))
 
 
 # --- write --------------------------------------------------------------------------------------
@@ -442,7 +437,7 @@ def write_checkpoint(
     for name, tensor in checkpoint.state_dict().items():
         target = dtype if dtype and tensor.is_floating_point() else tensor.dtype
         stored = tensor.detach().to("cpu", target).contiguous()
-        if not _is_finite(stored):
+        if not is_finite(stored):
             raise CheckpointError(
                 f"The model was not saved to {path.name} because '{name}' holds NaN or infinite "
                 f"values as {str(target).removeprefix('torch.')}; save an earlier state of it."

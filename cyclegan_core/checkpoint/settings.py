@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from ..config import DIRECTIONS, GENERATOR_NAMES, Direction, ModelConfig
 from ..errors import CheckpointError, reason
+from ..files import check_file, read_text
 from .folder import CONFIG_NAME
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ def read_header(path: Path) -> Header | None:
     """
     try:
         # The format: the length of the JSON text in 8 bytes, the text, and then the tensors.
+        check_file(path)
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if length > _MOST_HEADER_BYTES:
@@ -107,7 +109,7 @@ def read_settings(folder: Path) -> ModelConfig | None:
     """
     path = folder / CONFIG_NAME
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

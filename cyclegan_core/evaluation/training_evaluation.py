@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ..config import DIRECTIONS
-from ..files import atomic_write
+from ..errors import CycleGANError, reason
+from ..files import atomic_write, read_table
 from ..model import CycleGAN, save_model
 from ..progress import OnProgress
 from ..validation import check_int
@@ -163,10 +164,15 @@ class TrainingEvaluation:
     def _read(self) -> dict[int, dict[str, float]]:
         """Step -> scores, of all rows of the table that are whole."""
         path = self.folder / SCORES_NAME
-        if not path.exists():
-            return {}
         rows: dict[int, dict[str, float]] = {}
-        text = path.read_text(encoding="utf-8", errors="replace")
+        try:
+            text = read_table(path)
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise CycleGANError(
+                f"{path} can't be read ({reason(error)}); move it away, or name another run."
+            ) from None
         for cells in csv.DictReader(io.StringIO(text)):
             step = cells.pop("step", None)
             if step is None or not step.isdecimal():

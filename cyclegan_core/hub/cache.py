@@ -17,7 +17,7 @@ from filelock import FileLock
 from huggingface_hub import constants
 
 from ..errors import CycleGANError, DownloadError
-from ..files import atomic_write, partial_file
+from ..files import atomic_write, partial_file, read_text
 from .repository import MAIN, HubFile, is_commit, place
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def cached_files(repo: str, revision: str | None) -> tuple[str, list[HubFile]]:
     commit = revision or MAIN
     try:
         if not is_commit(commit):
-            commit = (folder / "refs" / commit).read_text(encoding="utf-8").strip()
+            commit = read_text(folder / "refs" / commit).strip()
         snapshot = folder / "snapshots" / commit
         if not is_commit(commit) or not snapshot.is_dir():
             raise FileNotFoundError
@@ -82,11 +82,11 @@ def store(repo: str, commit: str, file: HubFile, write: Callable[[Path], object]
     for folder in (blob.parent, path.parent, lock.parent):
         folder.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):  # whoever comes second finds the file
-        if not blob.exists():
+        if not blob.is_file():
             blob.unlink(missing_ok=True)  # a link to nothing
             with partial_file(blob) as partial:
                 write(partial)
-        if path.exists():
+        if path.is_file():
             return
         path.unlink(missing_ok=True)
         try:
@@ -127,7 +127,7 @@ def check_content(path: Path, file: HubFile, repo: str) -> str:
 
 def is_cached(repo: str, commit: str, file: HubFile) -> bool:
     """Whether a file of a commit is there already."""
-    return cached_path(repo, commit, file).exists()
+    return cached_path(repo, commit, file).is_file()
 
 
 def cached_path(repo: str, commit: str, file: HubFile) -> Path:

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from ..config import DIRECTIONS, Direction
 from ..errors import CheckpointError, reason
+from ..files import read_text
 from ..validation import closest
 from .repository import is_safe_name, local_name, split_id
 
@@ -123,7 +124,7 @@ def read_catalog(path: Path | None = None) -> dict[str, CatalogEntry]:
     """
     path = path or weights_folder() / CATALOG_NAME
     try:
-        return _parse(path.read_text(encoding="utf-8"))
+        return _parse(read_text(path))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

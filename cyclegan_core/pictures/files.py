@@ -14,7 +14,7 @@ from typing import Any
 from PIL import Image, ImageFile, TiffImagePlugin, TiffTags
 
 from ..errors import PictureError, reason
-from ..files import partial_file
+from ..files import check_file, partial_file
 
 WRITABLE = frozenset([".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"])
 """Endings that are kept for a result; any other becomes .png."""
@@ -89,6 +89,7 @@ def opened(path: Path, *, max_pixels: int | None = None) -> Generator[ImageFile.
     """
     lifted = nullcontext() if max_pixels is None else _without_limit()
     try:
+        check_file(path)
         with lifted, Image.open(path) as image:
             if max_pixels is not None:
                 _check_size(image, max_pixels)

@@ -13,6 +13,7 @@ import torch
 from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
+from ..device.precision import is_finite
 from .files import opened, peculiarities, write_image
 from .rows import ImageRows, RowSource, TensorRows, bytes_of, to_image
 
@@ -178,12 +179,20 @@ def _decode_deep(image: Image.Image) -> tuple[Tensor, str]:
     """Grey samples of more than 8 bits -> (1,H,W) float32 in [0,1], and what they were.
 
     Whole numbers are taken for 16 bits (Pillow's mode "I" also holds those) unless they are
-    larger; floats for [0,1] unless they are larger, then their maximum is white.
+    larger; floats for [0,1] unless they are larger, then their maximum is white. What is negative
+    is black, which is noted.
+
+    Raises:
+        ValueError: a float is NaN or infinite.
     """
     samples = torch.from_numpy(np.array(image, dtype=np.float64))[None]
-    highest = float(samples.max())
+    if not is_finite(samples):
+        raise ValueError("some of its samples are NaN or infinite")
+    lowest, highest = (float(extreme) for extreme in torch.aminmax(samples))
     if image.mode == "F":
         white, note = (1.0, "float") if highest <= 1 else (highest, f"float, {highest:g} is white")
+        if lowest < 0:
+            note += f", {lowest:g} to 0 is black"
     else:
         white, note = (65535.0, "16-bit") if highest <= 65535 else (2.0**32 - 1, "32-bit")
     return samples.div_(white).clamp_(0, 1).float(), note

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from ..files import atomic_write
+from ..errors import CycleGANError, reason
+from ..files import atomic_write, read_table
 from ..training.losses import Losses
 from ..training.trainer import StepReport
 
@@ -106,12 +108,19 @@ class TensorBoardLog:
 def _read(path: Path) -> dict[int, str]:
     """Step -> its row, of all rows that are whole."""
     rows: dict[int, str] = {}
-    if path.exists():
-        text = path.read_text(encoding="utf-8", errors="replace")
-        for line in text.splitlines(keepends=True):
-            cells = line.rstrip("\r\n").split(",")
-            if line.endswith("\n") and len(cells) == len(COLUMNS) and cells[0].isdecimal():
-                rows[int(cells[0])] = line
+    try:
+        text = read_table(path)
+    except FileNotFoundError:
+        return rows
+    except OSError as error:
+        raise CycleGANError(
+            f"{path} can't be read ({reason(error)}); move it away, or name another run."
+        ) from None
+    for line in text.splitlines(keepends=True):
+        cells = line.rstrip("\r\n").split(",")
+        is_row = len(cells) == len(COLUMNS) and re.fullmatch("[0-9]{1,18}", cells[0])
+        if line.endswith("\n") and is_row:
+            rows[int(cells[0])] = line
     return rows
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -23,7 +24,7 @@ from torch import Tensor
 from .._version import __version__
 from ..device.distributed import gather
 from ..errors import CycleGANError
-from ..files import atomic_write
+from ..files import atomic_write, read_text
 from ..model import CycleGAN, save_model
 from ..pictures.picture import write_picture
 from ..training.trainer import StepReport, Trainer
@@ -252,10 +253,11 @@ class RunFolder:
     def _read_run(self) -> dict[str, float]:
         """What is needed of run.json, the step and the seconds so far; -1 and 0 without one."""
         try:
-            run = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
-            return {"step": int(run["step"]), "seconds": float(run["seconds"])}
-        except (OSError, ValueError, TypeError, KeyError):
-            return {"step": -1, "seconds": 0.0}  # it is made again
+            run = json.loads(read_text(self.path / "run.json"))
+            found = {"step": int(run["step"]), "seconds": float(run["seconds"])}
+        except (OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError):
+            found = {"step": -1, "seconds": 0.0}  # it is made again
+        return found if math.isfinite(found["seconds"]) else found | {"seconds": 0.0}
 
     def _write_run(self) -> None:
         """Write run.json: settings, data, versions, progress."""

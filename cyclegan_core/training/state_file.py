@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import random
 from dataclasses import asdict
 from pathlib import Path
@@ -17,8 +18,9 @@ from torch import Tensor
 from ..config import TrainConfig
 from ..data.unpaired_folders import UnpairedFolders
 from ..device.distributed import gather
-from ..errors import CheckpointError
-from ..files import atomic_write
+from ..device.precision import is_finite
+from ..errors import CheckpointError, reason
+from ..files import atomic_write, check_file
 from .losses import Losses
 from .state import TrainState
 
@@ -41,6 +43,21 @@ _FREE_MODEL = ("domain_a", "domain_b", "image_size")
 
 _ADAM = ("step", "exp_avg", "exp_avg_sq")
 """What Adam keeps for each weight: a number, and two tensors of the weight's shape."""
+
+_MOST_STEPS = 2**53
+"""No training counts so far, and every number below is exact as a float, too."""
+
+# What reading a file raises that holds anything at all.
+_DAMAGE = (
+    SafetensorError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 _DAMAGED = "start again in another run folder, or put a backup in its place"
 
@@ -144,6 +161,7 @@ def _pools(state: TrainState) -> tuple[list[Any], dict[str, Tensor]]:
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What the header says, and the tensors; the header's values have the right types."""
     try:
+        check_file(path)
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
@@ -167,12 +185,24 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             "sound_steps": int(scale["sound_steps"]),
         }
         saved |= {"data": str(saved["data"]), "data_config": dict(saved.get("data_config", {}))}
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).rstrip(".")
+        _check_counters(saved)
+    except _DAMAGE as error:
+        why = reason(error).rstrip(".")
         raise CheckpointError(
-            f"{path} can't be read as a training state ({reason}); {_DAMAGED}."
+            f"{path} can't be read as a training state ({why}); {_DAMAGED}."
         ) from None
     return saved, tensors
+
+
+def _check_counters(saved: dict[str, Any]) -> None:
+    """Refuse counts that no training reaches; a ValueError says in a clause which."""
+    counts = {name: saved[name] for name in ("step", "position")}
+    counts["sound_steps"] = saved["loss_scale"]["sound_steps"]
+    for name, count in counts.items():
+        if not 0 <= count < _MOST_STEPS:
+            raise ValueError(f"{name} is {count:.6g}")
+    if not 0 < saved["loss_scale"]["factor"] < math.inf:
+        raise ValueError(f"the loss scale is {saved['loss_scale']['factor']}")
 
 
 def _check_settings(
@@ -208,7 +238,7 @@ def _check_tensors(state: TrainState, step: int, tensors: dict[str, Tensor], pat
     # An average may be missing, and so may what Adam keeps: nothing has moved such a weight yet.
     has_average = any(name.startswith("ema.") for name in tensors)
     wanted = {
-        name: tensor.shape
+        name: (tensor.shape, tensor.dtype)
         for name, tensor in _network_tensors(state).items()
         if has_average or not name.startswith("ema.")
     }
@@ -217,12 +247,20 @@ def _check_tensors(state: TrainState, step: int, tensors: dict[str, Tensor], pat
             names = [f"{optimizer_name}.{number}.{key}" for key in _ADAM]
             if any(name in tensors for name in names):
                 shapes = (torch.Size(), parameter.shape, parameter.shape)
-                wanted |= dict(zip(names, shapes, strict=True))
+                wanted |= {n: (s, torch.float32) for n, s in zip(names, shapes, strict=True)}
     if step > 0:
-        wanted["history"] = torch.Size((step, len(Losses._fields)))
-    for name, shape in wanted.items():
-        if name not in tensors or tensors[name].shape != shape:
+        wanted["history"] = torch.Size((step, len(Losses._fields))), torch.float32
+    for name, (shape, dtype) in wanted.items():
+        found = tensors.get(name)
+        if found is None or (found.shape, found.dtype) != (shape, dtype):
             raise CheckpointError(f"{path.name} is not whole: '{name}' doesn't fit; {_DAMAGED}.")
+    # Losses may be anything; whatever else is not finite spreads to all that is trained.
+    for name, tensor in tensors.items():
+        if name != "history" and tensor.is_floating_point() and not is_finite(tensor):
+            raise CheckpointError(
+                f"{path.name} holds NaN or infinite values in '{name}', so nothing can be trained "
+                f"from it; {_DAMAGED}."
+            )
 
 
 @torch.no_grad()

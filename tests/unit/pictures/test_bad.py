@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -80,6 +81,16 @@ def test_paths_that_lead_to_no_file(read, tmp_path: Path) -> None:
         with pytest.raises(PictureError, match=expected) as caught:
             read(path)
         assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("read", [read_picture, read_flat])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_floats_that_are_no_numbers(read, value: float, tmp_path: Path) -> None:
+    samples = np.full((8, 8), 0.5, np.float32)
+    samples[3, 4] = value
+    Image.fromarray(samples).save(tmp_path / "x.tif")
+    with pytest.raises(PictureError, match=r"x\.tif is damaged .* NaN or infinite"):
+        read(tmp_path / "x.tif")
 
 
 @pytest.mark.parametrize("read", READERS)

@@ -153,10 +153,10 @@ def test_a_scratch_folder_that_is_none_is_said(shell, tmp_path: Path) -> None:
     assert done.err.count("\n") == 1
 
 
-def test_a_picture_that_no_model_can_take_is_named(shell, tmp_path: Path) -> None:
+def test_a_picture_of_no_numbers_is_named(shell, tmp_path: Path) -> None:
     save(tmp_path / "m.safetensors")
     source = tmp_path / "x.tif"
     Image.fromarray(np.full((8, 8), np.nan, np.float32)).save(source)
     done = shell("translate", source, "-o", tmp_path / "y.png", "-m", tmp_path / "m.safetensors")
     assert done.code == 1
-    assert done.err.startswith(f"failed: {source}: The picture holds NaN")
+    assert done.err.startswith(f"failed: {source} is damaged or incomplete (some of its samples")

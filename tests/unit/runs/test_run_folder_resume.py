@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import shutil
 
 import pytest
 
-from cyclegan_core import load_model
+from cyclegan_core import CycleGANError, load_model
 from cyclegan_core.training.trainer import Trainer
 
 from ..run_files import files, killed, rows, run
@@ -62,6 +64,33 @@ def test_odd_rows_are_made_anew(tmp_path, pictures, undisturbed):
     table.write_bytes(b"".join(lines))
     run(path, pictures, **OFTEN)
     assert files(path) == undisturbed
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"step": 1e400, "seconds": 1}', '{"step": 2, "seconds": NaN}', "[1]"]
+)
+def test_an_odd_run_file_is_made_anew(tmp_path, pictures, undisturbed, text):
+    path = tmp_path / "run"
+    killed(path, pictures, 2, **OFTEN)
+    (path / "run.json").write_text(text)
+    run(path, pictures, **OFTEN)
+    assert files(path) == undisturbed
+    assert json.loads((path / "run.json").read_text())["step"] == 6
+
+
+@pytest.mark.parametrize("name", ["losses.csv", "model.safetensors", "samples", "run.json"])
+def test_a_file_where_a_folder_should_be_and_vice_versa(tmp_path, pictures, name):
+    path = tmp_path / "run"
+    killed(path, pictures, 2, **OFTEN)
+    if name == "samples":
+        shutil.rmtree(path / name)
+        (path / name).write_text("")
+    else:
+        (path / name).unlink()
+        (path / name).mkdir()
+    with pytest.raises(CycleGANError, match=name.replace("samples", "step_")) as caught:
+        run(path, pictures, **OFTEN)
+    assert "\n" not in str(caught.value)
 
 
 def test_what_a_killed_save_left_is_cleared_away(tmp_path, pictures, undisturbed):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 
 import pytest
@@ -46,6 +47,8 @@ def edit_state(**changes):
     return edit
 
 
+WEIGHT = "model.gen_ab.model.1.weight"
+
 BROKEN = {
     "missing tensor": lambda t, m: t.pop("disc_a.model.0.weight"),
     "missing average": lambda t, m: t.pop("ema.gen_ab.model.1.weight"),
@@ -61,6 +64,19 @@ BROKEN = {
     "unknown setting": edit_state(config={"charm": 1}),
     "no rng": edit_state(pool_rngs=[[3, [1, 2], None]]),
     "no step": edit_state(step=None),
+    "a step before the first": edit_state(step=-1),
+    "an endless step": edit_state(step=math.inf),
+    "a step far away": edit_state(step=10**30),
+    "a position before the first": edit_state(position=-1),
+    "a position far away": edit_state(position=10**30),
+    "a scale of nothing": edit_state(loss_scale={"factor": 0.0, "sound_steps": 0}),
+    "an endless scale": edit_state(loss_scale={"factor": math.inf, "sound_steps": 0}),
+    "nested too deep": lambda t, m: m.update(state="[" * 100_000),
+    "whole numbers": lambda t, m: t.update({k: v.int() for k, v in t.items() if k == WEIGHT}),
+    "moments in half": lambda t, m: t.update({k: v.half() for k, v in t.items() if "exp" in k}),
+    "NaN in a weight": lambda t, m: t[WEIGHT].fill_(math.nan),
+    "infinity in a moment": lambda t, m: t["opt_gen.3.exp_avg"].fill_(math.inf),
+    "NaN in the pool": lambda t, m: t["pool_a.0.1"].fill_(math.nan),
     "newer": lambda t, m: m.update(format_version="2"),
     "another format": lambda t, m: m.update(format="cyclegan"),
 }
@@ -70,6 +86,14 @@ BROKEN = {
 def test_a_state_that_is_not_whole_is_refused(state, pictures, name):
     rewrite(state, BROKEN[name])
     assert_refused(state, pictures)
+
+
+def test_what_is_not_finite_is_named(state, pictures):
+    """At the file, and not as a fault of the pictures at the next step."""
+    rewrite(state, BROKEN["NaN in a weight"])
+    trainer = Trainer(make_config(pool_size=2), open_folders(pictures))
+    with pytest.raises(CheckpointError, match=f"NaN or infinite values in '{WEIGHT}'"):
+        trainer.load_state(state)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x04\x95", b"PK\x03\x04" + bytes(50)])
