@@ -64,8 +64,13 @@ class ModelConfig:
     """Padding inside the residual blocks; both ends of the network always reflect."""
     down_padding: Literal["zero", "reflect"] = "zero"
     """Padding of the two stride-2 convolutions."""
-    upsample: Literal["transposed", "resize"] = "transposed"
-    """Transposed convolution as in the paper, or nearest resize + convolution: no checkerboard."""
+    downsample: Literal["strided", "blur"] = "strided"
+    """Convolutions of stride 2 as in the paper; or of stride 1, and after norm and ReLU every
+    second pixel of the blurred map (Zhang 2019), as in CUT: details don't flicker, twice the work
+    outside the blocks. For the resnet."""
+    upsample: Literal["transposed", "resize", "bilinear"] = "transposed"
+    """Transposed convolution as in the paper; or nearest or bilinear resize + convolution: no
+    checkerboard."""
     value_range: tuple[float, float] = (-1.0, 1.0)
     """What black and white are mapped to at the network's input; its output is always -1..1."""
     domain_a: str = "A"
@@ -87,6 +92,8 @@ class ModelConfig:
             if not isinstance(getattr(self, name), str):
                 raise ValueError(f"{name} must be a name; got {getattr(self, name)!r}.")
         check_range("value_range", self.value_range)
+        if self.generator == "unet" and self.downsample != "strided":
+            raise ValueError(f"downsample must be strided for a unet; got {self.downsample}.")
 
     @property
     def size_multiple(self) -> int:

@@ -6,7 +6,7 @@ parameters of all are those of torch's classes.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
@@ -69,17 +69,46 @@ class ReflectionPad(nn.ReflectionPad2d):
 
 
 class ResizeConv2d(nn.Conv2d):
-    """Nearest resize by 2, then a 3x3 convolution: upsampling without checkerboard (Odena 2016).
+    """Resize by 2, then a 3x3 convolution: upsampling without checkerboard (Odena 2016).
 
-    It stands where the transposed convolution would, so both kinds share their key names.
+    It stands where the transposed convolution would, so both kinds share their key names. The
+    bilinear resize is the blur (1,3,3,1) of Zhang 2019 with the border repeated, as CUT has it.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, bias: bool) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        bias: bool,
+        mode: Literal["nearest", "bilinear"] = "nearest",
+    ) -> None:
         super().__init__(in_channels, out_channels, kernel_size=3, padding=1, bias=bias)
+        self.mode = mode
 
     def forward(self, input: Tensor) -> Tensor:
         """(B,C,H,W) -> (B,C',2H,2W)."""
-        return super().forward(F.interpolate(input, scale_factor=2.0, mode="nearest"))
+        return super().forward(F.interpolate(input, scale_factor=2.0, mode=self.mode))
+
+
+class ReLUBlurPool(nn.Module):
+    """ReLU, then every second pixel of the map blurred by (1,2,1)/4 (Zhang 2019), mirrored outside.
+
+    It stands where the ReLU would, so that the layers after it keep their key names.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pad = ReflectionPad(1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B,C,H,W) of even H and W -> (B,C,H/2,W/2); the input is overwritten where it may be."""
+        return blur_pool(self.pad(F.relu(input, inplace=True)))
+
+
+def blur_pool(padded: Tensor) -> Tensor:
+    """(B,C,2h+1 or 2h+2,2w+1 or 2w+2) -> (B,C,h,w): means of 2x2 of means of 2x2 are that blur."""
+    return F.avg_pool2d(F.avg_pool2d(padded, 2, stride=1), 2)
 
 
 class SpectralConv2d(nn.Conv2d):

@@ -3,7 +3,8 @@
 Generators map (B,C,H,W) in the config's `value_range` to (B,C',H,W) in [-1,1]; discriminators map
 pictures in [-1,1] to a map of logits. Sources: Zhu et al. 2017, section 7.2 of the appendix
 ("c7s1-64, d128, d256, R256 x N, u128, u64, c7s1-3" and "C64-C128-C256-C512"); Johnson et al.
-2016 for the residual blocks; Isola et al. 2017 for the U-Net and the PatchGAN.
+2016 for the residual blocks; Isola et al. 2017 for the U-Net and the PatchGAN; Zhang 2019 and
+Park et al. 2020 (CUT) for the antialiased down- and upsampling.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from .layers import (
     InstanceNorm,
     NarrowConv2d,
     ReflectionPad,
+    ReLUBlurPool,
     ResizeConv2d,
     SpectralConv2d,
 )
@@ -41,6 +43,10 @@ def _norm(kind: Norm, channels: int, *, affine: bool = False) -> nn.Module:
 def _has_bias(norm: Norm) -> bool:
     """As the original has it: with batch norm a bias is redundant, without norm it is left out."""
     return norm == "instance"
+
+
+def _resize_mode(config: ModelConfig) -> Literal["nearest", "bilinear"]:
+    return "bilinear" if config.upsample == "bilinear" else "nearest"
 
 
 class ResnetBlock(nn.Module):
@@ -83,18 +89,22 @@ class ResnetGenerator(nn.Module):
         def norm_relu(channels: int) -> list[nn.Module]:
             return [_norm(config.norm, channels, affine=config.norm_affine), nn.ReLU(inplace=True)]
 
-        def down(channels: int) -> nn.Conv2d:
+        def down(channels: int) -> list[nn.Module]:
             mode = "zeros" if config.down_padding == "zero" else "reflect"
-            return nn.Conv2d(
-                channels, 2 * channels, 3, stride=2, padding=1, bias=bias, padding_mode=mode
+            stride = 2 if config.downsample == "strided" else 1
+            conv = nn.Conv2d(
+                channels, 2 * channels, 3, stride=stride, padding=1, bias=bias, padding_mode=mode
             )
+            norm, relu = norm_relu(2 * channels)
+            return [conv, norm, relu if stride == 2 else ReLUBlurPool()]
 
         def up(channels: int) -> nn.Module:
-            if config.upsample == "resize":
-                return ResizeConv2d(channels, channels // 2, bias=bias)
-            return nn.ConvTranspose2d(
-                channels, channels // 2, 3, stride=2, padding=1, output_padding=1, bias=bias
-            )
+            if config.upsample == "transposed":
+                return nn.ConvTranspose2d(
+                    channels, channels // 2, 3, stride=2, padding=1, output_padding=1, bias=bias
+                )
+            mode = _resize_mode(config)
+            return ResizeConv2d(channels, channels // 2, bias=bias, mode=mode)
 
         self.model = nn.Sequential(
             # c7s1-F: (B,C,H,W) -> (B,F,H,W)
@@ -102,10 +112,8 @@ class ResnetGenerator(nn.Module):
             nn.Conv2d(in_channels, width, 7, bias=bias),
             *norm_relu(width),
             # d2F, d4F: -> (B,4F,H/4,W/4)
-            down(width),
-            *norm_relu(2 * width),
-            down(2 * width),
-            *norm_relu(4 * width),
+            *down(width),
+            *down(2 * width),
             # R4F x N: same shape
             *(ResnetBlock(4 * width, config) for _ in range(config.num_blocks)),
             # u2F, uF: -> (B,F,H,W)
@@ -155,9 +163,9 @@ class UnetBlock(nn.Module):
         up_channels = inner_channels if below is None else 2 * inner_channels
         up_bias = bias or self.is_outermost
         up: nn.Module = (
-            ResizeConv2d(up_channels, out_channels, bias=up_bias)
-            if config.upsample == "resize"
-            else nn.ConvTranspose2d(up_channels, out_channels, 4, stride=2, padding=1, bias=up_bias)
+            nn.ConvTranspose2d(up_channels, out_channels, 4, stride=2, padding=1, bias=up_bias)
+            if config.upsample == "transposed"
+            else ResizeConv2d(up_channels, out_channels, bias=up_bias, mode=_resize_mode(config))
         )
         layers: list[nn.Module] = [down] if self.is_outermost else [nn.LeakyReLU(0.2), down]
         if below is not None:

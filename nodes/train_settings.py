@@ -105,7 +105,8 @@ def _network_inputs() -> list[io.Input]:
             "upsample",
             options=_choices(ModelConfig, "upsample"),
             default=ModelConfig().upsample,
-            tooltip="transposed: the paper's. resize: no checkerboard patterns.",
+            tooltip="transposed: the paper's. resize: no checkerboard patterns. bilinear: nor any "
+            "blocks, as in CUT.",
         ),
         io.Int.Input(
             "disc_layers",

@@ -7,7 +7,7 @@ is turned into one for red-green-blue.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,8 @@ class Network:
     layers: list[Convolution]
     settings: dict[str, Any]
     """What `ModelConfig` has to say for it, apart from channels."""
+    blurs: Sequence[str] = ()
+    """Keys of fixed filters, which our layers have without a tensor."""
 
 
 def get(tensors: Mapping[str, Tensor], key: str) -> Tensor:
@@ -108,10 +110,11 @@ def resnet(layout: ResnetLayout, tensors: Mapping[str, Tensor]) -> Network:
         "dropout": dropout,
         "padding": padding,
         "down_padding": layout.down_padding,
+        "downsample": layout.downsample,
         "upsample": layout.upsample,
         "image_size": layout.image_size,
     }
-    return Network([*outer[:3], *blocks, *outer[3:]], settings)
+    return Network([*outer[:3], *blocks, *outer[3:]], settings, layout.blurs(count))
 
 
 def _block_kind(
@@ -185,6 +188,9 @@ def convert(
     """All layers in our keys, and the keys they came from."""
     result: dict[str, Tensor] = {}
     used: set[str] = set()
+    for blur in network.blurs:
+        _check_blur(blur, get(tensors, blur))
+        used.add(blur)
     for layer in network.layers:
         weight, bias = layer.weight(tensors), tensors.get(f"{layer.theirs}.bias")
         theirs = layer.their_norm(tensors)
@@ -203,6 +209,20 @@ def convert(
         elif norm == "instance":  # our network has a bias there, which does nothing if 0
             result[f"{layer.ours}.bias"] = weight.new_zeros(layer.channels(tensors)[1])
     return result, used
+
+
+def _check_blur(key: str, found: Tensor) -> None:
+    """Make sure that a filter is the one of our layers: 1,2,1 on the way down, 1,3,3,1 up."""
+    taps = {3: (1.0, 2.0, 1.0), 4: (1.0, 3.0, 3.0, 1.0)}.get(found.shape[-1] if found.ndim else 0)
+    if taps is not None and found.ndim == 4 and found.shape[1:] == (1, len(taps), len(taps)):
+        if found.is_meta:
+            return
+        line = torch.tensor(taps) / sum(taps) * (2 if len(taps) == 4 else 1)
+        expected = torch.outer(line, line).expand(found.shape)
+        # The largest weight is 9/16, and half precision keeps all of them exactly.
+        if torch.allclose(found.float(), expected, rtol=0, atol=1e-3):
+            return
+    raise MismatchError(f"blurs with another filter at '{key}' than (1,2,1) down and (1,3,3,1) up")
 
 
 _NORM_PARTS = ("weight", "bias", "running_mean", "running_var")

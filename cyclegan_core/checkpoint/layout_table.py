@@ -40,7 +40,10 @@ class ResnetLayout:
     """Both {j} -> what they tell about the block."""
     decoder: tuple[str, str, str]
     """The two upsampling convolutions and the last one."""
-    upsample: Literal["transposed", "resize"] = "transposed"
+    filters: tuple[str, ...] = ()
+    """Where the fixed blurs of antialiased down- and upsampling lie."""
+    downsample: Literal["strided", "blur"] = "strided"
+    upsample: Literal["transposed", "resize", "bilinear"] = "transposed"
     down_padding: Literal["zero", "reflect"] = "zero"
     tracks: bool = False
     """Its instance norm really uses the running statistics that are stored."""
@@ -64,8 +67,15 @@ class ResnetLayout:
 
     def outer(self, num_blocks: int) -> list[str]:
         """Names of the six convolutions outside the blocks, in their order."""
-        names = (*self.encoder, *self.decoder)
-        return [re.sub(r"\{\+(\d+)\}", lambda m: str(num_blocks + int(m[1])), n) for n in names]
+        return _placed((*self.encoder, *self.decoder), num_blocks)
+
+    def blurs(self, num_blocks: int) -> list[str]:
+        """Keys of its filters, in their order."""
+        return [f"{name}.filt" for name in _placed(self.filters, num_blocks)]
+
+
+def _placed(names: Iterable[str], num_blocks: int) -> list[str]:
+    return [re.sub(r"\{\+(\d+)\}", lambda m: str(num_blocks + int(m[1])), n) for n in names]
 
 
 _ENCODER = ("model.1", "model.4", "model.7")
@@ -78,8 +88,44 @@ _REVERSED: Mapping[str, Direction] = {
     "Gba": "a_to_b",
 }
 
+# CUT and FastCUT (taesungp/contrastive-unpaired-translation): a blur is a layer of its own, after
+# the ReLU on the way down, before the convolution on the way up; either can be switched off.
+_CUT_ENCODER = ("model.1", "model.4", "model.8")
+_CUT_DOWN = ("model.7", "model.11")
+
 # Those with equal keys are tried in this order; a shorter one's keys end a longer one's.
 RESNET_LAYOUTS: tuple[ResnetLayout, ...] = (
+    ResnetLayout(
+        name="cut",
+        encoder=_CUT_ENCODER,
+        block="model.{i}.conv_block.{j}",
+        first_block=12,
+        convs=PADDED,
+        decoder=("model.{+13}", "model.{+17}", "model.{+21}"),
+        filters=(*_CUT_DOWN, "model.{+12}", "model.{+16}"),
+        downsample="blur",
+        upsample="bilinear",
+    ),
+    ResnetLayout(
+        name="cut",
+        encoder=_CUT_ENCODER,
+        block="model.{i}.conv_block.{j}",
+        first_block=12,
+        convs=PADDED,
+        decoder=("model.{+12}", "model.{+15}", "model.{+19}"),
+        filters=_CUT_DOWN,
+        downsample="blur",
+    ),
+    ResnetLayout(
+        name="cut",
+        encoder=_ENCODER,
+        block="model.{i}.conv_block.{j}",
+        first_block=10,
+        convs=PADDED,
+        decoder=_RESIZE_DECODER,
+        filters=("model.{+10}", "model.{+14}"),
+        upsample="bilinear",
+    ),
     # junyanz/pytorch-CycleGAN-and-pix2pix, dlwpt-code, aitorzip, eriklindernoren until 2018
     ResnetLayout(
         name="upstream",

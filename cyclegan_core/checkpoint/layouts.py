@@ -92,7 +92,9 @@ def _roots(tensors: Mapping[str, Tensor]) -> dict[str, list[ResnetLayout]]:
                 roots.setdefault(root, [])
         for anchor, layouts in anchors.items():
             if _ends_with(key, anchor):
-                roots.setdefault(key.removesuffix(anchor), layouts)
+                # What is the first block of one layout is the third of another.
+                known = roots.setdefault(key.removesuffix(anchor), [])
+                known += [layout for layout in layouts if layout not in known]
                 break
     return roots
 
@@ -106,12 +108,10 @@ def _read_generator(
 ) -> FoundGenerator:
     """The generator of the file `name` whose keys begin with `root`, cut off in `tensors`."""
     # The layout that has all convolutions outside the blocks where the file has them.
-    fitting = (
-        known
-        for known in layouts
-        if all(f"{conv}.weight" in tensors for conv in known.outer(count_blocks(known, tensors)))
-    )
-    layout = next(fitting, None)
+    has_blurs = any(key.endswith(".filt") for key in tensors)
+    alike = [known for known in layouts if bool(known.filters) == has_blurs] or layouts
+    layouts = sorted(alike, key=RESNET_LAYOUTS.index)
+    layout = next((known for known in layouts if _fits(known, tensors)), None)
     if layouts and layout is None:
         layout = layouts[0]  # none fits; this one will say what is missing
     network = resnet(layout, tensors) if layout else unet(tensors)
@@ -148,6 +148,13 @@ def _read_generator(
     return replace(found, layout=layout.name, prefers_average=layout.prefers_average)
 
 
+def _fits(layout: ResnetLayout, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether all that lies outside the blocks is where this layout has it."""
+    count = count_blocks(layout, tensors)
+    convolutions = [f"{name}.weight" for name in layout.outer(count)]
+    return all(key in tensors for key in (*convolutions, *layout.blurs(count)))
+
+
 def _direction(root: str, exceptions: Mapping[str, Direction]) -> Direction | None:
     """What the names in `root` say about the direction, the innermost one first."""
     for name in reversed(root.split(".")):
@@ -181,7 +188,7 @@ def _refusal(tensors: Mapping[str, Tensor], mismatch: str) -> str:
     if not tensors:
         return "holds no weights; choose the file with the generator's weights"
     # Kernels of 4x4 only (PatchGAN) or 1x1 only, down to a single channel.
-    kernels = [tensor for tensor in tensors.values() if tensor.ndim == 4]
+    kernels = [t for key, t in tensors.items() if t.ndim == 4 and not key.endswith(".filt")]
     sizes = {tuple(kernel.shape[2:]) for kernel in kernels}
     if sizes in ({(4, 4)}, {(1, 1)}) and 1 in {len(kernel) for kernel in kernels}:
         return (

@@ -57,7 +57,6 @@ _ZIP_MEMBERS: tuple[tuple[str, str], ...] = (
 
 # (name, patterns that must all be found among the keys); the first hit counts.
 _STRANGERS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("CUT or FastCUT", (r"\.filt$",)),
     ("CUT feature", (r"(^|\.)mlp_\d+\.",)),
     ("CycleGAN-Turbo (img2img-turbo)", (r"(^|\.)(sd_(encoder|decoder|vae_enc|vae_dec|other))\.",)),
     ("pix2pix-turbo (img2img-turbo)", (r"(^|\.)state_dict_(unet|vae)\.",)),

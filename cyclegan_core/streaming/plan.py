@@ -61,8 +61,10 @@ def strip_rows(
     `kept_rows` more are kept between strips. They are rows of the picture or of a map at quarter
     size, which are as large: a quarter of the pixels, four times the channels.
     """
-    # Where the picture is enlarged before it is convolved, the largest map is of twice the size.
-    largest = 2 if config.upsample == "resize" else 1
+    # Where a map is enlarged before it is convolved, or reduced after it, the largest is of twice
+    # the size.
+    is_twice = config.upsample != "transposed" or config.downsample == "blur"
+    largest = 2 if is_twice else 1
     row = largest * config.base_channels * config.padded_size(1, width)[1] * dtype.itemsize
     rows = (strip_bytes // row - kept_rows) // _MAPS_PER_STRIP
     return max(4, min(rows, _ENOUGH_ROWS) // 4 * 4)

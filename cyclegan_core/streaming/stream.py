@@ -4,7 +4,8 @@ A norm needs the statistics of the whole feature map, so a picture can't be cut 
 convolutions are local. So the picture is swept in strips of rows, once per instance norm, and
 feature maps are stored only where they are small, at quarter size:
 
-1. Encoder: a sweep for the statistics of each of its three norms; the last one stores its map.
+1. Encoder: a sweep for the statistics of each of its three norms; the last one stores its map
+   (where maps are blurred and reduced after the norm, one more sweep does).
 2. Residual blocks: each convolution is a sweep over stored maps. Two are enough: `x`, the input
    of a block, and `y`, the raw output of its first convolution, which the second overwrites.
 3. Decoder: a sweep for the statistics of each of its two norms, then one into the result.

@@ -11,14 +11,14 @@ channels_last, in which rows lie one after the other and the CPU convolves faste
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 from torch import Tensor, nn
 
-from ..layers import ResizeConv2d
+from ..layers import ReLUBlurPool, ResizeConv2d, blur_pool
 from ..networks import ResnetBlock, ResnetGenerator
 from .norm_statistics import Affine
 
@@ -121,6 +121,31 @@ def enlarge(x: Tensor, last: bool) -> Tensor:  # noqa: FBT001 - a Stage
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
+class BilinearEnlargement:
+    """Bilinear resize by 2: a row's two come from it and its neighbours; the border repeats."""
+
+    def __init__(self) -> None:
+        self._kept: Tensor | None = None
+        self._is_top = True
+
+    def __call__(self, x: Tensor, last: bool) -> Tensor | None:  # noqa: FBT001 - a Stage
+        """(1,C,h,W) -> (1,C,2h,2W), later by 2 rows."""
+        if self._kept is not None:
+            x = torch.cat([self._kept, x], 2)
+        self._kept = x[:, :, -2:].clone()
+        if x.shape[2] == 1 and not last:
+            return None
+        y = F.interpolate(x, scale_factor=2.0, mode="bilinear")
+        # Of the first row that was kept, both are done; of the last one, the next row is missing.
+        top, self._is_top = (0 if self._is_top else 2), False
+        return y[:, :, top:] if last else y[:, :, top:-2]
+
+
+def pool(x: Tensor, last: bool) -> Tensor:  # noqa: FBT001 - a Stage
+    """(1,C,2n+1,2W+2) -> (1,C,n,W)."""
+    return blur_pool(x)
+
+
 def tanh(x: Tensor, last: bool) -> Tensor:  # noqa: FBT001 - a Stage
     """(1,C,h,W) -> the same tensor."""
     return x.tanh_()
@@ -211,8 +236,10 @@ class Layer:
     conv: nn.Conv2d | nn.ConvTranspose2d
     padding: int
     reflect: bool
-    norm: nn.Module | None
+    norm: nn.Module | None = None
     """The norm that follows; None where there is none."""
+    is_pooled: bool = False
+    """Whether a blur and every second pixel follow the ReLU."""
 
     def stages(self, dtype: torch.dtype) -> list[Stage]:
         """Fresh stages from the layer's input to its output before the norm."""
@@ -220,8 +247,14 @@ class Layer:
             return [TransposedConvolution(self.conv, dtype)]
         (kernel, _), (stride, _) = self.conv.kernel_size, self.conv.stride
         window = Window(kernel, stride, self.padding, reflect=self.reflect)
-        before: list[Stage] = [enlarge] if isinstance(self.conv, ResizeConv2d) else []
+        before: list[Stage] = []
+        if isinstance(self.conv, ResizeConv2d):
+            before.append(enlarge if self.conv.mode == "nearest" else BilinearEnlargement())
         return [*before, window, Convolution(self.conv, dtype)]
+
+    def last_stages(self) -> list[Stage]:
+        """Fresh stages from the ReLU's output to the next layer's input."""
+        return [Window(3, 2, 1, reflect=True), pool] if self.is_pooled else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,9 +301,10 @@ def _layers(modules: Iterable[nn.Module]) -> list[Layer]:
         elif isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             own = cast(int, module.padding[0])
             reflect = mirrored > 0 or module.padding_mode == "reflect"
-            layers.append(Layer(module, mirrored or own, reflect, None))
+            layers.append(Layer(module, mirrored or own, reflect))
             mirrored = 0
         elif isinstance(module, (nn.InstanceNorm2d, nn.BatchNorm2d)):
-            conv = layers[-1]
-            layers[-1] = Layer(conv.conv, conv.padding, conv.reflect, module)
+            layers[-1] = replace(layers[-1], norm=module)
+        elif isinstance(module, ReLUBlurPool):
+            layers[-1] = replace(layers[-1], is_pooled=True)
     return layers

@@ -76,7 +76,7 @@ class Sweeps:
         self._rows = strip_rows(config, self._input.width, dtype, plan.strip_bytes)
         self._picture = Strips(self._input.height, self._rows, self._input.read)
         # What the stages of all layers keep, as rows of a full-size map: six per block.
-        kept = 6 * config.num_blocks + 10
+        kept = 6 * config.num_blocks + 10 + (8 if config.downsample == "blur" else 0)
         rows = strip_rows(config, self._input.width, dtype, plan.strip_bytes, kept_rows=kept)
         self._picture_at_once = Strips(self._input.height, rows, self._input.read)
         self._store: Store = plan.store
@@ -100,7 +100,8 @@ class Sweeps:
     @property
     def strips_to_measure(self) -> int:
         """How many strips all sweeps of `measure` take."""
-        outer = len(self._layers.encoder) + len(self._layers.decoder)
+        encoder = self._layers.encoder
+        outer = len(encoder) + encoder[-1].is_pooled + len(self._layers.decoder)
         inner = 2 * len(self._layers.blocks)
         return outer * self._picture.count + inner * -(-self._input.height // 4 // self._rows)
 
@@ -118,8 +119,15 @@ class Sweeps:
         self._measure(self._picture, [], first)
         self._measure(self._picture, self._normed(first), second)
         stages = [*self._normed(first), *self._normed(second)]
-        self._measure(self._picture, stages, third, into=x)
-        read = self._normed_map(x, third, keep=True)
+        if third.is_pooled:
+            # Before it is pooled its map is four times as large as `x`: another sweep makes it.
+            self._measure(self._picture, stages, third)
+            stages = [stage for layer in self._layers.encoder for stage in self._normed(layer)]
+            self._sweep(self._picture, stages, x.write)
+            read = x.read
+        else:
+            self._measure(self._picture, stages, third, into=x)
+            read = self._normed_map(x, third, keep=True)
 
         # Blocks: `x` holds a block's input, `y` first the output of its first convolution, then,
         # row by row over that, of the second. The sum of both is made by who reads it next.
@@ -198,8 +206,9 @@ class Sweeps:
         return Strips(self._input.height // 4, self._rows // 4 if finely else self._rows, read)
 
     def _normed(self, layer: Layer, *, relu: bool = True) -> list[Stage]:
-        """The stages from a layer's input to its output after norm and ReLU."""
-        return [*layer.stages(self._like.dtype), self._norm(layer, relu=relu)]
+        """The stages from a layer's input to its output after norm, ReLU and pooling."""
+        norm = self._norm(layer, relu=relu)
+        return [*layer.stages(self._like.dtype), norm, *layer.last_stages()]
 
     def _norm(self, layer: Layer, *, relu: bool) -> Normalisation:
         return Normalisation(None if layer.norm is None else self.norms[layer.norm], relu=relu)

@@ -254,14 +254,16 @@ def whole_pass_bytes(
 
     Measured on the CPU for 16 to 64 base channels, as bytes per pixel: three and a half feature
     maps of full size in float32; in half precision the norms' float32 copies take most of it.
-    That is where norms make new maps; a CPU, whose norms work in place, takes about half.
+    That is where norms make new maps; a CPU, whose norms work in place, takes about half. Blurring
+    before every second pixel is taken needs three maps of twice the channels (counted).
     """
+    is_blurred = config.downsample == "blur"
     if config.generator == "unet":
         per_pixel = 7 * config.base_channels + 24
     elif dtype in HALVES:
-        per_pixel = 8 * config.base_channels + 170
+        per_pixel = (20 if is_blurred else 8) * config.base_channels + 170
     else:
-        per_pixel = 14 * config.base_channels + 24
+        per_pixel = (24 if is_blurred else 14) * config.base_channels + 24
     rows, columns = config.padded_size(height, width)
     return rows * columns * per_pixel * (2 if dtype == torch.float64 else 1)
 

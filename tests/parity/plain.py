@@ -32,7 +32,8 @@ class Arch:
     dropout: bool = False  # shifts the keys of a residual block; nothing is dropped here
     padding: Literal["reflect", "zero"] = "reflect"  # inside residual blocks
     down_padding: Literal["zero", "reflect"] = "zero"  # of the resnet's stride-2 convolutions
-    upsample: Literal["transposed", "resize"] = "transposed"
+    downsample: Literal["strided", "blur"] = "strided"
+    upsample: Literal["transposed", "resize", "bilinear"] = "transposed"
 
 
 # --- layers ---------------------------------------------------------------------------------
@@ -48,9 +49,31 @@ def conv(p: Params, key: str, x: Tensor, *, stride: int = 1) -> Tensor:
     return F.conv2d(x, p[f"{key}.weight"], p.get(f"{key}.bias"), stride=stride)
 
 
+def each_channel(x: Tensor, taps: list[float]) -> tuple[Tensor, int]:
+    """A separable filter for each channel on its own, as a convolution's weight and its groups."""
+    line = torch.tensor(taps, dtype=x.dtype)
+    return torch.outer(line, line).expand(x.shape[1], 1, -1, -1), x.shape[1]
+
+
+def blur_down(x: Tensor) -> Tensor:
+    """Halves both sides: blurred by (1,2,1)/4 (Zhang 2019, CUT), every second row and column."""
+    weight, groups = each_channel(x, [0.25, 0.5, 0.25])
+    return F.conv2d(pad(x, 1, "reflect"), weight, stride=2, groups=groups)
+
+
+def blur_up(x: Tensor) -> Tensor:
+    """Doubles both sides: zeros in between, blurred by (1,3,3,1)/4; the border is repeated."""
+    weight, groups = each_channel(x, [0.25, 0.75, 0.75, 0.25])
+    repeated = F.pad(x, [1] * 4, mode="replicate")
+    enlarged = F.conv_transpose2d(repeated, weight, stride=2, padding=2, groups=groups)
+    return enlarged[:, :, 1:-1, 1:-1]
+
+
 def upsample(p: Params, key: str, x: Tensor, arch: Arch) -> Tensor:
-    """Doubles both sides: transposed convolution (kernel 3 or 4), or every pixel twice + conv."""
+    """Doubles both sides: transposed convolution (kernel 3 or 4), or a resize and a convolution."""
     weight, bias = p[f"{key}.weight"], p.get(f"{key}.bias")
+    if arch.upsample == "bilinear":
+        return F.conv2d(pad(blur_up(x), 1, "zero"), weight, bias)
     if arch.upsample == "resize":
         x = x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
         return F.conv2d(pad(x, 1, "zero"), weight, bias)
@@ -108,8 +131,11 @@ def resnet_generator(p: Params, x: Tensor, arch: Arch, *, training: bool = False
         return torch.relu(norm(p, f"model.{place}", x, arch, training=training))
 
     x = norm_relu(2, conv(p, "model.1", pad(x, 3, "reflect")))  # c7s1-64
-    x = norm_relu(5, conv(p, "model.4", pad(x, 1, arch.down_padding), stride=2))  # d128
-    x = norm_relu(8, conv(p, "model.7", pad(x, 1, arch.down_padding), stride=2))  # d256
+    stride = 1 if arch.downsample == "blur" else 2
+    for place in (4, 7):  # d128, d256
+        y = conv(p, f"model.{place}", pad(x, 1, arch.down_padding), stride=stride)
+        x = norm_relu(place + 1, y)
+        x = blur_down(x) if arch.downsample == "blur" else x
     first, second = block_keys(arch)
     for place in range(10, 10 + arch.num_blocks):  # R256
         key = f"model.{place}.conv_block"
@@ -186,7 +212,7 @@ class Maker:
 
     def up(self, key: str, cin: int, cout: int, kernel: int, *, bias: bool = False) -> None:
         """As `conv`; a transposed convolution stores its input channels first."""
-        is_resize = self.arch.upsample == "resize"
+        is_resize = self.arch.upsample != "transposed"
         self.conv(key, cin, cout, 3 if is_resize else kernel, bias=bias)
         if not is_resize:
             weight = self.params[f"{key}.weight"]

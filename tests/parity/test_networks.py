@@ -11,7 +11,6 @@ each norm hands the difference on: mostly below 1e-6 is seen, 1.3e-6 for the pap
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -52,6 +51,7 @@ def model_config(arch: Arch, **settings: object) -> ModelConfig:
         dropout=arch.dropout,
         padding=arch.padding,
         down_padding=arch.down_padding,
+        downsample=arch.downsample,
         upsample=arch.upsample,
         **settings,
     )
@@ -105,11 +105,16 @@ def check(
 # --- generators -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("upsample", ["transposed", "resize"])
+@pytest.mark.parametrize("upsample", ["transposed", "resize", "bilinear"])
 @pytest.mark.parametrize("padding", ["reflect", "zero"])
 @pytest.mark.parametrize("norm", NORMS)
 def test_resnet(norm: str, padding: str, upsample: str) -> None:
-    for dropout, down_padding in itertools.product((False, True), ("zero", "reflect")):
+    for dropout, down_padding, downsample in [
+        (False, "zero", "strided"),
+        (True, "reflect", "strided"),
+        (False, "reflect", "blur"),
+        (True, "zero", "blur"),
+    ]:
         arch = replace(
             TINY,
             norm=norm,
@@ -117,6 +122,7 @@ def test_resnet(norm: str, padding: str, upsample: str) -> None:
             upsample=upsample,
             dropout=dropout and norm != "batch",  # its training pass would draw
             down_padding=down_padding,
+            downsample=downsample,
         )
         network = ResnetGenerator(model_config(arch))
         params = plain.resnet_params(arch, rng(), std_of(arch))
@@ -139,7 +145,7 @@ def test_resnet_at_full_size() -> None:
     check(network, plain.resnet_generator, params, arch, x, dtypes=(torch.float32,))
 
 
-@pytest.mark.parametrize("upsample", ["transposed", "resize"])
+@pytest.mark.parametrize("upsample", ["transposed", "resize", "bilinear"])
 @pytest.mark.parametrize("norm", NORMS)
 def test_unet(norm: str, upsample: str) -> None:
     for num_downs in (5, 6, 7):

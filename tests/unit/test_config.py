@@ -15,6 +15,7 @@ ODD = [
     ModelConfig(generator="unet", num_downs=5, norm="batch", dropout=True),
     ModelConfig(num_blocks=0, base_channels=1, channels_a=1, channels_b=4, image_size=1),
     ModelConfig(norm="none", padding="zero", down_padding="reflect", upsample="resize"),
+    ModelConfig(downsample="blur", upsample="bilinear"),
     ModelConfig(norm_affine=True, value_range=(0.0, 1.0), domain_a="Foto", domain_b="浮世絵"),
 ]
 
@@ -55,7 +56,14 @@ def test_missing_settings_get_their_defaults() -> None:
         ({"norm": None}, "norm must be one of instance, batch, none; got None."),
         ({"padding": "Reflect"}, "padding must be one of reflect, zero; got 'Reflect'."),
         ({"down_padding": ""}, "down_padding must be one of zero, reflect; got ''."),
-        ({"upsample": ["resize"]}, "upsample must be one of transposed, resize; got ['resize']."),
+        (
+            {"generator": "unet", "downsample": "blur"},
+            "downsample must be strided for a unet; got blur.",
+        ),
+        (
+            {"upsample": ["resize"]},
+            "upsample must be one of transposed, resize, bilinear; got ['resize'].",
+        ),
         ({"base_channels": 0}, "base_channels must be a whole number of at least 1; got 0."),
         ({"channels_a": -3}, "channels_a must be a whole number of at least 1; got -3."),
         ({"channels_b": 3.0}, "channels_b must be a whole number of at least 1; got 3.0."),

@@ -44,7 +44,7 @@ def every_network() -> dict[str, nn.Module]:
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("upsample", ["transposed", "resize"])
+@pytest.mark.parametrize("upsample", ["transposed", "resize", "bilinear"])
 @pytest.mark.parametrize("generator", ["resnet", "unet"])
 def test_generator_keeps_the_size(generator: str, upsample: str, direction: str) -> None:
     config = ModelConfig(**TINY, generator=generator, upsample=upsample, channels_a=1, channels_b=4)
@@ -139,13 +139,16 @@ def test_resize_convolution_has_no_checkerboard() -> None:
 
 
 @pytest.mark.parametrize("generator", ["resnet", "unet"])
-def test_both_ways_of_upsampling_share_their_keys(generator: str) -> None:
-    keys = [
-        list(build_generator(ModelConfig(**TINY, generator=generator, upsample=way), "a_to_b")
-             .state_dict())
-        for way in ("transposed", "resize")
-    ]  # fmt: skip
-    assert keys[0] == keys[1]
+def test_all_ways_of_resampling_share_their_keys(generator: str) -> None:
+    ways = [{"upsample": way} for way in ("transposed", "resize", "bilinear")]
+    ways += [{"downsample": "blur"}] if generator == "resnet" else []
+    first, *others = (
+        list(
+            build_generator(ModelConfig(**TINY, generator=generator, **way), "a_to_b").state_dict()
+        )
+        for way in ways
+    )
+    assert all(keys == first for keys in others)
 
 
 def test_init_is_repeatable_and_leaves_no_trace_in_autograd() -> None:

@@ -240,6 +240,55 @@ def arnab39(*, dropout: bool = False, blocks: int = 2) -> nn.Module:
     return Named("res_model", nn.Sequential(*layers))
 
 
+class Blur(nn.Module):
+    """CUT's antialiased halving or doubling, whose fixed filter lies in the file as `filt`."""
+
+    def __init__(self, channels: int, *, up: bool) -> None:
+        super().__init__()
+        self.up = up
+        line = torch.tensor([1.0, 3.0, 3.0, 1.0] if up else [1.0, 2.0, 1.0])
+        line = line / line.sum() * (2 if up else 1)
+        self.register_buffer("filt", torch.outer(line, line).repeat(channels, 1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mode = "replicate" if self.up else "reflect"
+        x = nn.functional.pad(x, (1, 1, 1, 1), mode=mode)
+        if not self.up:
+            return nn.functional.conv2d(x, self.filt, stride=2, groups=len(self.filt))
+        x = nn.functional.conv_transpose2d(x, self.filt, stride=2, padding=2, groups=len(self.filt))
+        return x[:, :, 1:-1, 1:-1]
+
+
+def cut(*, down: bool = True, up: bool = True, blocks: int = 2, norm: str = "instance"):
+    """CUT's and FastCUT's generator; `down` and `up` are what --no_antialias(_up) turn off."""
+    width, bias, make = WIDTH, norm == "instance", NORMS[norm]
+
+    def conv(inner: int, outer: int, stride: int = 1) -> nn.Module:
+        return nn.Conv2d(inner, outer, 3, stride, 1, bias=bias)
+
+    def block() -> nn.Module:
+        layers: list[nn.Module] = []
+        for last in ([nn.ReLU()], []):
+            layers += [nn.ReflectionPad2d(1), nn.Conv2d(wide, wide, 3, bias=bias)]
+            layers += [*make(wide), *last]
+        return Residual("conv_block", layers)
+
+    layers = [nn.ReflectionPad2d(3), nn.Conv2d(3, width, 7, bias=bias), *make(width), nn.ReLU()]
+    for wide in (2 * width, 4 * width):
+        layers += [conv(wide // 2, wide, 1 if down else 2), *make(wide), nn.ReLU()]
+        layers += [Blur(wide, up=False)] if down else []
+    wide = 4 * width
+    layers += [block() for _ in range(blocks)]
+    for half in (2 * width, width):
+        if up:
+            layers += [Blur(2 * half, up=True), conv(2 * half, half)]
+        else:
+            layers.append(nn.ConvTranspose2d(2 * half, half, 3, 2, 1, output_padding=1, bias=bias))
+        layers += [*make(half), nn.ReLU()]
+    layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7), nn.Tanh()]
+    return Named("model", nn.Sequential(*layers))
+
+
 class Skip(nn.Module):
     """One level of the original's U-Net."""
 
@@ -285,8 +334,8 @@ def unet(
 def scramble(network: nn.Module, seed: int = 0) -> nn.Module:
     """Fill every parameter and statistic with its own numbers, and switch to eval mode."""
     generator = torch.Generator().manual_seed(seed)
-    for tensor in network.state_dict().values():
-        if tensor.is_floating_point():
+    for name, tensor in network.state_dict().items():
+        if tensor.is_floating_point() and not name.endswith(".filt"):
             tensor.copy_(0.1 * torch.randn(tensor.shape, generator=generator))
     for name, buffer in network.named_buffers():
         if name.endswith("running_var"):

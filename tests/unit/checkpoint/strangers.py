@@ -13,12 +13,13 @@ def keys(**shapes: tuple[int, ...]) -> dict[str, Tensor]:
     return {name.replace("__", "."): torch.ones(shape) for name, shape in shapes.items()}
 
 
-def patch_discriminator(width: int = foreign.WIDTH) -> nn.Module:
+def patch_discriminator(width: int = foreign.WIDTH, *, blur: bool = False) -> nn.Module:
     layers: list[nn.Module] = [nn.Conv2d(3, width, 4, 2, 1), nn.LeakyReLU(0.2)]
     for scale, stride in ((1, 2), (2, 2), (4, 1)):
         inner, outer = scale * width, 2 * scale * width
         layers += [nn.Conv2d(inner, outer, 4, stride, 1), nn.InstanceNorm2d(outer)]
         layers.append(nn.LeakyReLU(0.2))
+        layers += [foreign.Blur(outer, up=False)] if blur else []
     return foreign.Named("model", nn.Sequential(*layers, nn.Conv2d(8 * width, 1, 4, 1, 1)))
 
 
@@ -26,12 +27,6 @@ _CONV = (4, 4, 3, 3)
 
 # name in the refusal -> a few keys that tell the network, as in the project's own files
 STRANGERS: dict[str, dict[str, Tensor]] = {
-    "CUT or FastCUT": keys(
-        model__1__weight=(4, 3, 7, 7),
-        model__4__weight=(8, 4, 3, 3),
-        model__7__filt=(8, 1, 3, 3),
-        model__12__conv_block__1__weight=(16, 16, 3, 3),
-    ),
     "CUT feature": keys(mlp_0__0__weight=(4, 4), mlp_0__0__bias=(4,)),
     "CycleGAN-Turbo": keys(sd_encoder__a__lora_A__weight=(4, 4), sd_vae_enc__b__weight=(4, 4)),
     "pix2pix-turbo": keys(state_dict_unet__conv_in__weight=_CONV),

@@ -28,16 +28,20 @@ RESNETS = [
         padding=padding,
         upsample=upsample,
         down_padding=next(down_paddings),
+        downsample=next(downsamples),
         num_blocks=next(blocks),
         channels_a=next(channels_a),
         channels_b=next(channels_b),
     )
     # These wander through their values while those below are combined in every way.
-    for blocks, channels_a, channels_b, down_paddings in [
-        (cycle((1, 2, 0)), cycle((3, 1, 3, 4, 2)), cycle((3, 3, 1)), cycle(("zero", "reflect")))
+    for blocks, channels_a, channels_b, down_paddings, downsamples in [
+        (
+            *(cycle((1, 2, 0)), cycle((3, 1, 3, 4, 2)), cycle((3, 3, 1))),
+            *(cycle(("zero", "reflect")), cycle(("strided", "blur", "strided"))),
+        )
     ]
     for (norm, affine), dropout, padding, upsample in product(
-        NORMS, (False, True), ("reflect", "zero"), ("transposed", "resize")
+        NORMS, (False, True), ("reflect", "zero"), ("transposed", "resize", "bilinear")
     )
 ]
 UNETS = [

@@ -1,7 +1,7 @@
 """Every foreign layout: the loaded network computes what the foreign one computes.
 
-The bound is 0 where both run the same kernels on the same numbers, and 1e-6 where a bias moved
-into a running mean or another kernel pads, which rounds differently.
+The bound is 0 where both run the same kernels on the same numbers, 1e-6 where a bias moved into a
+running mean or another kernel pads, which rounds differently, and 1e-5 where other kernels blur.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from cyclegan_core.config import ModelConfig
 
 from ..weights import PICTURE, difference, save
 from . import foreign, strangers
+
+_CUT = {"downsample": "blur", "upsample": "bilinear"}
 
 # id -> (network, layout, settings that differ from the defaults, bound)
 NETWORKS: dict[str, tuple[nn.Module, str, dict[str, object], float]] = {
@@ -45,6 +47,17 @@ NETWORKS: dict[str, tuple[nn.Module, str, dict[str, object], float]] = {
         {"down_padding": "reflect"},
         1e-6,
     ),
+    **{
+        f"cut {name}": (foreign.cut(norm=norm, **ways), "cut", settings, 1e-5)
+        for name, norm, ways, settings in [
+            ("", "instance", {}, _CUT),
+            ("down", "instance", {"up": False}, {"downsample": "blur"}),
+            ("up", "instance", {"down": False}, {"upsample": "bilinear"}),
+            ("9", "instance", {"blocks": 9}, _CUT | {"num_blocks": 9}),
+            ("1", "instance", {"blocks": 1}, _CUT | {"num_blocks": 1}),
+            ("batch", "batch", {}, _CUT | {"norm": "batch"}),
+        ]
+    },
     "arnab39": (foreign.arnab39(), "arnab39", {}, 0),
     "arnab39 dropout": (foreign.arnab39(dropout=True), "arnab39", {"dropout": True}, 0),
     **{
@@ -195,4 +208,20 @@ def test_channels(channels: tuple[int, int], tmp_path: Path) -> None:
 def test_grey_eriklindernoren_is_refused(tmp_path: Path) -> None:
     path = save(foreign.eriklindernoren(channels=1).state_dict(), tmp_path / "net.pth")
     with pytest.raises(CheckpointError, match="pictures of 1 channels, which makes them smaller"):
+        load_model(path)
+
+
+def test_cut_with_another_blur_is_refused(tmp_path: Path) -> None:
+    state = foreign.cut().state_dict()
+    state["model.7.filt"] = torch.full_like(state["model.7.filt"], 1 / 9)
+    path = save(state, tmp_path / "net.pth")
+    with pytest.raises(
+        CheckpointError, match=r"net\.pth blurs with another filter at 'model.7.filt'"
+    ):
+        load_model(path)
+
+
+def test_the_discriminator_of_cut_is_called_one(tmp_path: Path) -> None:
+    path = save(strangers.patch_discriminator(blur=True).state_dict(), tmp_path / "net_D.pth")
+    with pytest.raises(CheckpointError, match="holds a discriminator, which can't translate"):
         load_model(path)
