@@ -5,6 +5,7 @@
 - `layout_convert`: foreign keys become ours, and BGR models become RGB ones.
 - `layout_table`: where each foreign layout keeps its layers.
 - `layouts`: finding the generators of a foreign file, and which way they translate.
+- `pickles`: what a PyTorch file's pickle would make, before it is made.
 - `refusals`: names for what is no CycleGAN.
 - `settings`: the header of a file of ours, and config.json.
 - `weight_file`: what kind of file it is, and its tensors; nothing in it is run.

@@ -7,25 +7,30 @@ that can't hold a PyTorch network's weights is refused in one sentence.
 from __future__ import annotations
 
 import argparse
+import io
 import pickle
 import re
 import struct
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, reason
 from ..files import check_file
+from .pickles import UnsafeError, WastefulError, check_pickle
 from .refusals import describe_file, describe_zip
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _Container = Literal["safetensors", "torch zip", "torch legacy"]
 _LEGACY_MAGIC = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
@@ -34,6 +39,14 @@ _MAX_HEADER = 100_000_000
 """Bytes: safetensors' own limit for its header."""
 _MAX_DEPTH = 8
 """Dictionaries inside dictionaries that are looked into; training states have three or four."""
+
+_LONGEST_KEY = 500
+"""Letters; each part of a nested dictionary's keys stands in the key of every tensor below."""
+_MOST_COPIES, _SPARE = 4, 2**26
+"""How often a file may use its bytes for tensors, and how many more there may be."""
+_PICKLE = "/data.pkl"
+_LEGACY_PICKLES = 5
+"""Magic number, protocol, system, the content, and the keys of the storages."""
 
 # What a damaged file makes the pickle, zip and tensor readers raise. MemoryError: a damaged length.
 _DAMAGE = (
@@ -83,21 +96,28 @@ def read_weights(path: Path, *, headers_only: bool = False) -> Weights:
         raise CheckpointError(
             f"{path.name!r} can't be read ({reason(error)}); check its name and permissions."
         ) from None
-    container = _container(path, head, size)
+    container = _container(path, head, size, headers_only=headers_only)
     if container == "safetensors":
         return _read_safetensors(path, headers_only=headers_only)
     is_zip = container == "torch zip"
     content = _read_torch(path, is_zip=is_zip, headers_only=headers_only)
-    return Weights(dict(_flatten(path, content)))
+    tensors = dict(_flatten(path, content))
+    if sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) > (
+        _MOST_COPIES * size + _SPARE
+    ):
+        raise _wasteful(path, "tensors larger than the file")
+    return Weights(tensors)
 
 
-def _container(path: Path, head: bytes, size: int) -> _Container:
-    """Which of the readable kinds the file is; refuses all others."""
+def _container(path: Path, head: bytes, size: int, *, headers_only: bool) -> _Container:
+    """Which of the readable kinds the file is; refuses all others, and damaged ones."""
     if head.startswith(b"PK\x03\x04"):
-        _check_zip(path)
+        _check_zip(path, headers_only=headers_only)
         return "torch zip"
     if head[:1] == b"\x80" and _LEGACY_MAGIC in head[:32]:
         _check_protocol(path, head)
+        with path.open("rb") as file:
+            _check_pickles(path, file, _LEGACY_PICKLES)
         return "torch legacy"
     header_size = int.from_bytes(head[:8], "little")
     if head[8:9] == b"{" and header_size <= _MAX_HEADER:
@@ -107,13 +127,11 @@ def _container(path: Path, head: bytes, size: int) -> _Container:
     raise CheckpointError(f"{path.name} {describe_file(head)}.")
 
 
-def _check_zip(path: Path) -> None:
-    """Refuse a zip file that torch.save did not write as it is."""
+def _check_zip(path: Path, *, headers_only: bool) -> None:
+    """Refuse a zip file that torch.save did not write as it is, or whose bytes have changed."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-            pickles = [m for m in members if m.filename.endswith("/data.pkl")]
-            start = archive.open(pickles[0]).read(2) if pickles else b""
     except _DAMAGE:
         raise _damaged(path) from None
     names = [member.filename for member in members]
@@ -125,7 +143,53 @@ def _check_zip(path: Path) -> None:
             f"{path.name} is a PyTorch file that was zipped again with compression; "
             "load it with torch.load and save it with torch.save."
         )
-    _check_protocol(path, start)
+    if len(set(names)) < len(names):
+        raise _damaged(path)
+    (pickled,) = (m for m in members if m.filename.count("/") == 1 and m.filename.endswith(_PICKLE))
+    # Whoever turned torch.save's checksums off has a 0 in the place of each.
+    has_checksums = any(member.CRC for member in members)
+    try:
+        with path.open("rb") as file:
+            content = b"".join(_stored(file, pickled))
+            for member in [pickled] if headers_only else members:
+                checksum = 0
+                for part in _stored(file, member):
+                    checksum = zlib.crc32(part, checksum)
+                if has_checksums and checksum != member.CRC:
+                    raise _changed(path)
+    except _DAMAGE:
+        raise _damaged(path) from None
+    _check_protocol(path, content)
+    _check_pickles(path, io.BytesIO(content), 1)
+
+
+def _stored(file: IO[bytes], member: zipfile.ZipInfo) -> Iterator[bytes]:
+    """The bytes of a member that is not compressed, in parts, whatever its checksum says."""
+    file.seek(member.header_offset)
+    header = file.read(30)
+    name_length, extra_length = struct.unpack("<HH", header[26:])
+    file.seek(name_length + extra_length, io.SEEK_CUR)
+    left = member.file_size
+    while left:
+        part = file.read(min(left, 2**20))
+        if not part:
+            raise EOFError
+        left -= len(part)
+        yield part
+
+
+def _check_pickles(path: Path, stream: IO[bytes], count: int) -> None:
+    """Refuse pickles that would make much more than they hold."""
+    try:
+        for _ in range(count):
+            if not check_pickle(stream):
+                return
+    except WastefulError as error:
+        raise _wasteful(path, str(error)) from None
+    except UnsafeError as error:
+        raise _unsafe(path, str(error)) from None
+    except _DAMAGE:
+        raise _damaged(path) from None
 
 
 def _check_protocol(path: Path, content: bytes) -> None:
@@ -201,25 +265,29 @@ def _read_torch(path: Path, *, is_zip: bool, headers_only: bool) -> object:
         found = re.search(r"GLOBAL (\w+(?:\.\w+)+) ", str(error))
         if not found:
             raise _damaged(path) from None
-    raise CheckpointError(
-        f"{path.name} is a pickle of Python objects ({found.group(1)}) that could run code, so it "
-        "was not opened; in the program that wrote it, save only `model.state_dict()`."
-    )
+    raise _unsafe(path, found.group(1))
 
 
 def _harmless_classes() -> list[Any]:
     """What training scripts store beside the weights: options, and numpy's numbers and arrays."""
-    scalar, array = np.float64(0).__reduce__()[0], np.zeros(1).__reduce__()[0]
-    functions = {"scalar": scalar, "_reconstruct": array}
+    functions, cores = ("scalar", "_reconstruct"), ("core", "_core")
     return [
         argparse.Namespace,
-        np.ndarray,
-        np.dtype,
-        *{type(np.dtype(code)) for code in "?bhilqBHILQefd"},
+        (_Nothing, "numpy.ndarray"),
+        (_Nothing, "numpy.dtype"),
         # numpy 2 moved them, and files of either version should be read by either.
-        *((function, f"numpy.core.multiarray.{name}") for name, function in functions.items()),
-        *((function, f"numpy._core.multiarray.{name}") for name, function in functions.items()),
+        *((_Nothing, f"numpy.{core}.multiarray.{name}") for core in cores for name in functions),
     ]
+
+
+class _Nothing:
+    """Stands for numpy's numbers and arrays, which would be as large as their shape says."""
+
+    def __new__(cls, *_: object) -> Self:
+        return super().__new__(cls)
+
+    def __setstate__(self, state: object) -> None:
+        """Forget the numbers."""
 
 
 def _flatten(path: Path, content: object) -> Iterator[tuple[str, Tensor]]:
@@ -240,7 +308,11 @@ def _flatten(path: Path, content: object) -> Iterator[tuple[str, Tensor]]:
             held = cast("Mapping[object, object] | list[object]", value)
             items = list(held.items() if isinstance(held, Mapping) else enumerate(held))
             prefix = f"{key}." if key else ""
-            stack.extend((f"{prefix}{name}", item, depth + 1) for name, item in reversed(items))
+            stack.extend(
+                (f"{prefix}{name}", item, depth + 1)
+                for name, item in reversed(items)
+                if isinstance(name, (str, int)) and len(str(name)) <= _LONGEST_KEY
+            )
 
 
 def _is_dense(tensor: Tensor) -> bool:
@@ -254,4 +326,24 @@ def _damaged(path: Path) -> CheckpointError:
     return CheckpointError(
         f"{path.name} is damaged or was cut off ({path.stat().st_size:,} bytes are there); "
         "download or copy it again."
+    )
+
+
+def _changed(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{path.name} is damaged: its content does not fit its checksum; download or copy it again."
+    )
+
+
+def _unsafe(path: Path, what: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path.name} is a pickle of Python objects ({what}) that could run code, so it "
+        "was not opened; in the program that wrote it, save only `model.state_dict()`."
+    )
+
+
+def _wasteful(path: Path, what: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path.name} would make much more than it holds ({what}), so it was not opened; in the "
+        "program that wrote it, save only `model.state_dict()`."
     )
