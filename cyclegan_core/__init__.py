@@ -24,23 +24,25 @@ from .errors import (
 
 if TYPE_CHECKING:
     from .checkpoint.checkpoint import CheckpointInfo, inspect_checkpoint
+    from .data.paired_folders import PairedFolders
     from .data.unpaired_folders import UnpairedFolders
     from .export import ExportReport, export_model
     from .model import CycleGAN, Reconstruction, load_model, save_model
     from .pictures.picture import Picture, read_picture, write_picture
     from .runs.run_folder import RunFolder
-    from .training.losses import Losses
+    from .training.losses import Losses, PairedLosses
     from .training.trainer import StepReport, Trainer
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         checkpoint__checkpoint=("CheckpointInfo", "inspect_checkpoint"),
+        data__paired_folders=("PairedFolders",),
         data__unpaired_folders=("UnpairedFolders",),
         export=("ExportReport", "export_model"),
         model=("CycleGAN", "Reconstruction", "load_model", "save_model"),
         pictures__picture=("Picture", "read_picture", "write_picture"),
         runs__run_folder=("RunFolder",),
-        training__losses=("Losses",),
+        training__losses=("Losses", "PairedLosses"),
         training__trainer=("StepReport", "Trainer"),
     )
 
@@ -58,6 +60,8 @@ __all__ = [
     "Losses",
     "MissingDirectionError",
     "ModelConfig",
+    "PairedFolders",
+    "PairedLosses",
     "Picture",
     "PictureError",
     "Reconstruction",

@@ -23,6 +23,9 @@ Memory = Literal["auto", "whole", "streamed", "thumbnail"]
 Speedup = Literal["none", "graph", "compile"]
 """How a network is run on whole pictures."""
 
+Objective = Literal["cyclegan", "pix2pix"]
+"""What a training minimises: the paper's of CycleGAN, or that of pix2pix, which needs pairs."""
+
 ARROWS: dict[Direction, str] = {"a_to_b": "A→B", "b_to_a": "B→A"}
 """How people read a direction."""
 
@@ -150,6 +153,15 @@ class TrainConfig:
 
     model: ModelConfig = field(default_factory=ModelConfig)
     """The generators."""
+    objective: Objective = "cyclegan"
+    """What is learned from: cyclegan for two folders that have nothing to do with each other;
+    pix2pix (Isola et al. 2017) where every picture of A has its true partner in B, from which it
+    learns sooner and more. It has no cycles, no identity terms and no pools."""
+    directions: Literal["both", "a_to_b", "b_to_a"] = "a_to_b"
+    """Which generators pix2pix trains, each for itself; cyclegan always needs both."""
+    lambda_l1: float = 100.0
+    """Weight of pix2pix's distance to the true partner; its adversarial terms have lambda_gan, and
+    with that at 0 there is no discriminator."""
     init: Literal["normal", "residual_zero"] = "normal"
     """Fresh generators: N(0, 0.02) as in the paper, or He's scale with residual blocks that begin
     as the identity, which keeps content and colours from the first step; for model.norm none."""
@@ -279,7 +291,8 @@ class TrainConfig:
                 check_int(name, getattr(self, name), least=1)
         self._check_speed()
         self._check_discriminators()
-        for name in ("lambda_gan", "lambda_a", "lambda_b", "lambda_identity", "lambda_penalty"):
+        lambdas = ("lambda_gan", "lambda_a", "lambda_b", "lambda_identity", "lambda_penalty")
+        for name in (*lambdas, "lambda_l1"):
             check_float(name, getattr(self, name), low=0.0)
         for name in ("beta1", "beta2", "ema_decay"):
             check_float(name, getattr(self, name), low=0.0, high=0.999999)
@@ -288,6 +301,18 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None:
                 check_float(name, value, low=1e-12)
+        if self.objective == "pix2pix":
+            self._check_pairs()
+        else:
+            self._check_cycles()
+        if self.init == "residual_zero" and self.model.generator != "resnet":
+            raise ValueError(
+                "init must be normal for a generator without residual blocks; got residual_zero "
+                f"and {self.model.generator}."
+            )
+
+    def _check_cycles(self) -> None:
+        """The weights of the terms of cyclegan."""
         cycles = self.lambda_a if self.cycle in ("both", "forward") else 0.0
         cycles += self.lambda_b if self.cycle in ("both", "backward") else 0.0
         if self.lambda_gan + cycles + self.lambda_identity * (self.lambda_a + self.lambda_b) == 0:
@@ -300,7 +325,6 @@ class TrainConfig:
                 "lambda_identity must be 0 when the domains have different channel counts; got "
                 f"{self.model.channels_a} and {self.model.channels_b} channels."
             )
-
         if self.warmup_steps > 0 and self.lambda_identity * min(self.lambda_a, self.lambda_b) == 0:
             raise ValueError(
                 "warmup_steps must be 0 without identity terms, by which the generators warm up; "
@@ -311,11 +335,36 @@ class TrainConfig:
                 "identity_every must be 1 when the identity terms are all there is to learn; "
                 f"got {self.identity_every}."
             )
-        if self.init == "residual_zero" and self.model.generator != "resnet":
+
+    def _check_pairs(self) -> None:
+        """What pix2pix has no use for."""
+        if self.lambda_gan + self.lambda_l1 == 0:
             raise ValueError(
-                "init must be normal for a generator without residual blocks; got residual_zero "
-                f"and {self.model.generator}."
+                "lambda_gan or lambda_l1 must be above 0 with objective pix2pix, or there is "
+                "nothing to learn; got 0 and 0."
             )
+        if self.discriminator not in ("patch", "pixel"):
+            raise ValueError(
+                "discriminator must be patch or pixel with objective pix2pix, which judges both "
+                f"pictures of a pair together; got {self.discriminator}."
+            )
+        if self.warmup_steps > 0 or self.identity_every > 1:
+            raise ValueError(
+                "warmup_steps must be 0 and identity_every 1 with objective pix2pix, which has no "
+                f"identity terms; got {self.warmup_steps} and {self.identity_every}."
+            )
+
+    @property
+    def trained_directions(self) -> tuple[Direction, ...]:
+        """The directions whose generators learn, A to B first."""
+        if self.objective == "cyclegan" or self.directions == "both":
+            return DIRECTIONS
+        return (self.directions,)
+
+    @property
+    def has_discriminators(self) -> bool:
+        """Whether there is a discriminator for every generator."""
+        return self.objective == "cyclegan" or self.lambda_gan > 0
 
     def _check_discriminators(self) -> None:
         """The settings of the discriminators that need not fit together."""
@@ -402,9 +451,6 @@ Preprocess = Literal[
 - `none`: whole pictures, each side rounded to a multiple of 4.
 """
 
-Pairing = Literal["random", "paired"]
-"""A random partner from B for each picture of A, or the one with the same index."""
-
 _RESIZE_THEN_CROP = ("resize_and_crop", "square_and_crop", "scale_width_and_crop")
 
 
@@ -424,8 +470,9 @@ class DataConfig:
     works on large pictures. 2 with load_size twice crop_size costs nothing."""
     flip: bool = True
     """Mirror every second picture, at random."""
-    pairing: Pairing = "random"
-    """A random partner from B for each picture of A, or the one with the same index."""
+    side_by_side: Literal["no", "ab", "ba"] = "no"
+    """Every file is a pair, as the data sets of pix2pix come: A in its left half and B in its
+    right one with ab, the other way round with ba; for objective pix2pix."""
     max_images: int | None = None
     """Use only the first so many pictures of each folder, in sorted order; all if not given."""
     channels_a: int = 3

@@ -15,19 +15,16 @@ from torch import Tensor
 
 from ..cyclegan_core import CycleGAN
 from ..cyclegan_core.config import DataConfig, ModelConfig, TrainConfig
-from ..cyclegan_core.data import UnpairedFolders, folders_digest
+from ..cyclegan_core.data import TrainingData, folders_digest, open_folders
 from ..cyclegan_core.device import NAMES
 from ..cyclegan_core.runs import MODEL_NAME, STATE_NAME, RunFolder
-from ..cyclegan_core.training import Losses, StepReport, Trainer
+from ..cyclegan_core.training import StepReport, Trainer
 from . import host
 from .plot import TOTAL
 from .train_inputs import train_inputs
 
 _LOAD_RATIO = 286 / 256
 """The paper's: pictures are made a little larger than the crop."""
-
-_NUM_GENERATOR_TERMS = 6
-"""The first of the `Losses`; the discriminators' follow."""
 
 
 class TrainCycleGAN(io.ComfyNode):
@@ -98,6 +95,7 @@ class TrainCycleGAN(io.ComfyNode):
     ) -> io.NodeOutput:
         """Build the configs, train in the run folder, convert the results."""
         path, dir_a, dir_b = _folders(folder_a, folder_b, run_name)
+        is_same = dir_a.samefile(dir_b)
         if not resume and ((path / STATE_NAME).exists() or (path / MODEL_NAME).exists()):
             raise FileExistsError(
                 f"The run '{run_name}' exists; turn resume on to go on with it, or choose another "
@@ -110,10 +108,19 @@ class TrainCycleGAN(io.ComfyNode):
             "seed": seed,
         }
         config, data_config = _configs(settings or {}, widgets, image_size)
+        if is_same and config.objective != "pix2pix":
+            raise ValueError("folder_a and folder_b are the same; choose one folder per domain.")
+        data_config = replace(data_config, side_by_side="ab" if is_same else "no")
         if start_model is not None:
             channels = start_model.config.channels("a_to_b")
             data_config = replace(data_config, channels_a=channels[0], channels_b=channels[1])
-        data = UnpairedFolders(dir_a, dir_b, data_config, on_file=host.stop_if_cancelled)
+        data = open_folders(
+            config.objective,
+            dir_a,
+            None if is_same else dir_b,
+            data_config,
+            on_file=host.stop_if_cancelled,
+        )
         with host.training_device() as device:
             model, losses, grid, summary = _train(path, config, data, device, start_model)
         samples = host.to_bhwc(grid[None])
@@ -124,19 +131,16 @@ def _folders(folder_a: str, folder_b: str, run_name: str) -> tuple[Path, Path, P
     """The run's folder, and the folders of both domains.
 
     Raises:
-        ValueError: a name leads elsewhere, or both domains are one folder.
+        ValueError: a name leads elsewhere.
         FileNotFoundError: a domain's folder is not there.
     """
-    dir_a, dir_b = host.picture_folder(folder_a), host.picture_folder(folder_b)
-    if dir_a.samefile(dir_b):
-        raise ValueError("folder_a and folder_b are the same; choose one folder per domain.")
-    return host.run_folder(run_name), dir_a, dir_b
+    return host.run_folder(run_name), host.picture_folder(folder_a), host.picture_folder(folder_b)
 
 
 def _train(
     path: Path,
     config: TrainConfig,
-    data: UnpairedFolders,
+    data: TrainingData,
     device: torch.device,
     start: CycleGAN | None,
 ) -> tuple[CycleGAN, dict[str, list[float]], Tensor, str]:
@@ -161,7 +165,7 @@ def _train(
             folder.save()
             samples = folder.samples()
         summary = _summary(trainer, path, first_step, time.monotonic() - started)
-        return model, _loss_map(trainer.history), samples, summary
+        return model, _loss_map(trainer), samples, summary
     finally:
         trainer.release()
 
@@ -196,17 +200,18 @@ def _unfinished(path: Path) -> str:
         return ""  # nothing is there, or nothing that we wrote
 
 
-def _loss_map(history: list[Tensor]) -> dict[str, list[float]]:
+def _loss_map(trainer: Trainer) -> dict[str, list[float]]:
     """Every term per step, and the generators' total.
 
     The built-in graph node divides by the total's range, so two values of it must differ.
     """
-    table = torch.stack(history)
-    total = table[:, :_NUM_GENERATOR_TERMS].sum(1).tolist()
+    columns = torch.stack(trainer.history).unbind(1)
+    terms = dict(zip(trainer.term_names, columns, strict=True))
+    generators = [term for name, term in terms.items() if not name.startswith("disc")]
+    total: list[float] = torch.stack(generators).sum(0).tolist()
     if len(set(total)) < 2:
         total.append(total[-1] * 1.001 + 1e-6)
-    terms = {name: table[:, number].tolist() for number, name in enumerate(Losses._fields)}
-    return {TOTAL: total, **terms}
+    return {TOTAL: total, **{name: term.tolist() for name, term in terms.items()}}
 
 
 def _summary(trainer: Trainer, path: Path, first_step: int, seconds: float) -> str:
@@ -217,7 +222,7 @@ def _summary(trainer: Trainer, path: Path, first_step: int, seconds: float) -> s
         end = "it was finished before; raise steps to train on"
     else:
         end = "finished"
-    terms = zip(Losses._fields, trainer.history[-1].tolist(), strict=True)
+    terms = zip(trainer.term_names, trainer.history[-1].tolist(), strict=True)
     return "\n\n".join(  # Preview Any shows it as Markdown
         [
             f"{path.name}: step {trainer.step} of {last} ({end}), "

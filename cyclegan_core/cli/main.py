@@ -56,6 +56,7 @@ def _main(argv: list[str]) -> int:
     if not argv[0].startswith("-") and argv[0] not in _names():
         return _fail(_no_command(argv[0]), code=2, as_json=False)
     logging.basicConfig(level=logging.WARNING, format="cyclegan: %(message)s")
+    argv = _with_side_by_side(argv)
     try:
         command = tyro.cli(
             _commands(argv),
@@ -187,6 +188,16 @@ def _no_command(word: str) -> str:
     if Path(word).suffix or os.path.exists(word):  # noqa: PTH110 - never raises
         return f"'{word}' is no command; to translate pictures: cyclegan translate {word}"
     return f"there is no command '{word}'; `cyclegan --help` has all."
+
+
+def _with_side_by_side(argv: list[str]) -> list[str]:
+    """`--side-by-side` alone means ab, as the data sets of pix2pix come."""
+    words: list[str] = []
+    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+        words.append(word)
+        if word == "--side-by-side" and following not in ("no", "ab", "ba"):
+            words.append("ab")
+    return words
 
 
 def _registry() -> Any:  # noqa: ANN401 - of a package that is imported late

@@ -37,7 +37,7 @@ _ADVICE = "\n\n".join(f"{name}: {preset.advice}" for name, preset in PRESETS.ite
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train a CycleGAN on two folders of pictures.
+    """Train a CycleGAN on two folders of pictures, or pix2pix on pairs of them.
 
     The same command goes on with a run that was stopped.
 
@@ -46,8 +46,8 @@ class Train:
 
     dir_a: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="DIR_A")]]
     """Folder with domain A's pictures; searched through."""
-    dir_b: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="DIR_B")]]
-    """Folder with domain B's pictures; searched through."""
+    dir_b: tyro.conf.Positional[Annotated[Path | None, optional("DIR_B")]] = None
+    """Folder with domain B's pictures; searched through. To be left out with --side-by-side."""
     run_dir: Annotated[Path, tyro.conf.arg(name="run", metavar="DIR")]
     """Run folder: samples, losses, the state to go on from, and model.safetensors."""
     preset: Annotated[
@@ -92,11 +92,28 @@ class Train:
         """Train until the end, or until interrupted; returns the exit code."""
         # What can be wrong with the options is said before anything slow is imported.
         self._check_evaluation()
-        check_data_folder(self.dir_a, "A")
-        check_data_folder(self.dir_b, "B")
+        self._check_folders()
         start = find_with_bar(self.start, hidden=True) if self.start else None
         with _process_group() as device:
             return self._train(device or choose_device(self.device), start)
+
+    def _check_folders(self) -> None:
+        """Whether one or two folders are given, as the objective and the pictures want it."""
+        is_side_by_side = self.data.side_by_side != "no"
+        if is_side_by_side and self.config.objective != "pix2pix":
+            raise ValueError(
+                "--side-by-side pictures are pairs, from which --objective pix2pix learns; give "
+                "that too, or two folders."
+            )
+        if is_side_by_side == (self.dir_b is not None):
+            raise ValueError(
+                "with --side-by-side the files of DIR_A have both domains; leave DIR_B out."
+                if is_side_by_side
+                else "DIR_B is missing: name the folder of domain B's pictures too."
+            )
+        for folder, domain in ((self.dir_a, "A"), (self.dir_b, "B")):
+            if folder is not None:
+                check_data_folder(folder, domain)
 
     def _check_evaluation(self) -> None:
         """What the evaluation's options need of each other."""
@@ -119,7 +136,7 @@ class Train:
                 check_data_folder(folder, domain)
 
     def _train(self, device: torch.device, start_path: Path | None) -> int:
-        from ..data.unpaired_folders import UnpairedFolders
+        from ..data.paired_folders import open_folders
         from ..device.distributed import rank_and_world_size
         from ..model import load_model
         from ..runs.run_folder import MODEL_NAME, RunFolder
@@ -127,7 +144,7 @@ class Train:
 
         level = logging.INFO if rank_and_world_size()[0] == 0 else logging.ERROR
         logging.getLogger("cyclegan_core").setLevel(level)
-        data = UnpairedFolders(self.dir_a, self.dir_b, self.data)
+        data = open_folders(self.config.objective, self.dir_a, self.dir_b, self.data)
         start = load_model(start_path) if start_path else None
         model = replace(self.config.model, image_size=self.data.crop_size)
         trainer = Trainer(replace(self.config, model=model), data, device=device, model=start)
@@ -163,6 +180,10 @@ class Train:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
         return 130 if stop.is_done else 0
 
+    def _training_folders(self) -> tuple[Path | None, Path | None]:
+        """What an evaluation fits its floors on: none of pictures that lie side by side."""
+        return (None, None) if self.dir_b is None else (self.dir_a, self.dir_b)
+
     def _evaluation(self, device: torch.device) -> TrainingEvaluation | None:
         """What scores the model on the test folders, if that is wanted."""
         if self.test_a is None or self.test_b is None:
@@ -173,7 +194,7 @@ class Train:
         return TrainingEvaluation(
             self.run_dir,
             Evaluator(
-                self.test_a, self.test_b, self.dir_a, self.dir_b, self.evaluation, device=device
+                self.test_a, self.test_b, *self._training_folders(), self.evaluation, device=device
             ),
             every=self.evaluate_every,
             patience=self.patience,
@@ -190,7 +211,7 @@ class Train:
         self, folder: RunFolder, board: TensorBoardLog | None, progress: Progress, stop: _Stop
     ) -> Callable[[StepReport], None]:
         """What happens after each step; losses are told when the trainer has read them."""
-        from ..training.losses import Losses
+        from ..training.losses import as_losses
 
         trainer, evaluation = folder.trainer, folder.evaluation
         task = progress.add_task("training", total=trainer.config.max_steps, completed=trainer.step)
@@ -223,7 +244,7 @@ class Train:
             untold.append(report)
             if trainer.rank == 0 and not trainer.unread:
                 for each in untold:
-                    losses = Losses(*trainer.history[each.step - 1].unbind())
+                    losses = as_losses(trainer.config, trainer.history[each.step - 1])
                     tell(replace(each, losses=losses))
                 untold.clear()
             stop.check()
@@ -242,7 +263,6 @@ def defaults(argv: Sequence[str]) -> Train | None:
     config = TrainConfig(**preset.train)
     return Train(
         dir_a=tyro.MISSING,
-        dir_b=tyro.MISSING,
         run_dir=tyro.MISSING,
         preset=name,
         config=replace(config, model=replace(config.model, **preset.model)),
@@ -319,16 +339,17 @@ def _progress(console: Console) -> Progress:
 
 
 def _values(report: StepReport) -> dict[str, float]:
-    terms = {name: round(float(term), 5) for name, term in report.losses._asdict().items()}
+    from ..training.losses import by_name
+
+    terms = {name: round(float(term), 5) for name, term in by_name(report.losses).items()}
     return {"step": report.step, "lr": report.lr, **terms}
 
 
 def _line(report: StepReport) -> str:
-    losses = report.losses
-    pairs = {
-        "gan": losses.gan_ab + losses.gan_ba,
-        "cycle": losses.cycle_a + losses.cycle_b,
-        "identity": losses.identity_a + losses.identity_b,
-        "disc": losses.disc_a + losses.disc_b,
-    }
-    return " ".join(f"{name} {float(value):.2f}" for name, value in pairs.items())
+    from ..training.losses import by_name
+
+    sums: dict[str, float] = {}
+    for name, term in by_name(report.losses).items():
+        kind = name.partition("_")[0]  # gan, cycle, … of both domains together
+        sums[kind] = sums.get(kind, 0.0) + float(term)
+    return " ".join(f"{kind} {value:.2f}" for kind, value in sums.items())

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from ..config import DataConfig
 from ..errors import DatasetError, PictureError, reason
@@ -26,6 +26,8 @@ T = TypeVar("T")
 OnFile = Callable[[], None]
 """Called after each file while a folder is opened; it ends that by raising."""
 
+Half = Literal["left", "right"]
+"""Of a file that shows a pair side by side."""
 
 _SCAN_THREADS = 8
 
@@ -78,15 +80,31 @@ class PictureFolder:
     """The pictures of one domain, in an order that does not depend on the file system."""
 
     def __init__(
-        self, folder: str | Path, domain: str, config: DataConfig, *, on_file: OnFile = ignore
+        self,
+        folder: str | Path,
+        domain: str,
+        config: DataConfig,
+        *,
+        files: list[PictureFile] | None = None,
+        half: Half | None = None,
+        on_file: OnFile = ignore,
     ) -> None:
         """List the files, up to `config.max_images`, and read every header.
+
+        Args:
+            folder: where they lie, below it too.
+            domain: "A" or "B".
+            config: how pictures become samples.
+            files: those of `list_pictures` to use; all up to `config.max_images` if not given.
+            half: the part of every file that is the picture; the whole if not given.
+            on_file: called after each file that is read.
 
         Raises:
             DatasetError: the folder can't be used.
         """
         self.folder = Path(folder)
         self.domain = domain
+        self.half: Half | None = half
         self.skipped: dict[Path, str] = {}
         """Files that are not used, and why."""
         self.keeps_pixels = False
@@ -96,12 +114,12 @@ class PictureFolder:
         self._channels = config.channels_a if domain == "A" else config.channels_b
         self._cache: dict[Path, Pixels] = {}
         self._is_verified = False
-        found = list_pictures(self.folder, domain)
+        found = list_pictures(self.folder, domain) if files is None else files
         self.num_found = len(found)
         self.files = found[: config.max_images]
         self.sizes: dict[Path, tuple[int, int]] = {}
         """Width and height of each picture, upright."""
-        for file, size in zip(self.files, self._attempt_all(read_size), strict=True):
+        for file, size in zip(self.files, self._attempt_all(self._read_size), strict=True):
             if size is not None:
                 self.sizes[file.path] = size
 
@@ -177,9 +195,22 @@ class PictureFolder:
             self.skip(file.path, _reason(file.path, error))
             return None
 
+    def _read_size(self, path: Path) -> tuple[int, int]:
+        """Width and height of a picture, from its file's header."""
+        width, height = read_size(path)
+        if self.half is None:
+            return width, height
+        if width % 2:
+            raise PictureError(f"{path} is {width} pixels wide, so that its halves are not equal.")
+        return width // 2, height
+
     def _decode(self, path: Path) -> Pixels:
         """Read and resize a picture, and keep it in memory if pictures are kept."""
         image = read_flat(path, channels=self._channels, background=self._config.background)
+        if self.half is not None:
+            middle, (width, height) = image.width // 2, image.size
+            left, right = (0, middle) if self.half == "left" else (middle, width)
+            image = image.crop((left, 0, right, height))
         pixels = prepare(image, self._config)
         if self.keeps_pixels:
             self._cache[path] = pixels

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..validation import check_int
-from .unpaired_folders import Sample, UnpairedFolders
+from .training_data import Sample, TrainingData
 
 
 def decoding_threads() -> int:
@@ -68,7 +68,7 @@ class Batch:
 
 
 class Batches(Iterator[Batch]):
-    """Endless batches from `UnpairedFolders`; close it, or use it in a `with` statement.
+    """Endless batches from `TrainingData`; close it, or use it in a `with` statement.
 
     One step takes the next `world_size` × `batch_size` samples of the sequence, of which this
     rank takes every `world_size`-th: so 2 ranks with a batch of 1 see what 1 rank with a batch
@@ -76,7 +76,7 @@ class Batches(Iterator[Batch]):
     """
 
     def __init__(
-        self, data: UnpairedFolders, config: BatchConfig | None = None, **settings: object
+        self, data: TrainingData, config: BatchConfig | None = None, **settings: object
     ) -> None:
         """Nothing is decoded yet.
 

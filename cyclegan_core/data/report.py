@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config import DataConfig
-from .folder import PictureFile, PictureFolder
+from .folder import Half, PictureFile, PictureFolder
 
 FEW_PICTURES = 100
 """With fewer, a discriminator soon knows them by heart."""
@@ -39,6 +39,8 @@ class FolderReport:
     """Least and greatest width / height."""
     skipped: tuple[tuple[Path, str], ...]
     """Files that are not used, and why."""
+    half: Half | None = None
+    """The part of every file that is the picture, if it is not the whole."""
 
     def __str__(self) -> str:
         small, middle, large = (f"{w}×{h}" for w, h in (self.smallest, self.median, self.largest))
@@ -47,7 +49,8 @@ class FolderReport:
         aspect = f"{low:.2f}" if low == high else f"{low:.2f} to {high:.2f}"
         of_found = f" of {self.num_found}" if self.num_found != self.num_images else ""
         lines = [
-            f"{self.num_images}{of_found} pictures in {self.folder}",
+            f"{self.num_images}{of_found} pictures in {self.folder}"
+            + (f", {self.half} halves" if self.half else ""),
             f"  size {sizes}; width/height {aspect}",
         ]
         lines += [f"  skipped: {path.name} {why}" for path, why in self.skipped[:_NAMED_IN_TEXT]]
@@ -76,7 +79,8 @@ def describe(
     a: PictureFolder, b: PictureFolder, config: DataConfig, digest: str, twins: Twins
 ) -> DatasetReport:
     """The report on two folders, as they are known by now; `twins` are their `identical_files`."""
-    warnings = tuple(_warnings(a, b, config, twins))
+    # Of a folder that has both domains, everything would be said twice.
+    warnings = tuple(dict.fromkeys(_warnings(a, b, config, twins)))
     return DatasetReport(_describe_folder(a), _describe_folder(b), warnings, digest)
 
 
@@ -93,6 +97,7 @@ def _describe_folder(folder: PictureFolder) -> FolderReport:
         largest=sizes[-1],
         aspects=(min(aspects), max(aspects)),
         skipped=tuple(folder.skipped.items()),
+        half=folder.half,
     )
 
 
@@ -113,11 +118,6 @@ def _warnings(
                 "discriminator learns them by heart and results suffer."
             )
         yield from _size_warnings(folder.folder, sizes, config)
-    if config.pairing == "paired" and len(a) != len(b):
-        yield (
-            f"the pictures are paired by index, but there are {len(a)} in A and {len(b)} in B; "
-            "check that the names of true partners sort alike."
-        )
     if twins:
         names = ", ".join(file.name for file, _ in twins[:_NAMED_IN_TEXT])
         more = f" and {len(twins) - _NAMED_IN_TEXT} more" if len(twins) > _NAMED_IN_TEXT else ""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..config import DataConfig
 from ..data.folder import list_pictures
+from ..data.paired_folders import by_name
 from ..data.transforms import prepare
 from ..errors import DatasetError
 from ..pictures.picture import read_flat
@@ -55,16 +56,9 @@ class Folders:
         """
         sides: list[dict[str, Path]] = []
         for folder, domain in ((Path(dir_a), "A"), (Path(dir_b), "B")):
-            named: dict[str, Path] = {}
-            for file in list_pictures(folder, domain):
-                name = file.name[: -len(file.path.suffix)]
-                if paired and name in named:
-                    raise DatasetError(
-                        f"{folder} has {named[name].name} and {file.path.name}, so it is not clear "
-                        "which is the partner of a picture of that name; remove one."
-                    )
-                named[name if paired else file.name] = file.path
-            sides.append(named)
+            files = list_pictures(folder, domain)
+            named = by_name(files, folder) if paired else {file.name: file for file in files}
+            sides.append({name: file.path for name, file in named.items()})
         side_a, side_b = sides
         if not paired:
             agree = {Path(n).with_suffix("") for n in side_a} == {

@@ -15,10 +15,8 @@ from torch import Tensor
 
 from ..errors import CycleGANError, reason
 from ..files import atomic_write, read_table
-from ..training.losses import Losses
+from ..training.losses import by_name
 from ..training.trainer import StepReport
-
-COLUMNS = ("step", "lr", *Losses._fields)
 
 
 class LossTable:
@@ -28,8 +26,9 @@ class LossTable:
     which says a step's learning rate.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, term_names: Sequence[str]) -> None:
         self.path = path
+        self.columns = ("step", "lr", *term_names)
         self._steps = 0
         """How many steps the file holds."""
 
@@ -42,8 +41,8 @@ class LossTable:
         Raises:
             CycleGANError: it can't be written.
         """
-        there = _read(self.path)
-        lines = [_line(COLUMNS)]
+        there = _read(self.path, len(self.columns))
+        lines = [_line(self.columns)]
         for step, terms in enumerate(history, start=1):
             lines.append(there.get(step) or _row(step, lr_of(step), terms.tolist()))
         atomic_write(self.path, lambda temporary: _write(temporary, "w", lines))
@@ -86,7 +85,7 @@ class TensorBoardLog:
 
     def on_step(self, report: StepReport, samples: Path | None) -> None:
         """Log a step, and the newest sample grid if it is another one than before."""
-        for name, term in report.losses._asdict().items():
+        for name, term in by_name(report.losses).items():
             self._writer.add_scalar(f"loss/{name}", float(term), report.step)
         self._writer.add_scalar("lr", report.lr, report.step)
         if samples is not None and samples != self._shown:
@@ -105,7 +104,7 @@ class TensorBoardLog:
         self._writer.close()
 
 
-def _read(path: Path) -> dict[int, str]:
+def _read(path: Path, num_columns: int) -> dict[int, str]:
     """Step -> its row, of all rows that are whole."""
     rows: dict[int, str] = {}
     try:
@@ -118,7 +117,7 @@ def _read(path: Path) -> dict[int, str]:
         ) from None
     for line in text.splitlines(keepends=True):
         cells = line.rstrip("\r\n").split(",")
-        is_row = len(cells) == len(COLUMNS) and re.fullmatch("[0-9]{1,18}", cells[0])
+        is_row = len(cells) == num_columns and re.fullmatch("[0-9]{1,18}", cells[0])
         if line.endswith("\n") and is_row:
             rows[int(cells[0])] = line
     return rows

@@ -1,9 +1,10 @@
 """A run folder: what a training leaves on disk, and how the next session goes on from it.
 
 `run.json` (settings, data, versions, progress), `losses.csv`, `samples/step_*.jpg` (a fixed grid
-under captions, one row per sample: a | fake_b | rec_a | b | fake_a | rec_b), `state.safetensors`
-(everything, for resuming), `model.safetensors` (ready to load),
-`checkpoints/model_step_*.safetensors`; with an evaluation also `scores.csv` and `best.safetensors`.
+under captions, one row per sample: a | fake_b | rec_a | b | fake_a | rec_b; for pix2pix a | fake_b
+| b, then those of the way back if that is trained), `state.safetensors` (everything, for resuming),
+`model.safetensors` (ready to load), `checkpoints/model_step_*.safetensors`; with an evaluation also
+`scores.csv` and `best.safetensors`.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class RunFolder:
         """Rank 0's steps between evaluations, on all ranks; 0 without."""
         self.newest_samples: Path | None = None
         """The last grid that was written in this session."""
-        self._losses = LossTable(self.path / "losses.csv")
+        self._losses = LossTable(self.path / "losses.csv", trainer.term_names)
         self._lock: FileLock | None = None
         self._seconds = 0.0
         self._saved_step = -1
@@ -212,9 +213,15 @@ class RunFolder:
         for number in range(self.num_samples):
             sample = self.trainer.data.sample(number, seed=_SAMPLE_SEED)
             a, b = sample.a[None].to(device), sample.b[None].to(device)
-            there = model.reconstruct(a, "a_to_b")
-            back = model.reconstruct(b, "b_to_a")
-            row = [a, there.fake, there.rec, b, back.fake, back.rec]
+            if self.trainer.config.objective == "pix2pix":
+                row: list[Tensor] = []
+                for direction in model.directions:
+                    source, partner = (a, b) if direction == "a_to_b" else (b, a)
+                    row += [source, model.translate(source, direction), partner]
+            else:
+                there = model.reconstruct(a, "a_to_b")
+                back = model.reconstruct(b, "b_to_a")
+                row = [a, there.fake, there.rec, b, back.fake, back.rec]
             height = max(picture.shape[2] for picture in row)
             row = [_to_rgb(picture[0], height) for picture in row]
             widths = widths or [picture.shape[2] for picture in row]
@@ -225,7 +232,11 @@ class RunFolder:
 
     def _captions(self) -> list[str]:
         """What stands over the columns of the grid: a picture, and what becomes of it."""
-        a, b = self.trainer.config.model.domains("a_to_b")
+        config = self.trainer.config
+        if config.objective == "pix2pix":
+            pairs = map(config.model.domains, config.trained_directions)
+            return [name for a, b in pairs for name in (a, f"→ {b}", b)]
+        a, b = config.model.domains("a_to_b")
         return [a, f"→ {b}", f"→ {a}", b, f"→ {a}", f"→ {b}"]
 
     def write_samples(self) -> Path:

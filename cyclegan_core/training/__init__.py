@@ -2,7 +2,7 @@
 
 trainer: the loop, what is checked before it, and the export.
 step: one step in the paper's order. step_graph: the same recorded as a CUDA graph.
-losses: the terms and the objective (eq. 1 to 3, section 5.2), and the discriminators they need.
+losses: the terms of both objectives, CycleGAN's and pix2pix's, and the discriminators they need.
 state: all that a step moves. state_file: the same as one file, and back.
 divergence: what is not finite, and what that means in words.
 optimiser: Adam, learning rates, the loss scale, the averaged weights.
@@ -18,11 +18,11 @@ from .._lazy import lazy_names
 from .presets import PRESETS, Preset
 
 if TYPE_CHECKING:
-    from .losses import Losses
+    from .losses import Losses, PairedLosses, by_name
     from .trainer import StepReport, Trainer
 else:
     __getattr__, __dir__ = lazy_names(
-        __name__, losses=("Losses",), trainer=("StepReport", "Trainer")
+        __name__, losses=("Losses", "PairedLosses", "by_name"), trainer=("StepReport", "Trainer")
     )
 
-__all__ = ["PRESETS", "Losses", "Preset", "StepReport", "Trainer"]
+__all__ = ["PRESETS", "Losses", "PairedLosses", "Preset", "StepReport", "Trainer", "by_name"]

@@ -3,42 +3,48 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from ..device.distributed import spread
-from .losses import Losses, Terms
+from .losses import Terms
 from .optimiser import LossScale
 
 _ADVICE = "lower the learning rate, or remove flat or damaged pictures"
 _NETWORKS = ("generators", "discriminators")
-"""Whose gradients' norms a row has, in its order."""
+"""Whose gradients' norms a row has, in its order; without discriminators only the first."""
 _IN_ORDER = (
-    *("cycle_a", "cycle_b", "identity_b", "identity_a", "gan_ab", "gan_ba"),
+    *("cycle_a", "cycle_b", "identity_b", "identity_a", "l1_b", "l1_a", "gan_ab", "gan_ba"),
     *("disc_b", "disc_a"),
 )
 """A step's terms in the order in which they are computed: the first bad one is named."""
 
 
 def check_finite(
-    terms: Terms, norms: list[Tensor], loss_scale: LossScale, diverged: Tensor
+    terms: Terms,
+    names: Sequence[str],
+    norms: list[Tensor],
+    loss_scale: LossScale,
+    diverged: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Note on the device whether a step is sound; from one that is not on, nothing moves.
 
     Args:
         terms: the step's terms.
+        names: those that a row has, see `term_names`; one that this step lacks is 0.
         norms: of the gradients of generators and discriminators, averaged over the ranks and
             unscaled.
         loss_scale: the scale of the step's losses, which is moved.
         diverged: a boolean on the device, set once a step is not finite.
 
     Returns:
-        The step's row, (12,): eight terms, two norms, whether a term is bad on some rank, the loss
+        The step's row, (terms + norms + 2,): both, whether a term is bad on some rank, the loss
         scale before. And a boolean: leave this step out.
     """
     zero = torch.zeros((), device=diverged.device)
-    values = torch.stack([terms.get(name, zero) for name in Losses._fields])
+    values = torch.stack([terms.get(name, zero) for name in names])
     is_bad = spread(~torch.isfinite(values).all())
     overflow = ~torch.isfinite(torch.stack(norms)).all()
     scale = loss_scale.tensor
@@ -49,17 +55,20 @@ def check_finite(
     return row, diverged | overflow
 
 
-def problem(row: Tensor, *, is_scaled: bool) -> str | None:
-    """What is wrong with the step of `row`, (12,) on the CPU, as a clause; None if it is sound.
+def problem(row: Tensor, names: Sequence[str], *, is_scaled: bool) -> str | None:
+    """What is wrong with the step of `row`, on the CPU, as a clause; None if it is sound.
 
-    `is_scaled`: whether losses are scaled, so that an overflow may only mean a step left out.
+    Args:
+        row: of `check_finite`.
+        names: those of its terms.
+        is_scaled: whether losses are scaled, so that an overflow may only mean a step left out.
     """
     numbers: list[float] = row.tolist()
-    terms = dict(zip(Losses._fields, numbers[:8], strict=True))
+    terms = dict(zip(names, numbers, strict=False))
     for name in _IN_ORDER:
-        if not math.isfinite(terms[name]):
+        if name in terms and not math.isfinite(terms[name]):
             return f"{name} is {terms[name]}, so the weights were left as they were; {_ADVICE}"
-    norms, is_bad, scale = numbers[8:10], numbers[10], numbers[11]
+    norms, (is_bad, scale) = numbers[len(names) : -2], numbers[-2:]
     if is_bad:
         return "another process's loss is not finite"
     if all(map(math.isfinite, norms)) or scale > 1:
@@ -70,11 +79,11 @@ def problem(row: Tensor, *, is_scaled: bool) -> str | None:
             "use bf16 or fp32, or lower the learning rate"
         )
     who, norm = next(
-        pair for pair in zip(_NETWORKS, norms, strict=True) if not math.isfinite(pair[1])
+        pair for pair in zip(_NETWORKS, norms, strict=False) if not math.isfinite(pair[1])
     )
     return f"the gradient of the {who} is {norm}, so the weights were left as they were; {_ADVICE}"
 
 
-def lowered_scale(row: Tensor) -> float | None:
+def lowered_scale(row: Tensor, names: Sequence[str]) -> float | None:
     """The loss scale after a sound step that overflowed and was left out; None if it did not."""
-    return None if torch.isfinite(row[8:10]).all() else float(row[11]) / 2
+    return None if torch.isfinite(row[len(names) : -2]).all() else float(row[-1]) / 2

@@ -1,4 +1,7 @@
-"""CycleGAN's objective: its terms (eq. 1-3, section 5.2) from networks, settings and a batch.
+"""What is minimised: the terms from networks, settings and a batch.
+
+CycleGAN's are those of Zhu et al. 2017, eq. 1-3 and section 5.2; pix2pix's those of Isola et al.
+2017, eq. 4.
 
 Everything here is a pure function of tensors and networks; terms are scalars of at least float32.
 `step.py` says in which order the gradients are taken and how the weights move.
@@ -47,6 +50,50 @@ class Losses(NamedTuple):
     """Half the sum of disc_b's losses on real_b and on pooled fake_b."""
 
 
+class PairedLosses(NamedTuple):
+    """The same of pix2pix; None for what a training does not have, by its directions and weights.
+
+    The generators minimise the sum of the first four, the discriminators the sum of the last two.
+    """
+
+    gan_ab: Tensor | None = None
+    """disc_b on fake_b = gen_ab(real_a), given real_a."""
+    gan_ba: Tensor | None = None
+    """disc_a on fake_a = gen_ba(real_b), given real_b."""
+    l1_a: Tensor | None = None
+    """λ |gen_ba(real_b) − real_a|₁."""
+    l1_b: Tensor | None = None
+    """λ |gen_ab(real_a) − real_b|₁."""
+    disc_a: Tensor | None = None
+    """Half the sum of disc_a's losses on real_a and on fake_a, both given real_b."""
+    disc_b: Tensor | None = None
+    """Half the sum of disc_b's losses on real_b and on fake_b, both given real_a."""
+
+
+def term_names(config: TrainConfig) -> tuple[str, ...]:
+    """The terms that steps of such a training have, in the order of their tables."""
+    if config.objective == "cyclegan":
+        return Losses._fields  # a term of weight 0 is 0: it may come back when the run goes on
+    there: set[str] = set()
+    for direction in config.trained_directions:
+        target = direction[-1]
+        there |= {f"l1_{target}"} if config.lambda_l1 > 0 else set()
+        if config.has_discriminators:
+            there |= {"gan_ab" if target == "b" else "gan_ba", f"disc_{target}"}
+    return tuple(name for name in PairedLosses._fields if name in there)
+
+
+def as_losses(config: TrainConfig, terms: Tensor) -> Losses | PairedLosses:
+    """The terms of a step by their names, from a tensor with one for each of `term_names`."""
+    kind = Losses if config.objective == "cyclegan" else PairedLosses
+    return kind(**dict(zip(term_names(config), terms.unbind(), strict=True)))
+
+
+def by_name(losses: Losses | PairedLosses) -> dict[str, Tensor]:
+    """The terms that there are."""
+    return {name: term for name, term in losses._asdict().items() if term is not None}
+
+
 class Batch(NamedTuple):
     """Real pictures of both domains, and the random numbers of their augmentation."""
 
@@ -65,7 +112,8 @@ class Batch(NamedTuple):
 
 
 Terms = dict[str, Tensor]
-"""Names of `Losses` fields -> weighted scalars; a term that the settings switch off is absent."""
+"""Names of fields of `Losses` or `PairedLosses` -> weighted scalars; a term that the settings
+switch off is absent."""
 
 
 def build_discriminator(config: TrainConfig, channels: int) -> nn.Module:
@@ -93,13 +141,13 @@ def build_discriminator(config: TrainConfig, channels: int) -> nn.Module:
 
 def generator_terms(
     model: CycleGAN,
-    disc_a: nn.Module,
-    disc_b: nn.Module,
+    disc_a: nn.Module | None,
+    disc_b: nn.Module | None,
     config: TrainConfig,
     batch: Batch,
     identity: int = 1,
 ) -> tuple[Tensor, Tensor, Terms]:
-    """Compute fake_a, fake_b, and the terms of the generators' objective (eq. 3, section 5.2).
+    """Compute fake_a, fake_b, and the terms of CycleGAN's generators (eq. 3, section 5.2).
 
     Args:
         model: both generators.
@@ -149,10 +197,53 @@ def generator_terms(
                 ("gan_ab", disc_b, fake_b, draws_b),
                 ("gan_ba", disc_a, fake_a, draws_a),
             ):
-                seen = judge(disc, config, fake, draws[:, 0])
-                losses = [w * fooling_loss(logits, mode=config.gan_mode) for w, logits in seen]
-                terms[name] = config.lambda_gan * torch.stack(losses).sum()
+                if disc is not None:
+                    terms[name] = adversarial_term(disc, config, fake, draws)
     return fake_a, fake_b, terms
+
+
+def paired_terms(
+    model: CycleGAN,
+    disc_a: nn.Module | None,
+    disc_b: nn.Module | None,
+    config: TrainConfig,
+    batch: Batch,
+    identity: int = 1,
+) -> tuple[Tensor | None, Tensor | None, Terms]:
+    """Compute fake_a, fake_b, and the terms of pix2pix's generators (Isola et al. 2017, eq. 4).
+
+    The arguments are those of `generator_terms`, of which `identity` has no meaning; without a
+    discriminator there is the distance to the true partner alone. The fake of a direction that is
+    not trained is None.
+    """
+    terms: Terms = {}
+    fakes: dict[Direction, Tensor] = {}
+    real_a, real_b, source_a, source_b, draws_a, draws_b = batch
+    with autocast(config, real_a.device):
+        for direction, source, given, target, disc, draws, (l1_name, gan_name) in (
+            ("a_to_b", source_a, real_a, real_b, disc_b, draws_b, ("l1_b", "gan_ab")),
+            ("b_to_a", source_b, real_b, real_a, disc_a, draws_a, ("l1_a", "gan_ba")),
+        ):
+            if direction not in config.trained_directions:
+                continue
+            fakes[direction] = fake = generate(model, direction, source)
+            if config.lambda_l1 > 0:
+                terms[l1_name] = config.lambda_l1 * l1(fake, target)
+            if disc is not None:
+                terms[gan_name] = adversarial_term(disc, config, fake, draws, given)
+    return fakes.get("b_to_a"), fakes.get("a_to_b"), terms
+
+
+def adversarial_term(
+    disc: nn.Module, config: TrainConfig, fake: Tensor, draws: Tensor, given: Tensor | None = None
+) -> Tensor:
+    """How far a generator is from fooling `disc` with `fake` (eq. 1), weighted.
+
+    `draws` are those of the fake's domain in `Batch`; `given` is what `judge` wants.
+    """
+    seen = judge(disc, config, fake, draws[:, 0], given)
+    losses = [w * fooling_loss(logits, mode=config.gan_mode) for w, logits in seen]
+    return config.lambda_gan * torch.stack(losses).sum()
 
 
 def warmup_terms(
@@ -169,27 +260,32 @@ def warmup_terms(
         return {f"identity_{turn}": scale * config.lambda_identity * l1(same, real)}
 
 
-def discriminator_term(
+def discriminator_term(  # noqa: PLR0913 - who judges what, and what was drawn for it
     disc: nn.Module,
     config: TrainConfig,
     real: Tensor,
     fake: Tensor,
     alpha: Tensor,
     draws: Tensor,
+    given: Tensor | None = None,
 ) -> Tensor:
     """Half the sum of a discriminator's losses on real and generated pictures (eq. 1).
 
     With wgangp the gradient penalty is inside the half, so that it keeps its proportion; `alpha`,
     (B,1,1,1) in [0,1], says where between real and generated it is measured. `draws`,
     (B,3,NUM_DRAWS) in [0,1), hold the augmentations of real and fake behind the generator's.
+    `given`, the source of both for pix2pix, is what `judge` wants.
     """
     on_real, on_fake = draws[:, 1], draws[:, 2]
     with autocast(config, real.device):
         if config.batch_passes and real.shape == fake.shape:  # its norm is always per picture
-            both = judge(disc, config, torch.cat([real, fake]), torch.cat([on_real, on_fake]))
+            twice = None if given is None else torch.cat([given, given])
+            draws = torch.cat([on_real, on_fake])
+            both = judge(disc, config, torch.cat([real, fake]), draws, twice)
             seen = [(weight, *logits.chunk(2)) for weight, logits in both]
         else:
-            pair = judge(disc, config, real, on_real), judge(disc, config, fake, on_fake)
+            of_real = judge(disc, config, real, on_real, given)
+            pair = of_real, judge(disc, config, fake, on_fake, given)
             seen = [(weight, x, y) for (weight, x), (_, y) in zip(*pair, strict=True)]
         losses = [
             weight
@@ -201,8 +297,12 @@ def discriminator_term(
         ]
         term = torch.stack(losses).sum()
     if config.gan_mode == "wgangp":
+
+        def critic(images: Tensor) -> Tensor:
+            return disc(images if given is None else torch.cat([given, images], dim=1))
+
         alpha = alpha.to(real)
-        term = term + config.lambda_penalty * gradient_penalty(disc, real, fake, alpha)
+        term = term + config.lambda_penalty * gradient_penalty(critic, real, fake, alpha)
     return 0.5 * term
 
 
@@ -215,14 +315,23 @@ def generate(model: CycleGAN, direction: Direction, images: Tensor) -> Tensor:
 
 
 def judge(
-    disc: nn.Module, config: TrainConfig, images: Tensor, draws: Tensor
+    disc: nn.Module,
+    config: TrainConfig,
+    images: Tensor,
+    draws: Tensor,
+    given: Tensor | None = None,
 ) -> list[tuple[float, Tensor]]:
     """Maps of logits (B,1,h,w), each with what it counts for, of pictures (B,C,H,W) in [-1,1].
 
-    `draws`, (B,NUM_DRAWS) in [0,1), decide how the pictures are augmented.
+    `draws`, (B,NUM_DRAWS) in [0,1), decide how the pictures are augmented. A conditional
+    discriminator sees `given`, (B,C',H,W) in [-1,1], before them: what each was, or would have
+    been, made from. It is augmented alike, so that both go on fitting each other.
     """
     colour, shift = config.augment_colour, config.augment_shift
     augmented = augment(images, draws, colour=colour, shift=shift)
+    if given is not None:
+        given = augment(given, draws, colour=colour, shift=shift)
+        return [(1.0, disc(torch.cat([given, augmented], dim=1)))]
     if config.discriminator in ("patch", "pixel"):
         return [(1.0, disc(augmented))]
     weights = cast(FeatureDiscriminator, disc).weights

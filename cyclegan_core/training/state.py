@@ -51,14 +51,14 @@ class TrainState:
     model: CycleGAN
     ema: CycleGAN
     """The average of `model` over the steps, in eval mode and without gradients."""
-    disc_a: nn.Module
-    """Tells real pictures of domain A from generated ones."""
-    disc_b: nn.Module
+    disc_a: nn.Module | None
+    """Tells real pictures of domain A from generated ones; None where there are none to tell."""
+    disc_b: nn.Module | None
     """The same for domain B."""
     opt_gen: torch.optim.Adam
-    """Over both generators."""
-    opt_disc: torch.optim.Adam
-    """Over both discriminators, disc_b first."""
+    """Over the generators."""
+    opt_disc: torch.optim.Adam | None
+    """Over the discriminators, disc_b first; None without any."""
     loss_scale: LossScale
     pool_a: ImagePool
     pool_b: ImagePool
@@ -71,7 +71,7 @@ class TrainState:
     position: int = 0
     """Samples taken so far, over all ranks."""
     history: list[Tensor] = field(default_factory=list[Tensor])
-    """The eight terms of every step that was read, (8,) float32 each."""
+    """The terms of every step that was read, float32, one for each of `term_names`."""
 
     @classmethod
     def create(
@@ -81,23 +81,23 @@ class TrainState:
         # A host may hold us in inference mode, where weights that can be trained can't be made.
         with torch.inference_mode(mode=False), seeded(config.seed, device):
             # The order in which networks are drawn is part of what the seed means.
-            model = CycleGAN(config.model)
-            disc_a = build_discriminator(config, config.model.channels_a)
-            disc_b = build_discriminator(config, config.model.channels_b)
+            model = CycleGAN(config.model, directions=config.trained_directions)
+            disc_a, disc_b = _new_discriminators(config)
+            discs = [disc for disc in (disc_b, disc_a) if disc is not None]
             if start is not None:
                 copy_weights(start, model)
             elif config.init == "residual_zero":
                 init_residual_zero(model)
             if start is None and config.warmup_steps > 0:  # in which they stay the same
                 model.generator("b_to_a").load_state_dict(model.generator("a_to_b").state_dict())
-            ema = CycleGAN(config.model)
+            ema = CycleGAN(config.model, directions=model.directions)
             copy_weights(model, ema)
             ema.eval().requires_grad_(requires_grad=False)
 
             # The form in which the networks train fastest, as the settings want it.
             is_quick = device.type in ("cpu", "cuda") and config.precision != "fp32"
             is_last = config.channels_last == "on" or (config.channels_last == "auto" and is_quick)
-            for network in (model, ema, disc_a, disc_b):
+            for network in (model, ema, *discs):
                 network.to(device)
                 if is_last:
                     network.to(memory_format=torch.channels_last)
@@ -107,9 +107,10 @@ class TrainState:
             if config.compile:
                 for direction in model.directions:
                     model.generator(direction).compile()
-                disc_a.compile()
-                disc_b.compile()
+                for disc in discs:
+                    disc.compile()
 
+            pool_size = config.pool_size if config.objective == "cyclegan" else 0
             pool_rng = random.Random(f"{config.seed} pools {rank}")
             return cls(
                 config=config,
@@ -120,10 +121,10 @@ class TrainState:
                 disc_a=disc_a,
                 disc_b=disc_b,
                 opt_gen=new_adam(config, [model], device),
-                opt_disc=new_adam(config, [disc_b, disc_a], device),
+                opt_disc=new_adam(config, discs, device) if discs else None,
                 loss_scale=LossScale(active=config.precision == "fp16", device=device),
-                pool_a=ImagePool(config.pool_size, pool_rng),
-                pool_b=ImagePool(config.pool_size, pool_rng),
+                pool_a=ImagePool(pool_size, pool_rng),
+                pool_b=ImagePool(pool_size, pool_rng),
                 pool_rng=pool_rng,
                 diverged=torch.tensor(False, device=device),
             )
@@ -134,19 +135,27 @@ class TrainState:
         return self.ema if self.config.ema_decay > 0 else self.model
 
     @property
+    def discs(self) -> dict[str, nn.Module]:
+        """The discriminators that there are, in the order in which they learn."""
+        found = {"disc_b": self.disc_b, "disc_a": self.disc_a}
+        return {name: disc for name, disc in found.items() if disc is not None}
+
+    @property
     def networks(self) -> dict[str, nn.Module]:
         """All networks by the names that they have in a state file."""
-        return {
+        found = {
             "model": self.model,
             "disc_a": self.disc_a,
             "disc_b": self.disc_b,
             "ema": self.ema,
         }
+        return {name: network for name, network in found.items() if network is not None}
 
     @property
     def optimizers(self) -> dict[str, torch.optim.Adam]:
-        """Both optimisers by the names that they have in a state file."""
-        return {"opt_gen": self.opt_gen, "opt_disc": self.opt_disc}
+        """The optimisers by the names that they have in a state file."""
+        found = {"opt_gen": self.opt_gen, "opt_disc": self.opt_disc}
+        return {name: optimizer for name, optimizer in found.items() if optimizer is not None}
 
     @property
     def pools(self) -> dict[str, ImagePool]:
@@ -154,11 +163,12 @@ class TrainState:
         return {"pool_a": self.pool_a, "pool_b": self.pool_b}
 
     def set_learning_rates(self, multiplier: float) -> None:
-        """Give both optimisers their rates for the next step, `multiplier` times the settings'."""
+        """Give the optimisers their rates for the next step, `multiplier` times the settings'."""
         config = self.config
         lr_disc = config.lr if config.lr_discriminator is None else config.lr_discriminator
         set_rate(self.opt_gen, config.lr * multiplier)
-        set_rate(self.opt_disc, lr_disc * multiplier)
+        if self.opt_disc is not None:
+            set_rate(self.opt_disc, lr_disc * multiplier)
 
     @contextmanager
     def step_rng(self) -> Generator[torch.Generator]:
@@ -191,6 +201,19 @@ class TrainState:
             optimizer.state.clear()
         for pool in self.pools.values():
             pool.images = []
+
+
+def _new_discriminators(config: TrainConfig) -> tuple[nn.Module | None, nn.Module | None]:
+    """disc_a and disc_b, drawn in this order; None where no generator has to fool one."""
+    model, trained = config.model, config.trained_directions
+    if not config.has_discriminators:
+        return None, None
+    if config.objective == "pix2pix":  # they judge both pictures of a pair together
+        both = model.channels_a + model.channels_b
+        disc_a = build_discriminator(config, both) if "b_to_a" in trained else None
+        return disc_a, build_discriminator(config, both) if "a_to_b" in trained else None
+    disc_a = build_discriminator(config, model.channels_a)
+    return disc_a, build_discriminator(config, model.channels_b)
 
 
 @torch.no_grad()

@@ -16,12 +16,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..config import TrainConfig
-from ..data.unpaired_folders import UnpairedFolders
+from ..data.training_data import TrainingData
 from ..device.distributed import gather
 from ..device.precision import is_finite
 from ..errors import CheckpointError, reason
 from ..files import atomic_write, check_file
-from .losses import Losses
+from .losses import term_names
 from .state import TrainState
 
 log = logging.getLogger(__name__)
@@ -31,9 +31,12 @@ VERSION = "1"
 
 _FIXED = (
     *("discriminator", "disc_layers", "disc_channels", "disc_norm", "feature_taps"),
-    *("feature_width", "warmup_steps", "pool_size", "seed"),
+    *("feature_width", "warmup_steps", "pool_size", "seed", "objective", "directions"),
 )
 """Settings that the state's tensors depend on, or without which it isn't the same training."""
+
+_SWITCHES = ("lambda_gan", "lambda_l1")
+"""The same where a change from or to 0 adds or takes away terms, as with objective pix2pix."""
 
 _FIXED_DATA = ("preprocess", "crop_size", "channels_a", "channels_b")
 """The same of `DataConfig`: pooled pictures have the size of new ones."""
@@ -62,7 +65,7 @@ _DAMAGE = (
 _DAMAGED = "start again in another run folder, or put a backup in its place"
 
 
-def save(state: TrainState, data: UnpairedFolders, path: Path) -> None:
+def save(state: TrainState, data: TrainingData, path: Path) -> None:
     """Write the state atomically; see `Trainer.save_state`. All ranks take part, rank 0 writes."""
     pools = gather(_pools(state))
     if state.rank != 0:
@@ -89,7 +92,7 @@ def save(state: TrainState, data: UnpairedFolders, path: Path) -> None:
     )
 
 
-def load(state: TrainState, data: UnpairedFolders, path: Path) -> None:
+def load(state: TrainState, data: TrainingData, path: Path) -> None:
     """Put a state back; see `Trainer.load_state`. `state` is changed only if all fits."""
     saved, tensors = _read(path)
     _check_settings(state, data, saved, path)
@@ -206,15 +209,16 @@ def _check_counters(saved: dict[str, Any]) -> None:
 
 
 def _check_settings(
-    state: TrainState, data: UnpairedFolders, saved: dict[str, Any], path: Path
+    state: TrainState, data: TrainingData, saved: dict[str, Any], path: Path
 ) -> None:
     """Refuse what can't be changed, log what is."""
+    is_same = term_names(TrainConfig.from_dict(saved["config"])) == term_names(state.config)
     before, now = saved["config"], state.config.to_dict()
     model_before, model_now = before.pop("model"), now.pop("model")
     data_now = json.loads(json.dumps(asdict(data.config)))
     data_before = data_now | saved["data_config"]
     changes = [
-        (name, old[name], value, name in fixed)
+        (name, old[name], value, name in fixed or (name in _SWITCHES and not is_same))
         for old, new, fixed in (
             (before, now, _FIXED),
             (model_before, model_now, set(model_now) - set(_FREE_MODEL)),
@@ -249,7 +253,7 @@ def _check_tensors(state: TrainState, step: int, tensors: dict[str, Tensor], pat
                 shapes = (torch.Size(), parameter.shape, parameter.shape)
                 wanted |= {n: (s, torch.float32) for n, s in zip(names, shapes, strict=True)}
     if step > 0:
-        wanted["history"] = torch.Size((step, len(Losses._fields))), torch.float32
+        wanted["history"] = torch.Size((step, len(term_names(state.config)))), torch.float32
     for name, (shape, dtype) in wanted.items():
         found = tensors.get(name)
         if found is None or (found.shape, found.dtype) != (shape, dtype):

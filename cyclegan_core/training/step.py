@@ -17,7 +17,15 @@ from ..device.precision import at_least_float32
 from ..discriminators.augment import NUM_DRAWS
 from ..layers import SpectralConv2d
 from .divergence import check_finite
-from .losses import Batch, Terms, discriminator_term, generator_terms, warmup_terms
+from .losses import (
+    Batch,
+    Terms,
+    discriminator_term,
+    generator_terms,
+    paired_terms,
+    term_names,
+    warmup_terms,
+)
 from .optimiser import copy_gradients, move, share_of_new, total_norm, update_average
 from .state import TrainState
 
@@ -57,7 +65,7 @@ def draw_inputs(state: TrainState, real_a: Tensor, real_b: Tensor, rng: torch.Ge
     """
     config, count = state.config, len(real_a)
     nothing = torch.zeros(2, count, dtype=torch.int64)
-    has_discriminators = config.lambda_gan > 0 and state.step >= config.warmup_steps
+    has_discriminators = is_judging(state)
     # disc_b learns first, so its pool and its penalty draw first.
     exchange_b = state.pool_b.decide(count) if has_discriminators else nothing
     exchange_a = state.pool_a.decide(count) if has_discriminators else nothing
@@ -93,14 +101,20 @@ def draw_inputs(state: TrainState, real_a: Tensor, real_b: Tensor, rng: torch.Ge
     )
 
 
+def is_judging(state: TrainState) -> bool:
+    """Whether discriminators take part in the step that follows."""
+    return state.config.lambda_gan > 0 and state.step >= state.config.warmup_steps
+
+
 def train_step(state: TrainState, inputs: Inputs) -> Tensor:
     """One step on the device alone; its row, see `check_finite`. What is not finite moves nothing.
 
     A batch goes through the networks in `config.accumulate` equal parts. In a warm-up step gen_ab
     gives back pictures of A and B in turn, and gen_ba, which began with the same weights, takes the
-    same gradient.
+    same gradient. With pix2pix there may be one generator alone, and no discriminator.
     """
     config, model, disc_a, disc_b = state.config, state.model, state.disc_a, state.disc_b
+    objective = paired_terms if config.objective == "pix2pix" else generator_terms
     real_a, real_b, parts = inputs.real_a, inputs.real_b, config.accumulate
     is_warmup = state.step < config.warmup_steps
     identity = config.identity_every if state.step % config.identity_every == 0 else 0
@@ -109,8 +123,8 @@ def train_step(state: TrainState, inputs: Inputs) -> Tensor:
 
     # Generators (eq. 3 and section 5.2); the discriminators need no gradient.
     model.train()
-    disc_a.requires_grad_(requires_grad=False)
-    disc_b.requires_grad_(requires_grad=False)
+    for disc in state.discs.values():
+        disc.requires_grad_(requires_grad=False)
     state.opt_gen.zero_grad()
     fakes_a: list[Tensor] = []
     fakes_b: list[Tensor] = []
@@ -120,9 +134,10 @@ def train_step(state: TrainState, inputs: Inputs) -> Tensor:
         if is_warmup:
             part = warmup_terms(model, config, batch, "a" if state.step % 2 == 0 else "b")
         else:
-            fake_a, fake_b, part = generator_terms(model, disc_a, disc_b, config, batch, identity)
-            fakes_a.append(at_least_float32(fake_a.detach()))
-            fakes_b.append(at_least_float32(fake_b.detach()))
+            fake_a, fake_b, part = objective(model, disc_a, disc_b, config, batch, identity)
+            for fake, fakes in ((fake_a, fakes_a), (fake_b, fakes_b)):
+                if fake is not None:
+                    fakes.append(at_least_float32(fake.detach()))
         share = len(batch.real_a) / len(real_a)
         part = {name: term * share for name, term in part.items()}
         state.loss_scale.scale(torch.stack(list(part.values())).sum()).backward()
@@ -132,17 +147,21 @@ def train_step(state: TrainState, inputs: Inputs) -> Tensor:
         copy_gradients(model.generator("a_to_b"), model.generator("b_to_a"))
 
     # Discriminators (eq. 1), on fakes made before the generators move, and on earlier ones.
-    disc_a.requires_grad_(requires_grad=True)
-    disc_b.requires_grad_(requires_grad=True)
-    state.opt_disc.zero_grad()
+    for disc in state.discs.values():
+        disc.requires_grad_(requires_grad=True)
+    if state.opt_disc is not None:
+        state.opt_disc.zero_grad()
     at_b = (inputs.exchange_b, inputs.alpha_b, inputs.draws_b)
     at_a = (inputs.exchange_a, inputs.alpha_a, inputs.draws_a)
-    sides = (
-        ("disc_b", disc_b, state.pool_b, real_b, fakes_b, *at_b),
-        ("disc_a", disc_a, state.pool_a, real_a, fakes_a, *at_a),
-    )
-    sides = sides if config.lambda_gan > 0 and not is_warmup else ()
-    for name, disc, pool, real, fakes, exchange, *drawn in sides:
+    if config.objective == "pix2pix":  # which judges a picture together with its source
+        at_b, at_a = (*at_b, real_a), (*at_a, real_b)
+    sides = {
+        "disc_b": (state.pool_b, real_b, fakes_b, *at_b),
+        "disc_a": (state.pool_a, real_a, fakes_a, *at_a),
+    }
+    judges = state.discs if is_judging(state) else {}
+    for name, disc in judges.items():
+        pool, real, fakes, exchange, *drawn = sides[name]
         pooled = pool.show(torch.cat(fakes), exchange)
         terms[name] = torch.zeros((), device=real.device)
         cut = (each.chunk(parts) for each in (real, pooled, *drawn))
@@ -153,24 +172,25 @@ def train_step(state: TrainState, inputs: Inputs) -> Tensor:
 
     # Gradients: the mean over the ranks, unscaled and clipped; `norms` are those before clipping.
     norms: list[Tensor] = []
-    for optimizer in (state.opt_gen, state.opt_disc):
+    for optimizer in state.optimizers.values():
         parameters: list[nn.Parameter] = optimizer.param_groups[0]["params"]
         average_gradients(parameters)
         state.loss_scale.unscale(parameters)
         norms.append(total_norm(parameters))
         if config.grad_clip is not None:
             nn.utils.clip_grads_with_norm_(parameters, config.grad_clip, norms[-1])
-    row, skip = check_finite(terms, norms, state.loss_scale, state.diverged)
+    row, skip = check_finite(terms, term_names(config), norms, state.loss_scale, state.diverged)
 
     # Batch norm's statistics, pools, weights and their average: only after a sound step.
     sound = ~state.diverged
     for buffer, before in statistics:
         buffer.copy_(torch.where(sound, buffer, before))
-    for _, _, pool, _, fakes, exchange, *_ in sides:
+    for name in judges:
+        pool, _, fakes, exchange, *_ = sides[name]
         pool.keep(torch.cat(fakes), exchange, sound=sound)
-    move(state.opt_gen, skip=skip)
-    move(state.opt_disc, skip=skip)
-    for layer in (*disc_b.modules(), *disc_a.modules()):
+    for optimizer in state.optimizers.values():
+        move(optimizer, skip=skip)
+    for layer in (layer for disc in state.discs.values() for layer in disc.modules()):
         if isinstance(layer, SpectralConv2d):
             layer.follow_weight(skip=skip)
     if config.ema_decay > 0:

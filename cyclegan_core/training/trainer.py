@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..config import TrainConfig
 from ..data.loader import BatchConfig, Batches
+from ..data.training_data import TrainingData
 from ..data.unpaired_folders import UnpairedFolders
 from ..device.distributed import rank_0_says, rank_and_world_size
 from ..device.graphs import compiled
@@ -23,7 +24,7 @@ from ..model import CycleGAN
 from ..progress import ignore
 from . import state_file
 from .divergence import lowered_scale, problem
-from .losses import Losses
+from .losses import Losses, PairedLosses, as_losses, term_names
 from .optimiser import lr_multiplier
 from .state import Snapshot, TrainState, copy_weights, seeded
 from .step import draw_inputs
@@ -43,7 +44,7 @@ class StepReport:
     """Finished steps."""
     num_steps: int
     """Steps of the whole training."""
-    losses: Losses
+    losses: Losses | PairedLosses
     """The step's terms, on the device: looking at them waits for it, unlike `Trainer.history`."""
     lr: float
     """The generators' learning rate in this step."""
@@ -65,7 +66,7 @@ class Unread:
 
 
 class Trainer:
-    """Trains a CycleGAN (Zhu et al. 2017) in the original's order of things.
+    """Trains a CycleGAN (Zhu et al. 2017), or pix2pix (Isola et al. 2017), as the originals do.
 
     Owns copies of everything: a start model is never changed. After each step it can be saved,
     and a trainer that loads the state goes on bit for bit (on the CPU). Under `torch.distributed`
@@ -76,7 +77,7 @@ class Trainer:
     def __init__(
         self,
         config: TrainConfig,
-        data: UnpairedFolders,
+        data: TrainingData,
         *,
         device: str | torch.device = "cpu",
         model: CycleGAN | None = None,
@@ -85,7 +86,7 @@ class Trainer:
 
         Args:
             config: the settings; with `model`, its architecture replaces `config.model`'s.
-            data: the two folders.
+            data: `UnpairedFolders`, or `PairedFolders` for objective pix2pix.
             device: where to train.
             model: a model to start from (fine-tuning); a direction it lacks starts fresh.
         """
@@ -140,10 +141,15 @@ class Trainer:
 
     @property
     def history(self) -> list[Tensor]:
-        """The eight terms of every step that was read, (8,) float32 each."""
+        """The terms of every step that was read, float32, one for each of `term_names`."""
         return self.state.history
 
-    def train_step(self, real_a: Tensor, real_b: Tensor) -> Losses:
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        """The terms that steps have, in the order of `history`."""
+        return term_names(self.config)
+
+    def train_step(self, real_a: Tensor, real_b: Tensor) -> Losses | PairedLosses:
         """One step on a batch, in the paper's order.
 
         Args:
@@ -171,7 +177,7 @@ class Trainer:
         self.state.step, self._names = self.step + 1, ""
         if len(self.unread) >= self.read_every or self.step >= self.config.max_steps:
             self.read()
-        return Losses(*row[: len(Losses._fields)].unbind())
+        return as_losses(self.config, row[: len(self.term_names)])
 
     @property
     def read_every(self) -> int:
@@ -195,17 +201,17 @@ class Trainer:
             table = torch.stack([each.row for each in unread]).cpu()
             for each, row in zip(unread, table, strict=True):
                 step = each.before.step + 1
-                what = problem(row, is_scaled=self.state.loss_scale.active)
+                what = problem(row, self.term_names, is_scaled=self.state.loss_scale.active)
                 if what is not None:
                     # This step and those after it have changed nothing; they are forgotten.
                     self.state.rewind(each.before)
                     self.state.diverged.fill_(False)
                     of = f" (the batch was {each.names})" if each.names else ""
                     raise TrainingDivergedError(f"Step {step}: {what}{of}.")
-                scale = lowered_scale(row)
+                scale = lowered_scale(row, self.term_names)
                 if scale is not None:
                     log.info("Step %d overflowed fp16 and is left out; scale %g.", step, scale)
-                self.history.append(row[: len(Losses._fields)])
+                self.history.append(row[: len(self.term_names)])
 
     def run(self, *, on_step: OnStep = ignore) -> CycleGAN:
         """Train until `max_steps`, `stop`, or until this run (a step at least) took `max_minutes`.
@@ -250,9 +256,10 @@ class Trainer:
         """
         self.read()
         with torch.inference_mode(mode=False), seeded(0, torch.device("cpu")):
-            model = CycleGAN(self.config.model)
+            model = CycleGAN(self.config.model, directions=self.config.trained_directions)
             copy_weights(self.state.trained, model)
             model.training_info = {
+                "objective": self.config.objective,
                 "steps": self.step,
                 "seed": self.config.seed,
                 "data": self.data.digest,
@@ -322,12 +329,14 @@ class Trainer:
         return self.world_size == 1 or not self.unread
 
 
-def check_data(config: TrainConfig, data: UnpairedFolders) -> None:
+def check_data(config: TrainConfig, data: TrainingData) -> None:
     """Check that the pictures fit the networks, before any harm is done.
 
     Raises:
-        ValueError: channels or sizes do not fit.
+        ValueError: channels or sizes do not fit, or pairs are needed.
     """
+    if config.objective == "pix2pix" and isinstance(data, UnpairedFolders):
+        raise ValueError("objective pix2pix learns from pairs; open the folders as PairedFolders.")
     for name in ("channels_a", "channels_b"):
         pictures, networks = getattr(data.config, name), getattr(config.model, name)
         if pictures != networks:

@@ -1,4 +1,4 @@
-"""Losses, image pool, schedule and one training step of CycleGAN, plainly; see `plain.py`.
+"""Losses, image pool, schedule, one step of CycleGAN and one of pix2pix, plainly; see `plain.py`.
 
 Written from the papers and from reference.md, section 1. Nothing is fused or batched: six generator
 passes and six discriminator passes per step, one after the other, in the original's order.
@@ -249,3 +249,78 @@ def _judge(state: PlainState, disc: Params, real: Tensor, fake: Tensor) -> Tenso
     alpha = torch.rand(len(real), 1, 1, 1, generator=state.penalty_rng).to(real.device)
     penalty = gradient_penalty(lambda x: state.discriminator(disc, x), real, fake, alpha)
     return 0.5 * (on_real + on_fake + state.lambda_penalty * penalty)
+
+
+# --- pix2pix --------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True)
+class PlainPix2pix:
+    """One generator from a source to a target domain, and the judge of its pairs.
+
+    `adam_disc` is None without a judge. `alpha` (B,1,1,1) is where wgangp measures its penalty.
+    """
+
+    gen: Params
+    disc: Params | None
+    generator: Network
+    discriminator: Network
+    adam_gen: torch.optim.Adam
+    adam_disc: torch.optim.Adam | None
+    gan_mode: GanMode = "lsgan"
+    lambda_gan: float = 1.0
+    lambda_l1: float = 100.0
+    lambda_penalty: float = 10.0
+
+
+def make_pix2pix(
+    gen: Params, disc: Params | None, generator: Network, discriminator: Network, **settings: object
+) -> PlainPix2pix:
+    """A fresh state from copies of the parameters; Adam as in CycleGAN."""
+    gen = {key: tensor.detach().clone() for key, tensor in gen.items()}
+    disc = disc and {key: tensor.detach().clone() for key, tensor in disc.items()}
+    for tensor in [*trainable(gen), *trainable(disc or {})]:
+        tensor.requires_grad_(True)
+    adam = {"lr": 2e-4, "betas": (0.5, 0.999)}
+    return PlainPix2pix(
+        gen=gen,
+        disc=disc,
+        generator=generator,
+        discriminator=discriminator,
+        adam_gen=torch.optim.Adam(trainable(gen), **adam),
+        adam_disc=torch.optim.Adam(trainable(disc), **adam) if disc else None,
+        **settings,
+    )
+
+
+def plain_pix2pix_step(
+    state: PlainPix2pix, source: Tensor, target: Tensor, alpha: Tensor | None = None
+) -> Losses:
+    """One step on partners in [-1,1], (B,C,H,W) (Isola et al. 2017, eq. 1, 3, 4).
+
+    gan    lambda_gan L_GAN of the judge on [source, fake]; l1: lambda_l1 |fake - target|_1
+    disc   0.5 (real + fake) on [source, target] and [source, fake] of before the generator moves
+    """
+
+    def judge(picture: Tensor) -> Tensor:
+        return state.discriminator(state.disc, torch.cat([source, picture], 1))
+
+    fake = state.generator(state.gen, source)
+    losses = {"l1": state.lambda_l1 * l1(fake, target)}
+    state.adam_gen.zero_grad()
+    if state.disc is not None:
+        losses["gan"] = state.lambda_gan * gan_loss(judge(fake), is_real=True, mode=state.gan_mode)
+    sum(losses.values()).backward()
+    state.adam_gen.step()
+
+    if state.disc is not None:
+        state.adam_disc.zero_grad()  # of the generator's turn, too
+        old = fake.detach()
+        loss = gan_loss(judge(target), is_real=True, mode=state.gan_mode)
+        loss = loss + gan_loss(judge(old), is_real=False, mode=state.gan_mode)
+        if state.gan_mode == "wgangp":
+            loss = loss + state.lambda_penalty * gradient_penalty(judge, target, old, alpha)
+        losses["disc"] = 0.5 * loss
+        losses["disc"].backward()
+        state.adam_disc.step()
+    return {name: loss.detach() for name, loss in losses.items()}

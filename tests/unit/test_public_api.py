@@ -40,6 +40,8 @@ def test_the_public_names_are_frozen() -> None:
         "Losses",
         "MissingDirectionError",
         "ModelConfig",
+        "PairedFolders",
+        "PairedLosses",
         "Picture",
         "PictureError",
         "Reconstruction",

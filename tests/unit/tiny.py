@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from cyclegan_core.config import DataConfig, ModelConfig, TrainConfig
-from cyclegan_core.data.unpaired_folders import UnpairedFolders
+from cyclegan_core import data
+from cyclegan_core.config import DataConfig, ModelConfig, Objective, TrainConfig
+from cyclegan_core.data import PairedFolders, UnpairedFolders
 from cyclegan_core.training import state_file
 from cyclegan_core.training.trainer import Trainer
 
@@ -59,11 +60,14 @@ def draw_folders(folder: Path, *, count: int = 3, size: tuple[int, int] = (20, 1
             Image.fromarray(pixels).save(folder / name / f"{picture}.png")
 
 
-def open_folders(folder: Path, **settings: Any) -> UnpairedFolders:
-    """What `draw_folders` made, drawn at the first call."""
+def open_folders(
+    folder: Path, objective: Objective = "cyclegan", **settings: Any
+) -> UnpairedFolders | PairedFolders:
+    """What `draw_folders` made, drawn at the first call, for a training with `objective`."""
     if not folder.exists():
         draw_folders(folder)
-    return UnpairedFolders(folder / "a", folder / "b", **PICTURES | settings)
+    config = DataConfig(**PICTURES | settings)
+    return data.open_folders(objective, folder / "a", folder / "b", config)
 
 
 class ByHand:
@@ -125,7 +129,7 @@ class StopError(Exception):
 
 
 def train(
-    config: TrainConfig, data: UnpairedFolders, *, until: int, state: Path | None = None
+    config: TrainConfig, data: data.TrainingData, *, until: int, state: Path | None = None
 ) -> Trainer:
     """A new trainer that goes on from `state`, stopped after `until` steps."""
 

@@ -7,7 +7,8 @@ import logging
 import pytest
 
 from cyclegan_core import DatasetError
-from cyclegan_core.data import unpaired_folders as data
+from cyclegan_core.data import training_data as data
+from cyclegan_core.data.paired_folders import PairedFolders
 from cyclegan_core.data.unpaired_folders import UnpairedFolders
 
 from ..folders import SMALL, fill, names, paths, same, truncate
@@ -59,7 +60,7 @@ def test_pairs_stay_together_around_damage(dirs, monkeypatch, verify_pixels):
     truncate(b / "003.png")
     (b / "002.png").write_bytes(b"")
     monkeypatch.setattr(data, "VERIFY_PIXELS", verify_pixels)
-    folders = UnpairedFolders(a, b, **SMALL, pairing="paired", max_images=5)
+    folders = PairedFolders(a, b, **SMALL, max_images=5)
     pairs = set(names(folders.sample(k) for k in range(20)))
     assert pairs == {("000.png", "000.png"), ("004.png", "004.png")}
 
@@ -76,7 +77,7 @@ def test_a_file_lost_during_the_training_is_an_error_that_names_it(
         lost.unlink()
     else:
         lost.write_text("something else")
-    k = next(k for k in range(8) if data._shuffled(0, 0, 8)[k] == 2)
+    k = next(k for k in range(8) if data.shuffled(0, 0, 8)[k] == 2)
     with pytest.raises(DatasetError) as caught:
         folders.sample(k)
     assert str(caught.value).startswith(
@@ -85,13 +86,13 @@ def test_a_file_lost_during_the_training_is_an_error_that_names_it(
     assert str(caught.value).endswith("; restore it and resume, or train on a copy.")
 
 
-@pytest.mark.parametrize("pairing", ["random", "paired"])
-def test_nothing_left_is_an_error(tmp_path, dirs, monkeypatch, pairing):
+@pytest.mark.parametrize("kind", [UnpairedFolders, PairedFolders])
+def test_nothing_left_is_an_error(tmp_path, dirs, monkeypatch, kind):
     monkeypatch.setattr(data, "VERIFY_PIXELS", 0)
     folder = fill(tmp_path / "c", 3)
     for path in folder.iterdir():
         truncate(path)
-    folders = UnpairedFolders(folder, dirs[1], **SMALL, pairing=pairing)
+    folders = kind(folder, dirs[1], **SMALL)
     with pytest.raises(DatasetError, match=r"No picture in .*c can be decoded"):
         folders.sample(0)
     assert folders.report().a.num_images == 0

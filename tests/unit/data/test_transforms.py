@@ -135,7 +135,7 @@ def test_no_flip_and_no_crop_leave_the_pixels():
     [
         ({"preprocess": "resize"}, "preprocess must be one of resize_and_crop, square_and_crop"),
         ({"scales": 0.5}, "scales must be a number at least 1; got 0.5"),
-        ({"pairing": "serial"}, "pairing must be one of random, paired; got 'serial'"),
+        ({"side_by_side": "yes"}, "side_by_side must be one of no, ab, ba; got 'yes'"),
         ({"load_size": 0}, "load_size must be a whole number of at least 1; got 0"),
         ({"crop_size": 25.5}, "crop_size must be a whole number of at least 1; got 25.5"),
         ({"load_size": 128}, "load_size must be at least crop_size; got 128 and 256"),

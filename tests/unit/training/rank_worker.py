@@ -38,9 +38,9 @@ from ..warm import OPERATIONS, is_writing
 
 def exact(trainer: Trainer) -> None:
     """Double precision, and an epsilon beside which rounding noise stays noise."""
-    for network in (trainer.model, trainer.state.ema, trainer.state.disc_a, trainer.state.disc_b):
+    for network in trainer.state.networks.values():
         network.double()
-    for optimizer in (trainer.state.opt_gen, trainer.state.opt_disc):
+    for optimizer in trainer.state.optimizers.values():
         optimizer.param_groups[0]["eps"] = 1e-2
 
 
@@ -52,7 +52,7 @@ def double_pictures(trainer: Trainer) -> None:
 def do(order: dict[str, Any]) -> dict[str, Any]:
     """One training; what came of it."""
     config = TrainConfig.from_dict(order["config"])
-    trainer = Trainer(config, open_folders(Path(order["data"])))
+    trainer = Trainer(config, open_folders(Path(order["data"]), config.objective))
     if order.get("double"):
         exact(trainer)
         double_pictures(trainer)

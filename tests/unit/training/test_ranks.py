@@ -48,8 +48,10 @@ STILL = replace(LONG, max_steps=20, lr=1e-12, ema_decay=0.0)
 # A rank augments by random numbers of its own.
 UNCHANGED = {"augment_colour": 0.0, "augment_shift": 0.0}
 FEATURES_ALONE = make_config(**FEATURES | UNCHANGED, warmup_steps=1, pool_size=0, max_steps=3)
+PAIRS = make_config(objective="pix2pix", directions="both", max_steps=3)
 ORDERS = {
     "equal": (FULL, {"double": True}),
+    "pairs": (PAIRS, {"double": True}),
     "features": (FEATURES_ALONE, {"double": True}),
     "clipped": (replace(FULL, grad_clip=0.01), {"double": True}),
     "half": (POOLS, {"until": 3, "save": "half.safetensors"}),
@@ -110,10 +112,10 @@ def shared(result):
 # --- arithmetic --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["equal", "clipped", "features"])
+@pytest.mark.parametrize("name", ["equal", "clipped", "features", "pairs"])
 def test_two_ranks_with_batch_1_are_one_with_batch_2(done, pictures, name):
     config = replace(ORDERS[name][0], batch_size=2)
-    single = Trainer(config, open_folders(pictures))
+    single = Trainer(config, open_folders(pictures, config.objective))
     exact(single)
     double_pictures(single)
     single.run()
