@@ -53,21 +53,6 @@ def choose_device(name: str) -> torch.device:
     return torch.device(next((kind for kind, has in available if has()), "cpu"))
 
 
-def duration(seconds: float) -> str:
-    """A time for people, in its two largest units: "12 s", "3 min 20 s", "2 days 4 h"."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    minutes = round(whole / 60)
-    if minutes < 24 * 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    hours = round(whole / 3600)
-    days = f"{hours // 24} day" + ("s" if hours >= 48 else "")
-    return f"{days} {hours % 24} h"
-
-
 def find_with_bar(name: str, *, hidden: bool) -> Path:
     """`find_model`, with a bar in bytes if it fetches something; else it needs no torch."""
     if not name.startswith(PREFIX) or is_path(name):

@@ -5,21 +5,25 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
 
 from ..config import DataConfig, EvaluationConfig, TrainConfig
+from ..errors import reason
 from ..training.presets import PRESETS
 from ..validation import check_data_folder, check_int
 from .common import choose_device, find_with_bar, optional
@@ -39,7 +43,7 @@ _ADVICE = "\n\n".join(f"{name}: {preset.advice}" for name, preset in PRESETS.ite
 class Train:
     """Train a CycleGAN on two folders of pictures, or pix2pix on pairs of them.
 
-    The same command goes on with a run that was stopped.
+    `cyclegan train --run DIR` goes on: what is not named is as it was.
 
     Data-parallel: torchrun --nproc-per-node 2 -m -- cyclegan_core.cli train ...
     """
@@ -61,7 +65,7 @@ class Train:
     """A torch device such as cpu, cuda, mps; auto takes a GPU if there is one."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print a line of JSON every 10 steps and at the end instead of progress for people."""
-    tensorboard: tyro.conf.FlagCreatePairsOff[bool] = False
+    tensorboard: bool = False
     """Log to RUN/tensorboard as well (pip install tensorboard)."""
     test_a: Annotated[Path | None, optional("DIR")] = None
     """Folder with held-out pictures of domain A, to score the model on as it learns (extra eval):
@@ -83,9 +87,7 @@ class Train:
         tyro.conf.FlagConversionOff,  # --no-flip before "Mirror …" would read as its contrary
     ] = field(default_factory=DataConfig)
     """How pictures become training samples."""
-    evaluation: Annotated[EvaluationConfig, tyro.conf.FlagCreatePairsOff] = field(
-        default_factory=EvaluationConfig
-    )
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """How the test folders are compared."""
 
     def run(self) -> int:
@@ -135,6 +137,32 @@ class Train:
             if folder is not None:
                 check_data_folder(folder, domain)
 
+    def _command(self) -> dict[str, Any]:
+        """What run.json keeps beside the settings, as it was typed, for `defaults`."""
+        kept = {name: getattr(self, name) for name in _KEPT}
+        kept["evaluation_settings"] = asdict(self.evaluation)
+        values: dict[str, Any] = json.loads(json.dumps(kept, default=str))  # of paths
+        return values
+
+    def _check_changes(self, trainer: Trainer) -> None:
+        """Name the options that differ from the run's and can't."""
+        from ..runs.run_folder import STATE_NAME
+        from ..training.state_file import setting_changes
+
+        before = read_run(self.run_dir)
+        if before is None or not (self.run_dir / STATE_NAME).exists():
+            return
+        config = TrainConfig.from_dict(before["config"]).to_dict()  # with settings newer than it
+        data = before.get("data", {}).get("config", {})
+        for change in setting_changes(config, data, trainer.config, trainer.data.config):
+            flag = "--model." if change.part == "model" else "--"
+            flag += change.name.replace("_", "-")
+            if change.is_fixed:
+                raise ValueError(
+                    f"{flag} is {change.before} in the run {self.run_dir}, not {change.now}; leave "
+                    f"{flag} out, or name another run folder."
+                )
+
     def _train(self, device: torch.device, start_path: Path | None) -> int:
         from ..data.paired_folders import open_folders
         from ..device.distributed import rank_and_world_size
@@ -148,11 +176,14 @@ class Train:
         start = load_model(start_path) if start_path else None
         model = replace(self.config.model, image_size=self.data.crop_size)
         trainer = Trainer(replace(self.config, model=model), data, device=device, model=start)
+        self._check_changes(trainer)
         console = Console(stderr=True, quiet=self.json or trainer.rank > 0)
         console.print(str(data.report()), markup=False, highlight=False, soft_wrap=True)
         evaluation = self._evaluation(device) if trainer.rank == 0 else None
         with (
-            RunFolder(self.run_dir, trainer, evaluation=evaluation) as folder,
+            RunFolder(
+                self.run_dir, trainer, evaluation=evaluation, command=self._command()
+            ) as folder,
             _Stop(trainer, console) as stop,
         ):
             with (
@@ -174,7 +205,10 @@ class Train:
                 f"{evaluation.patience} evaluations were no better; a larger --patience goes on."
             )
         elif trainer.step < num_steps:
-            text = f"Stopped after step {trainer.step} of {num_steps}; the same command goes on."
+            text = (
+                f"Stopped after step {trainer.step} of {num_steps}; "
+                f"`cyclegan train --run {self.run_dir}` goes on."
+            )
         else:
             text = f"{self.run_dir / MODEL_NAME} is ready."
         console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -211,11 +245,18 @@ class Train:
         self, folder: RunFolder, board: TensorBoardLog | None, progress: Progress, stop: _Stop
     ) -> Callable[[StepReport], None]:
         """What happens after each step; losses are told when the trainer has read them."""
+        from ..runs.pace import Pace
         from ..training.losses import as_losses
 
         trainer, evaluation = folder.trainer, folder.evaluation
-        task = progress.add_task("training", total=trainer.config.max_steps, completed=trainer.step)
+        pace = Pace(trainer.config.max_steps)
+        lines = _Lines(progress.console)
+        task = progress.add_task(
+            "", total=trainer.config.max_steps, completed=trainer.step, left=""
+        )
         untold: list[StepReport] = []
+
+        left = ""
 
         def tell(report: StepReport) -> None:
             if board is not None:
@@ -223,6 +264,7 @@ class Train:
                 board.on_step(report, folder.newest_samples if is_newest else None)
             if not self.json:
                 progress.update(task, description=_line(report))
+                lines.tell(report, left)
             elif report.step % 10 == 0 or report.step == report.num_steps:
                 sys.stdout.write(json.dumps(_values(report)) + "\n")
                 sys.stdout.flush()
@@ -240,7 +282,9 @@ class Train:
                     sys.stdout.flush()
                 else:
                     progress.console.print(evaluation.summary(), markup=False, highlight=False)
-            progress.update(task, completed=report.step)
+            nonlocal left
+            left = pace.on_step(report.step)
+            progress.update(task, completed=report.step, left=left and f"{left} left")
             untold.append(report)
             if trainer.rank == 0 and not trainer.unread:
                 for each in untold:
@@ -252,21 +296,86 @@ class Train:
         return on_step
 
 
+_KEPT = (
+    *("dir_a", "dir_b", "preset", "start", "tensorboard"),
+    *("test_a", "test_b", "evaluate_every", "patience", "metric"),
+)
+"""Options of the command that run.json keeps beside all settings."""
+_PATHS = ("dir_a", "dir_b", "test_a", "test_b")
+
+
 def defaults(argv: Sequence[str]) -> Train | None:
-    """The options' defaults under the preset that `argv` names, or None without one."""
+    """The options' defaults: of the run that `argv` names, else under its preset.
+
+    Raises:
+        ValueError: the run can't be read, or another preset is named than it has.
+    """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--preset", nargs="?")
-    name = parser.parse_known_args(argv)[0].preset
-    preset = PRESETS.get(name)
+    parser.add_argument("--run", nargs="?")
+    found = parser.parse_known_args(argv)[0]
+    run = read_run(Path(found.run)) if found.run else None
+    if run is not None:
+        return _as_before(Path(found.run), run, found.preset)
+    preset = PRESETS.get(found.preset)
     if preset is None:
         return None  # "none", or tyro will say what is wrong with it
     config = TrainConfig(**preset.train)
     return Train(
         dir_a=tyro.MISSING,
         run_dir=tyro.MISSING,
-        preset=name,
+        preset=found.preset,
         config=replace(config, model=replace(config.model, **preset.model)),
         data=DataConfig(**preset.data),
+    )
+
+
+def read_run(folder: Path) -> dict[str, Any] | None:
+    """What run.json of a run says; None if there is no such file.
+
+    Raises:
+        ValueError: it can't be read.
+    """
+    path = folder / "run.json"
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+        TrainConfig.from_dict(run["config"])  # whose errors say which setting is unknown
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path} can't be read ({reason(error).rstrip('.')}); delete it, and name the run's "
+            "settings once more."
+        ) from None
+    return run
+
+
+def _as_before(folder: Path, run: dict[str, Any], preset: str | None) -> Train:
+    """The options that a run has been trained with."""
+    command: dict[str, Any] = run.get("command", {})
+    before = command.get("preset", "none")
+    if preset is not None and preset != before:
+        raise ValueError(
+            f"--preset is {before} in the run {folder}, not {preset}; leave --preset out, or name "
+            "another run folder."
+        )
+    kept: dict[str, Any] = {name: command[name] for name in _KEPT if name in command}
+    kept |= {name: Path(kept[name]) for name in _PATHS if kept.get(name) is not None}
+    if (folder / "state.safetensors").exists():
+        kept["start"] = None  # its networks have become the state's
+    data: dict[str, Any] = dict(run.get("data", {}).get("config", {}))
+    if "background" in data:
+        data["background"] = tuple(data["background"])
+    how: dict[str, Any] = dict(command.get("evaluation_settings", {}))
+    if how.get("inception_weights"):
+        how["inception_weights"] = Path(how["inception_weights"])
+    kept = {"dir_a": tyro.MISSING} | kept
+    return Train(
+        **kept,
+        run_dir=tyro.MISSING,
+        config=TrainConfig.from_dict(run["config"]),
+        data=DataConfig(**data),
+        evaluation=EvaluationConfig(**how),
     )
 
 
@@ -334,8 +443,39 @@ class _Stop:
 
 
 def _progress(console: Console) -> Progress:
-    columns = BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn()
-    return Progress(*columns, TextColumn("{task.description}"), console=console)
+    """A bar, if there is a terminal; in a narrow one the losses are cut, and never the numbers."""
+    whole = Column(no_wrap=True)
+    return Progress(
+        BarColumn(bar_width=8),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}", table_column=whole),
+        TextColumn("{task.fields[left]}", table_column=whole),
+        TextColumn("{task.description}", table_column=Column(overflow="ellipsis", max_width=50)),
+        console=console,
+        disable=not console.is_terminal,
+    )
+
+
+_EVERY = 60.0
+"""Seconds from one line to the next where no terminal shows a bar."""
+
+
+class _Lines:
+    """Tells a log how far a training is: after its first step, each minute, and at the end."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.last = -math.inf
+
+    def tell(self, report: StepReport, left: str) -> None:
+        """What is known after a step, if it is time."""
+        now = time.monotonic()
+        is_due = now - self.last >= _EVERY or report.step == report.num_steps
+        if self.console.is_terminal or not is_due:
+            return
+        self.last = now
+        rest = f", {left} left" if left and report.step < report.num_steps else ""
+        text = f"step {report.step} of {report.num_steps}{rest}: {_line(report)}"
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _values(report: StepReport) -> dict[str, float]:

@@ -20,8 +20,9 @@ from ..errors import CompilerError, CycleGANError, PictureError
 from ..hub.catalog import DEFAULT_BACK, DEFAULT_MODEL, find_local
 from ..hub.repository import PREFIX
 from ..pictures.files import WRITABLE, FileId, file_id
+from ..progress import duration
 from ..validation import WorkSize, check_float, check_work_size
-from .common import choose_device, duration, find_with_bar, optional
+from .common import choose_device, find_with_bar, optional
 from .outputs import PAINTED, Job, plan_outputs
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@
 - `pace`: how long a training takes here, in words.
 """
 
+from ..progress import duration
 from .chart import draw_curves
-from .pace import Pace, duration, estimate, time_step
+from .pace import Pace, estimate, time_step
 from .run_folder import MODEL_NAME, STATE_NAME, RunFolder
 
 __all__ = [

@@ -11,6 +11,7 @@ import torch
 from ..config import TrainConfig
 from ..data.unpaired_folders import UnpairedFolders
 from ..model import CycleGAN
+from ..progress import duration
 from ..training.trainer import Trainer
 
 _LONG = 30 * 60
@@ -120,22 +121,6 @@ class Pace:
         if last == first:
             return ""
         return duration((now - since) / (last - first) * (self._num_steps - step))
-
-
-def duration(seconds: float) -> str:
-    """A time for people, as exact as they need it: "40 s", "12 min", "1 h 40 min", "3 d 4 h"."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 10:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    days, hours = divmod(hours + (minutes >= 30), 24)
-    if days == 0:
-        return f"{hours} h"
-    return f"{days} d {hours} h" if hours else f"{days} d"
 
 
 def _seconds(value: float) -> str:

@@ -13,10 +13,12 @@ import json
 import logging
 import math
 import time
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from filelock import FileLock, Timeout
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+RUN_NAME = "run.json"
 STATE_NAME = "state.safetensors"
 MODEL_NAME = "model.safetensors"
 _SAMPLE_SEED = 20170330
@@ -57,6 +60,7 @@ class RunFolder:
         *,
         num_samples: int = 4,
         evaluation: TrainingEvaluation | None = None,
+        command: Mapping[str, Any] | None = None,
     ) -> None:
         """Nothing is read or written before the folder is entered.
 
@@ -67,6 +71,7 @@ class RunFolder:
             evaluation: scores the model as it learns, keeps the best one and stops the trainer when
                 its patience is over; made for the same folder. Under `torch.distributed` rank 0
                 needs one, and the others wait while it evaluates.
+            command: JSON-ready values that run.json keeps for whoever goes on, beside all settings.
         """
         self.path = Path(path)
         self.trainer = trainer
@@ -75,6 +80,7 @@ class RunFolder:
         """What scores the model on this rank."""
         self._evaluate_every = 0
         """Rank 0's steps between evaluations, on all ranks; 0 without."""
+        self._command = dict(command or {})
         self.newest_samples: Path | None = None
         """The last grid that was written in this session."""
         self._losses = LossTable(self.path / "losses.csv", trainer.term_names)
@@ -264,7 +270,7 @@ class RunFolder:
     def _read_run(self) -> dict[str, float]:
         """What is needed of run.json, the step and the seconds so far; -1 and 0 without one."""
         try:
-            run = json.loads(read_text(self.path / "run.json"))
+            run = json.loads(read_text(self.path / RUN_NAME))
             found = {"step": int(run["step"]), "seconds": float(run["seconds"])}
         except (OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError):
             found = {"step": -1, "seconds": 0.0}  # it is made again
@@ -285,6 +291,7 @@ class RunFolder:
             "config": trainer.config.to_dict(),
             "data": {
                 "digest": trainer.data.digest,
+                "config": asdict(trainer.data.config),
                 "a": str(report.a),
                 "b": str(report.b),
                 "warnings": list(report.warnings),
@@ -293,9 +300,11 @@ class RunFolder:
         }
         if self.evaluation is not None:
             run["evaluation"] = self.evaluation.facts()
+        if self._command:
+            run["command"] = self._command
         text = json.dumps(run, indent=2) + "\n"
         atomic_write(
-            self.path / "run.json", lambda temporary: temporary.write_text(text, encoding="utf-8")
+            self.path / RUN_NAME, lambda temporary: temporary.write_text(text, encoding="utf-8")
         )
 
 

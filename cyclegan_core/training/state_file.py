@@ -6,16 +6,17 @@ import json
 import logging
 import math
 import random
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..config import TrainConfig
+from ..config import DataConfig, TrainConfig
 from ..data.training_data import TrainingData
 from ..device.distributed import gather
 from ..device.precision import is_finite
@@ -208,33 +209,63 @@ def _check_counters(saved: dict[str, Any]) -> None:
         raise ValueError(f"the loss scale is {saved['loss_scale']['factor']}")
 
 
+Part = Literal["training", "model", "data"]
+"""Which settings: `TrainConfig`, its `ModelConfig`, or `DataConfig`."""
+
+
+class Change(NamedTuple):
+    """A setting that is not what it was."""
+
+    part: Part
+    name: str
+    before: Any
+    now: Any
+    is_fixed: bool
+    """Whether the training can't go on with it."""
+
+
+def setting_changes(
+    before: Mapping[str, Any], data_before: Mapping[str, Any], config: TrainConfig, data: DataConfig
+) -> list[Change]:
+    """What differs between a training's settings and those it is to go on with.
+
+    Args:
+        before: `TrainConfig.to_dict` of the training.
+        data_before: the fields of its `DataConfig`, as far as they are known.
+        config: what it is to go on with.
+        data: likewise.
+    """
+    now, data_now = config.to_dict(), json.loads(json.dumps(asdict(data)))
+    is_same = term_names(TrainConfig.from_dict(before)) == term_names(config)
+    fixed_now = (*_FIXED, *(() if is_same else _SWITCHES))
+    model_now = now.pop("model")
+    fixed_model = set(model_now) - set(_FREE_MODEL)
+    parts: list[tuple[Part, Mapping[str, Any], dict[str, Any], Collection[str]]] = [
+        ("training", before, now, fixed_now),
+        ("model", before["model"], model_now, fixed_model),
+        ("data", data_now | dict(data_before), data_now, _FIXED_DATA),
+    ]
+    return [
+        Change(part, name, old[name], value, name in fixed)
+        for part, old, new, fixed in parts
+        for name, value in new.items()
+        if value != old[name]
+    ]
+
+
 def _check_settings(
     state: TrainState, data: TrainingData, saved: dict[str, Any], path: Path
 ) -> None:
     """Refuse what can't be changed, log what is."""
-    is_same = term_names(TrainConfig.from_dict(saved["config"])) == term_names(state.config)
-    before, now = saved["config"], state.config.to_dict()
-    model_before, model_now = before.pop("model"), now.pop("model")
-    data_now = json.loads(json.dumps(asdict(data.config)))
-    data_before = data_now | saved["data_config"]
-    changes = [
-        (name, old[name], value, name in fixed or (name in _SWITCHES and not is_same))
-        for old, new, fixed in (
-            (before, now, _FIXED),
-            (model_before, model_now, set(model_now) - set(_FREE_MODEL)),
-            (data_before, data_now, _FIXED_DATA),
-        )
-        for name, value in new.items()
-        if value != old[name]
-    ]
-    for name, old, new, is_fixed in changes:
-        if is_fixed:
+    changes = setting_changes(saved["config"], saved["data_config"], state.config, data.config)
+    for change in changes:
+        if change.is_fixed:
             raise CheckpointError(
-                f"{path.name} was trained with {name} = {old}, not {new}; use that again, or "
-                "another run folder."
+                f"{path.name} was trained with {change.name} = {change.before}, not {change.now}; "
+                "use that again, or another run folder."
             )
-    for name, old, new, _ in changes:
-        log.warning("%s changes from %s to %s.", name, old, new)
+    for change in changes:
+        log.warning("%s changes from %s to %s.", change.name, change.before, change.now)
 
 
 def _check_tensors(state: TrainState, step: int, tensors: dict[str, Tensor], path: Path) -> None:

