@@ -45,7 +45,10 @@ from common import (
 )
 from sides import PLAIN, multiply_adds, our_step, plain_step
 
-DEFAULTS_OFF = ("batch_passes=false", "fused_adam=false", "channels_last=off", "precision=fp32")
+DEFAULTS_OFF = (
+    *("batch_passes=false", "winograd=false", "fused_adam=false", "channels_last=off"),
+    "precision=fp32",
+)
 
 
 def main() -> None:

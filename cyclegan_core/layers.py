@@ -6,6 +6,7 @@ parameters of all are those of torch's classes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, cast
 
 import torch
@@ -13,9 +14,19 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 from torch import Tensor, nn
 
 from .device.precision import HALVES, at_least_float32
+from .device.winograd import convolve, transformed
 
 _FIRST_ITERATIONS = 15
 """Of the power iteration for a fresh weight; later the vector only has to follow."""
+
+_FEWEST_CHANNELS = 128
+"""From which on Winograd's convolution gains: with 64 it takes as long as torch's."""
+
+_FEWEST_TILES = 48
+"""Of 4x4 outputs; with fewer, transforming the weights takes what the products save."""
+
+_KEEP_PIXELS = 2**14
+"""Pixels of feature maps from which on a weight is transformed for each call: 2 % of the time."""
 
 _BLOCK_PIXELS = 2**10
 """Pixels that `_moments` adds up at once: exact to 1e-6 in float32; 256 channels fit a cache."""
@@ -145,6 +156,49 @@ class SpectralConv2d(nn.Conv2d):
         return self._conv_forward(input, self.weight / largest, self.bias)
 
 
+class WinogradConv2d(nn.Conv2d):
+    """A 3x3 convolution of stride 1 whose multiplications are a quarter where a CPU gains by it.
+
+    That is in float32, with many channels; elsewhere it is torch's own. See `winograd`.
+    """
+
+    winograd = True
+    """Whether to use it where it gains."""
+
+    _kept: tuple[Tensor, Tensor] | None = None
+    """The weight that was transformed last, and what it became."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B,C,H,W) -> (B,C',H',W'), H' = H - 2 without padding, else H."""
+        if not self.winograd or not gains_by_winograd(input, self.weight):
+            return super().forward(input)
+        if self.padding[0]:
+            input = F.pad(input, (1, 1, 1, 1))
+        is_small = input.shape[0] * input.shape[2] * input.shape[3] < _KEEP_PIXELS
+        kernel = None if torch.is_grad_enabled() or not is_small else self._kernel()
+        return convolve(input, self.weight, self.bias, kernel)
+
+    def _kernel(self) -> Tensor:
+        """The transformed weight, kept from call to call for as long as the weight is the same.
+
+        What that is, no number tells: weights of inference mode have no version. So it is compared
+        with a copy, which takes a twentieth of the time of transforming it.
+        """
+        if self._kept is None or not torch.equal(self._kept[0], self.weight):
+            weight = self.weight.detach()
+            self._kept = weight.clone(), transformed(weight)
+        return self._kept[1]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> WinogradConv2d:  # noqa: FBT001, FBT002 - torch's own
+        """Forget what is kept when the weight moves or changes its dtype."""
+        self._kept = None
+        return super()._apply(fn, recurse)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles begin without what is kept."""
+        return {name: value for name, value in self.__dict__.items() if name != "_kept"}
+
+
 class NarrowConv2d(nn.Conv2d):
     """A convolution to few channels, which a CPU pads to 16: 7x7 to 3 wastes four fifths.
 
@@ -154,7 +208,7 @@ class NarrowConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B,C,H,W) -> (B,C',H-k+1,W-k+1)."""
-        if torch.is_grad_enabled() or self.out_channels > 4 or not _is_quick_narrow(input):
+        if torch.is_grad_enabled() or self.out_channels > 4 or not _is_quick_place(input):
             return super().forward(input)
         size = self.kernel_size[0]
         columns = self.weight.permute(3, 0, 1, 2).flatten(0, 1).unsqueeze(3)
@@ -281,8 +335,23 @@ def is_channels_last(x: Tensor) -> bool:
     return not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
 
 
-def _is_quick_narrow(x: Tensor) -> bool:
-    """Whether `NarrowConv2d` was measured so: channels-last float32 on a CPU, not compiled."""
+def has_winograd(network: nn.Module) -> bool:
+    """Whether any convolution of `network` is wide enough to gain by Winograd's."""
+    return any(
+        isinstance(layer, WinogradConv2d) and min(layer.weight.shape[:2]) >= _FEWEST_CHANNELS
+        for layer in network.modules()
+    )
+
+
+def gains_by_winograd(x: Tensor, weight: Tensor) -> bool:
+    """Whether that was measured to be quicker: enough channels, and tiles for the products."""
+    tiles = x.shape[0] * (x.shape[2] // 4) * (x.shape[3] // 4)
+    is_large = min(weight.shape[:2]) >= _FEWEST_CHANNELS and tiles >= _FEWEST_TILES
+    return is_large and _is_quick_place(x)
+
+
+def _is_quick_place(x: Tensor) -> bool:
+    """Whether our own convolutions were measured so: channels-last float32 on a CPU."""
     is_float = x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
     is_quick = is_float and x.device.type == "cpu" and is_channels_last(x)
     return is_quick and not torch.compiler.is_compiling()

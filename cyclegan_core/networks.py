@@ -24,6 +24,7 @@ from .layers import (
     ReLUBlurPool,
     ResizeConv2d,
     SpectralConv2d,
+    WinogradConv2d,
 )
 
 Norm = Literal["instance", "batch", "none"]
@@ -60,7 +61,7 @@ class ResnetBlock(nn.Module):
                 layers.append(ReflectionPad(1))
             padding = 1 if config.padding == "zero" else 0
             layers += [
-                nn.Conv2d(channels, channels, 3, padding=padding, bias=_has_bias(config.norm)),
+                WinogradConv2d(channels, channels, 3, padding=padding, bias=_has_bias(config.norm)),
                 _norm(config.norm, channels, affine=config.norm_affine),
             ]
             if is_first:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import TrainConfig
+from ..layers import WinogradConv2d, has_winograd
 from ..model import CycleGAN
 from ..networks import ResnetBlock, init_residual_zero
 from .image_pool import ImagePool
@@ -95,7 +96,10 @@ class TrainState:
             ema.eval().requires_grad_(requires_grad=False)
 
             # The form in which the networks train fastest, as the settings want it.
-            is_quick = device.type in ("cpu", "cuda") and config.precision != "fp32"
+            if config.precision == "fp32":
+                is_quick = config.winograd and device.type == "cpu" and has_winograd(model)
+            else:
+                is_quick = device.type in ("cpu", "cuda")
             is_last = config.channels_last == "on" or (config.channels_last == "auto" and is_quick)
             for network in (model, ema, *discs):
                 network.to(device)
@@ -104,6 +108,8 @@ class TrainState:
             for module in model.modules():
                 if isinstance(module, ResnetBlock):
                     module.recompute = config.recompute
+                elif isinstance(module, WinogradConv2d):
+                    module.winograd = config.winograd
             if config.compile:
                 for direction in model.directions:
                     model.generator(direction).compile()

@@ -155,6 +155,23 @@ def test_layout_follows_the_precision(choice, precision, is_last):
                 assert weight.is_contiguous(memory_format=torch.channels_last) == is_last
 
 
+def test_a_step_by_winograd_is_nearly_the_same():
+    """Losses differ by rounding, and after a step by Adam's answer to it.
+
+    Its first move is as large for the smallest gradients, whose sign is rounding.
+    """
+    model = replace(MODEL, base_channels=32, num_blocks=2)
+    runs = [
+        make_trainer(model=model, winograd=on, channels_last=layout)
+        for on, layout in ((True, "auto"), (False, "on"))
+    ]
+    for number, rtol in enumerate((1e-5, 1e-3)):
+        batch = make_batch(number, side=96)
+        ours, plain = (torch.stack(trainer.train_step(*batch)) for trainer in runs)
+        assert_close(ours, plain, rtol=rtol, atol=1e-5)
+    assert not torch.equal(*(torch.cat(trainer.history) for trainer in runs))
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 def test_half_precision_in_either_layout_is_near_float32(precision, norm):
