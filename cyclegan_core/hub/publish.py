@@ -132,6 +132,7 @@ def write_card(
         license: as the Hub writes them, for example "mit".
         sample: path of a picture inside the repository that shows what it does.
     """
+    is_paired = training.get("objective") == "pix2pix"
     noted = training.get("metrics")
     names = cast("dict[str, Any]", noted) if isinstance(noted, dict) else {}
     # The Hub counts by plain ids: "a_to_b KID (EfficientNet-Lite0)" is a kid.
@@ -139,7 +140,7 @@ def write_card(
     data = ModelCardData(
         library_name=LIBRARY,
         pipeline_tag=TASK,
-        tags=list(TAGS),
+        tags=[tag for tag in TAGS if tag != "unpaired"] + ["paired"] if is_paired else list(TAGS),
         license=license,
         metrics=sorted(ids) or None,
     )
@@ -147,10 +148,15 @@ def write_card(
     translations = " and ".join(
         "{} → {}".format(*map(_plain, config.domains(direction))) for direction in directions
     )
+    kind, pictures = (
+        ("[pix2pix](https://arxiv.org/abs/1611.07004) model", "pairs of pictures")
+        if is_paired
+        else ("[CycleGAN](https://arxiv.org/abs/1703.10593)", "two unpaired sets of pictures")
+    )
     parts = [
         f"# {repo.rpartition('/')[2] if repo_id else 'CycleGAN'}",
-        f"A [CycleGAN](https://arxiv.org/abs/1703.10593) that translates pictures: {translations}. "
-        "It was trained on two unpaired sets of pictures and takes pictures of any size.",
+        f"A {kind} that translates pictures: {translations}. "
+        f"It was trained on {pictures} and takes pictures of any size.",
         *([f"![Samples of the training, one row each]({sample})"] if sample else []),
         "## Use it",
         _usage(repo, directions[0]),

@@ -20,7 +20,7 @@ from cyclegan_core import CycleGAN, load_model, save_model
 from cyclegan_core.cli import train as train_command
 from cyclegan_core.training.trainer import Trainer
 
-from ..commands import Shell
+from ..commands import Shell, draw
 from ..evaluation.samples import fill
 from ..run_files import files
 from ..tiny import MODEL, assert_same, everything, make_config, open_folders
@@ -276,6 +276,93 @@ def test_a_narrow_terminal_cuts_no_number():
         losses = "gan 0.43 cycle 1.20 identity 0.55 disc 0.22"
         progress.add_task(losses, total=100_000, completed=12_345, left="11 h 40 min left")
     assert "12345/100000 11 h 40 min left gan 0.43 cycle" in console.file.getvalue()
+
+
+# --- pairs -------------------------------------------------------------------------------------
+
+PAIRS = ("--objective", "pix2pix", *TINY)
+
+
+def test_pairs_are_learned_from_scored_and_go_on(run, pictures, tmp_path):
+    folder = tmp_path / "run"
+    argv = ("train", pictures / "a", pictures / "b", *PAIRS, "--run", folder)
+    argv += ("--directions", "b_to_a", *held_out(tmp_path / "test"))
+    result = run(*argv, "--max-steps", 2, "--json")
+    assert (result.code, result.err) == (0, "")
+    last, scored = (json.loads(line) for line in result.out.splitlines())
+    if "scores" in last:
+        last, scored = scored, last
+    assert list(last) == ["step", "lr", "gan_ba", "l1_a", "disc_a"]
+    assert "b_to_a L1" in scored["scores"]
+    assert "b_to_a cycle PSNR" not in scored["scores"]
+    result = run(*argv, "--max-steps", 4)
+    assert (result.code, result.out) == (0, "")
+    assert f"skipped: 3.png has no partner in {pictures / 'a'}" in result.err
+    assert re.search(r"gan [\d.]+ l1 [\d.]+ disc [\d.]+", result.err)
+    assert load_model(folder / "best.safetensors").directions == ("b_to_a",)
+    # And the command that scores takes it too.
+    argv = ("evaluate", tmp_path / "test" / "a", tmp_path / "test" / "b", "--paired", "--json")
+    report = run(*argv, "--model", folder / "model.safetensors").json
+    assert [each["direction"] for each in report["directions"]] == ["b_to_a"]
+
+
+def test_pairs_side_by_side(run, tmp_path):
+    fill(tmp_path / "pairs", 3, 0, size=(36, 18))
+    argv = ("train", "--side-by-side", tmp_path / "pairs", *PAIRS, "--run", tmp_path / "run")
+    result = run(*argv, "--max-steps", 1)
+    assert result.code == 0
+    assert f"3 pictures in {tmp_path / 'pairs'}, left halves" in result.err
+    saved = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert "right halves" in saved["data"]["b"]
+
+
+def beside_each_other(folder, names_a, names_b, size_b=(20, 18)):
+    for domain, names, size in (("a", names_a, (20, 18)), ("b", names_b, size_b)):
+        for name in names:
+            draw(folder / domain / f"{name}.png", size=size)
+    return folder / "a", folder / "b"
+
+
+@pytest.mark.parametrize(
+    ("names_a", "names_b", "size_b", "code", "text"),
+    [
+        (
+            "xy",
+            "uv",
+            (20, 18),
+            1,
+            "/a and {b} have no names in common, so there are no pairs; give",
+        ),
+        ("xy", "xy", (20, 19), 1, "/a/x.png has 20×18 pixels and its partner {b}/x.png 20×19"),
+        ("xy", "xz", (20, 18), 1, "has 1 usable picture; domain A needs at least 2."),
+        ("xyz", "xyu", (20, 18), 0, "  skipped: z.png has no partner in {b}\n"),
+    ],
+)
+def test_what_are_no_pairs_is_named(run, tmp_path, names_a, names_b, size_b, code, text):
+    a, b = beside_each_other(tmp_path, names_a, names_b, size_b)
+    result = run("train", a, b, *PAIRS, "--run", tmp_path / "run", "--max-steps", 1)
+    assert result.code == code
+    assert text.format(a=a, b=b) in result.err
+    assert "Traceback" not in result.err
+    assert (tmp_path / "run").exists() == (code == 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ((), "DIR_B is missing: name the folder of domain B's pictures too."),
+        (
+            ("--side-by-side", "ba"),
+            "--side-by-side pictures are pairs, from which --objective pix2",
+        ),
+        ((*PAIRS, "B", "--side-by-side"), "with --side-by-side the files of DIR_A have both doma"),
+        ((*PAIRS, "B", "--warmup-steps", 2), "warmup_steps must be 0 and identity_every 1 with"),
+    ],
+)
+def test_one_folder_or_two(run, tmp_path, words, text):
+    result = run("train", "A", *words, "--run", tmp_path / "run", "--json")
+    assert result.code == 2
+    assert result.json["error"].startswith(text)
 
 
 # --- evaluation --------------------------------------------------------------------------------

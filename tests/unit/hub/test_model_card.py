@@ -37,6 +37,13 @@ def test_what_the_hub_reads() -> None:
     assert card_of().data.metrics is None
 
 
+def test_pix2pix_is_called_so() -> None:
+    card = card_of(training={"objective": "pix2pix"})
+    assert card.data.tags == ["cyclegan", "image-to-image", "paired"]
+    assert "A [pix2pix](https://arxiv.org/abs/1611.07004) model that translates" in card.text
+    assert "It was trained on pairs of pictures and takes pictures of any size." in card.text
+
+
 def test_what_people_read() -> None:
     config = replace(SMALL, domain_a="horse", domain_b="zebra", image_size=512)
     training = {"steps": 2800, "data": "ed63", "metrics": {"fid": 30.5, "kid": 0.01}}
