@@ -55,7 +55,7 @@ class Train:
     run_dir: Annotated[Path, tyro.conf.arg(name="run", metavar="DIR")]
     """Run folder: samples, losses, the state to go on from, and model.safetensors."""
     preset: Annotated[
-        Literal["none", "style", "object", "season", "enhance", "labels", "quick"],
+        Literal["none", "style", "object", "enhance", "labels", "quick"],
         tyro.conf.arg(help="Starting point; the other options go before it.\n\n" + _ADVICE),
     ] = "none"
     start: Annotated[str | None, optional("MODEL")] = None

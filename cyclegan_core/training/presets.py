@@ -21,8 +21,8 @@ class Preset:
 
 PRESETS: dict[str, Preset] = {
     "style": Preset(
-        "photo ↔ painting: a few hundred paintings and as many photos or more; identity keeps "
-        "the colours, resize upsampling keeps skies smooth.",
+        "photo ↔ painting, summer ↔ winter: a few hundred pictures of each side or more; identity "
+        "keeps the colours and what does not change, resize upsampling keeps skies smooth.",
         train={"lambda_identity": 0.5},
         model={"upsample": "resize"},
     ),
@@ -30,12 +30,6 @@ PRESETS: dict[str, Preset] = {
         "horse ↔ zebra: pictures in which the object is large; less cycle weight allows more "
         "change. If nothing changes, lower lambda_a and lambda_b further.",
         train={"lambda_identity": 0.5, "lambda_a": 8.0, "lambda_b": 8.0},
-    ),
-    "season": Preset(
-        "summer ↔ winter, day ↔ night: the same kind of scene on both sides; identity keeps "
-        "what does not change.",
-        train={"lambda_identity": 0.5},
-        model={"upsample": "resize"},
     ),
     "enhance": Preset(
         "phone ↔ camera photos: crops at full resolution and a strong identity, so that little "

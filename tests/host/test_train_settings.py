@@ -106,7 +106,6 @@ def test_defaults_are_the_papers_and_zero_means_the_same(
     [
         ("style", {"lambda_identity": 0.5}),
         ("object", {"lambda_a": 8, "lambda_b": 8}),
-        ("season", {"lambda_identity": 0.5}),
         ("enhance", {"lambda_identity": 1.0}),
         ("labels", {"lambda_identity": 0.0}),
     ],
@@ -139,5 +138,5 @@ def test_the_quick_preset_brings_its_networks_and_pictures(
 
 def test_presets_of_the_widget_are_those_tested_here(info: dict[str, Any]) -> None:
     _, options = info["CycleGAN_TrainSettings"]["input"]["required"]["preset"]
-    assert options["options"] == ["none", "style", "object", "season", "enhance", "labels", "quick"]
+    assert options["options"] == ["none", "style", "object", "enhance", "labels", "quick"]
     assert "labels sets lambda_identity 0.0" in options["tooltip"]
