@@ -4,6 +4,7 @@
 - `common`: the device and the model that are meant, and a bar for downloads.
 - `translate`, `train`, `evaluate`, `export`: a command each; `translate` holds `reconstruct` too.
 - `hub`: pull, push and list. `weights`: info and convert.
+- `computer`: `doctor`, which looks at this computer.
 - `outputs`: which pictures are meant, and where the result of each goes.
 
 A command imports what needs torch inside the function that does the work: torch takes a second or

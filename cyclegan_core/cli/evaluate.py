@@ -17,6 +17,7 @@ from rich.text import Text
 
 from ..config import Direction, EvaluationConfig
 from ..pictures.files import WRITABLE
+from ..validation import check_data_folder
 from .common import choose_device, find_with_bar, optional
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class Evaluate:
             raise ValueError(
                 f"--sheet {self.sheet} can't be written: use one of {', '.join(sorted(WRITABLE))}."
             )
+        for folder, domain in ((self.test_a, "A"), (self.test_b, "B")):
+            check_data_folder(folder, domain)
         from ..device.precision import DTYPES, NAMES, fastest_dtype
         from ..evaluation.evaluator import Evaluator
 

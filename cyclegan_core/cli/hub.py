@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
-from rich.table import Column, Table
 from rich.text import Text
 
 from ..checkpoint.settings import read_header
@@ -115,21 +115,50 @@ class List:
             values = {"folder": str(models_folder()), "models": models}
             sys.stdout.write(json.dumps(values) + "\n")
             return 0
-        places = Column("where", no_wrap=True)  # people copy them
-        table = Table("name", places, "translates", "task", box=None)
-        for model in models:
-            directions = [_arrow(model["domains"], direction) for direction in model["directions"]]
-            where = model["where"] if model["where"] != "catalog" else model["repo"]
-            where += " (pulled)" if where == model["repo"] and model["path"] else ""
-            task = model.get("error") or model["task"]
-            task += " (not verified)" if model["verified"] is False else ""
-            cells = (model["name"], where, "\n".join(directions), task)
-            # Text, because rich would take brackets and colons in a name for its markup.
-            table.add_row(*(Text(cell, overflow="fold") for cell in cells))
         console = Console()
-        console.print(table)
-        console.print(Text(f"Pulled models are in {models_folder()}"))
+        headings = {
+            "bundled": "Come with the package:",
+            "local": f"Pulled to {models_folder()}:",
+            "catalog": "On the Hub; fetch one with `cyclegan pull NAME`:",
+        }
+        for where, heading in headings.items():
+            found = [model for model in models if model["where"] == where]
+            if found:
+                _print(console, heading)
+            for model in found:
+                for line in _describe(model):
+                    _print(console, line)
+        _print(console, "Use one with `cyclegan translate photo.jpg -m NAME`.")
+        if not any(model["where"] == "local" for model in models):
+            _print(console, f"Pulled models go to {models_folder()}")
         return 0
+
+
+def _print(console: Console, line: str) -> None:
+    """A line as it is, which the terminal may wrap: names and folders can be copied."""
+    # Text, because rich would take brackets and colons in a name for its markup.
+    console.print(Text(line), soft_wrap=True)
+
+
+def _describe(model: dict[str, Any]) -> list[str]:
+    """What people want to know of a model: a line with its name, one with what it does."""
+    if set(model["directions"]) == {"a_to_b", "b_to_a"}:
+        ways = " ↔ ".join(model["domains"])
+    else:
+        ways = ", ".join(_arrow(model["domains"], direction) for direction in model["directions"])
+    task = model.get("error") or model["task"]
+    if model["where"] == "catalog":
+        task += f"; {model['repo']}" + (", pulled" if model["path"] else "")
+        task += "" if model["verified"] else " (not tried yet)"
+    line = f"  {model['name']:<20} {ways}".rstrip()
+    wrapper = textwrap.TextWrapper(
+        78,
+        initial_indent="    ",
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line, *wrapper.wrap(task)]
 
 
 def list_models() -> list[dict[str, Any]]:

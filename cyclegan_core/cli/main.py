@@ -100,6 +100,7 @@ def ask_for_large_pages() -> None:
 
 def _groups() -> dict[str, dict[str, type]]:
     """All commands by name, in the order and under the headings of the help."""
+    from .computer.doctor import Doctor
     from .evaluate import Evaluate
     from .export import Export
     from .hub import List, Pull, Push
@@ -118,6 +119,7 @@ def _groups() -> dict[str, dict[str, type]]:
             "convert": Convert,
             "export": Export,
         },
+        "This computer": {"doctor": Doctor},
     }
 
 

@@ -24,6 +24,7 @@ from rich.table import Column
 
 from ..config import DataConfig, EvaluationConfig, TrainConfig
 from ..errors import reason
+from ..files import read_text
 from ..training.presets import PRESETS
 from ..validation import check_data_folder, check_int
 from .common import choose_device, find_with_bar, optional
@@ -338,7 +339,7 @@ def read_run(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / "run.json"
     try:
-        run = json.loads(path.read_text(encoding="utf-8"))
+        run = json.loads(read_text(path))
         TrainConfig.from_dict(run["config"])  # whose errors say which setting is unknown
     except (FileNotFoundError, NotADirectoryError):
         return None

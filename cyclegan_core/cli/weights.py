@@ -41,17 +41,44 @@ class Info:
         if self.json:
             sys.stdout.write(json.dumps(values) + "\n")
             return 0
-        table = Table(show_header=False, box=None)
-        for name, value in values.items():
-            if isinstance(value, dict):
-                shown = {key: item for key, item in value.items() if key != "evaluation"}
-                value = "\n".join(f"{key} = {item}" for key, item in shown.items()) or "-"
-            elif isinstance(value, list):
-                value = ", ".join(value)
+        table = Table(show_header=False, box=None, pad_edge=False)
+        for name, value in _for_people(info).items():
             # Text, because rich would take brackets and colons in a name for its markup.
-            table.add_row(name.replace("_", " "), Text(str(value), overflow="fold"))
+            table.add_row(name, Text(value, overflow="fold"))
         Console().print(table)
         return 0
+
+
+def _for_people(info: CheckpointInfo) -> dict[str, str]:
+    """What somebody wants to know who found the file; programs get everything."""
+    config, training = info.config, info.metadata
+    ways = [" → ".join(config.domains(direction)) for direction in info.directions]
+    if len(ways) == 2:
+        ways = [f"{config.domain_a} ↔ {config.domain_b}"]
+    if not info.knows_direction:
+        ways.append("it does not say so itself: --direction")
+    if config.generator == "resnet":
+        size = f"{config.num_blocks} blocks, {config.base_channels} channels"
+    else:
+        size = f"{config.num_downs} halvings, {config.base_channels} channels"
+    values = {
+        "file": str(info.path),
+        "translates": "; ".join(ways),
+        "network": f"{config.generator}, {size}, norm {config.norm}, upsampling {config.upsample}",
+        "weights": f"{info.num_parameters:,} numbers in {info.dtype}; layout {info.layout}",
+        "pictures": f"trained at {config.image_size} pixels",
+    }
+    channels = (config.channels_a, config.channels_b)
+    if channels != (3, 3):
+        values["pictures"] += f"; channels {channels[0]} → {channels[1]}"
+    steps = training.get("steps", training.get("step"))
+    if steps is not None:
+        values["training"] = f"{steps} steps"
+    if info.source.get("repo"):
+        values["from"] = f"{info.source['repo']}, commit {str(info.source.get('commit'))[:7]}"
+    if info.source.get("license"):
+        values["licence"] = str(info.source["license"])
+    return values
 
 
 def describe(info: CheckpointInfo) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def test_without_the_extra_it_says_what_to_install(missing: str, capsys, monkeyp
     )
 
 
-@pytest.mark.parametrize("command", ["", "translate", "reconstruct", "evaluate", "info", "convert"])
+@pytest.mark.parametrize("command", ["", "translate", "reconstruct", "evaluate", "info", "doctor"])
 def test_help_fits_a_terminal(command: str, capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     code, out, err = Shell(capsys)(*command.split(), "--help")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,10 +68,39 @@ def test_info_for_people(run, tmp_path: Path) -> None:
     result = run("info", path)
     assert (result.code, result.err) == (0, "")
     text = "".join(line.strip() for line in result.out.splitlines())
-    for expected in ("layout cyclegan", "a_to_b, b_to_a", "num_blocks = 1", "float32"):
+    for expected in ("layout cyclegan", "resnet, 1 blocks, 2 channels", "numbers in float32"):
         assert expected in " ".join(result.out.split())
     for expected in ("[red]horse[/red]", "a :cat: [/b]", "[bold]m.safetensors"):
         assert expected in text
+
+
+def test_info_for_people_leaves_hashes_to_programs(run, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    result = run("info", "photo2monet")
+    digest = run("info", "photo2monet", "--json").json["training"]["data"]
+    assert digest not in "".join(result.out.split())
+    assert "photo → Monet" in result.out
+    assert re.search(r"training +\d+ steps", result.out)
+
+
+def test_list_fits_a_terminal(run, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("CYCLEGAN_MODELS", str(tmp_path))
+    result = run("list")
+    assert (result.code, result.err) == (0, "")
+    lines = result.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    at = [line.split()[0] if line.strip() else "" for line in lines]
+    assert at.index("photo2monet") < at.index("On") < at.index("horse2zebra-johko")
+    assert re.search(r"^  photo2monet +photo → Monet$", result.out, re.MULTILINE)
+    assert re.search(r"^  horse2zebra +horse ↔ zebra$", result.out, re.MULTILINE)
+    assert "tmabraham/horse2zebra_cyclegan" in result.out
+    assert "Pulled to" not in result.out
+    assert f"Pulled models go to {tmp_path}" in result.out
+    save(tmp_path / "[bold]mine.safetensors", directions=["b_to_a"])
+    result = run("list")
+    assert f"Pulled to {tmp_path}:" in result.out
+    assert re.search(r"^  \[bold\]mine +zebra → horse$", result.out, re.MULTILINE)
 
 
 def test_info_on_what_is_no_model(run, tmp_path: Path) -> None:
@@ -140,7 +170,7 @@ def test_convert_two_files_with_names(run, pth: Path, tmp_path: Path) -> None:
     argv = ["convert", pth, back, "-o", out, "--domain-a", "photo", "--domain-b", "Monet – 'x'"]
     result = run(*argv, "--image-size", 512, "--value-range", 0, 1)
     assert result.code == 0
-    assert "domain_b = Monet – 'x'" in result.out
+    assert "photo ↔ Monet – 'x'" in result.out
     converted = load_model(out)
     assert same(converted.state_dict(), load_model(pth, path_b_to_a=back).state_dict())
     expected = ModelConfig(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cyclegan_core import load_model, save_model
+from cyclegan_core.hub.catalog import read_catalog
 
 from ..commands import draw
 from ..processes import Result
@@ -162,6 +163,17 @@ def test_list(hub: Hub, stranger: User) -> None:
         assert part in text
     assert name in ok(stranger.cyclegan("list", "--json")).out
     assert hub.seen() == [], "it needs no network"
+
+
+def test_doctor_asks_the_hub_only_when_told_to(hub: Hub, stranger: User) -> None:
+    ok(stranger.cyclegan("doctor"))
+    assert hub.seen() == []
+    repo = next(entry.repo for entry in read_catalog().values() if entry.repo)
+    answer = stranger.cyclegan("doctor", "--hub")
+    assert (answer.code, "Problem: " in answer.out, repo in answer.out) == (1, True, True)
+    hub.add(repo, {"G.pth": WEIGHTS})
+    found = ok(stranger.cyclegan("doctor", "--hub", "--json")).json["hub"]
+    assert (found["error"], found["has_token"]) == ("", False)
 
 
 def test_info_tells_where_a_model_is_from(hub: Hub, stranger: User) -> None:

@@ -1,0 +1,1 @@
+"""What concerns this computer: `doctor` looks at it, `demo` shows a page on it."""
