@@ -131,6 +131,25 @@ def _network_inputs() -> list[io.Input]:
 def _loss_inputs() -> list[io.Input]:
     return [
         io.Combo.Input(
+            "objective",
+            options=_choices(TrainConfig, "objective"),
+            default=_TRAIN.objective,
+            tooltip="cyclegan: two folders whose pictures have nothing to do with each other. "
+            "pix2pix: pairs, which teach more and sooner. Partners have the same name in folder_a "
+            "and folder_b; or choose one folder twice whose files show A (left) beside B (right).",
+        ),
+        io.Combo.Input(
+            "directions",
+            options=_choices(TrainConfig, "directions"),
+            default=_TRAIN.directions,
+            tooltip="What pix2pix learns; cyclegan always learns both.",
+        ),
+        _number(
+            "lambda_l1",
+            _TRAIN.lambda_l1,
+            "pix2pix's weight of the distance to the true partner; its look has the weight 1.",
+        ),
+        io.Combo.Input(
             "gan_mode",
             options=_choices(TrainConfig, "gan_mode"),
             default=_TRAIN.gan_mode,
