@@ -10,8 +10,10 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import runpy
 import signal
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,9 +196,11 @@ def child(order: Mapping[str, Any]) -> int:
 def run_python(code: str, values: dict[str, Any]) -> int:
     from cyclegan_core.errors import CycleGANError
 
-    names = {"vars_of": vars_of, **values}
     try:
-        exec(code, names)
+        with tempfile.TemporaryDirectory() as folder:
+            script = Path(folder, "client.py")
+            script.write_text(code, encoding="utf-8")
+            names = runpy.run_path(str(script), {"vars_of": vars_of, **values})
     except (CycleGANError, ValueError) as error:
         public = next(c for c in type(error).__mro__ if c.__module__ in PUBLIC)
         print(json.dumps({"error": public.__name__, "message": str(error)}))  # noqa: T201

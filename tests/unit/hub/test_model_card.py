@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import re
+import runpy
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,7 +115,9 @@ def test_the_snippets_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     draw(tmp_path / "photo.jpg")
     text = (tmp_path / "me" / "model" / "README.md").read_text(encoding="utf-8")
     (python,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    exec(compile(ast.parse(python), "card", "exec"), {})
+    script = tmp_path / "snippet.py"
+    script.write_text(python, encoding="utf-8")
+    runpy.run_path(str(script))
     (shell,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     pull, translate = shell.splitlines()
     assert pull == "cyclegan pull me/model"
