@@ -27,8 +27,6 @@ from pathlib import Path
 from cyclegan_core.hub import install as hub
 result = vars_of(hub.pull(*arguments, folder=Path(folder), **options))
 """
-PUBLIC = ("cyclegan_core.errors", "builtins")
-"""Where the errors are defined that people catch."""
 NUMBERS = itertools.count(1)
 """Of all processes that were started."""
 
@@ -194,15 +192,19 @@ def child(order: Mapping[str, Any]) -> int:
 
 
 def run_python(code: str, values: dict[str, Any]) -> int:
-    from cyclegan_core.errors import CycleGANError
+    from cyclegan_core import errors
 
     try:
         with tempfile.TemporaryDirectory() as folder:
             script = Path(folder, "client.py")
             script.write_text(code, encoding="utf-8")
             names = runpy.run_path(str(script), {"vars_of": vars_of, **values})
-    except (CycleGANError, ValueError) as error:
-        public = next(c for c in type(error).__mro__ if c.__module__ in PUBLIC)
+    except (errors.CycleGANError, ValueError) as error:
+        public = next(
+            c
+            for c in type(error).__mro__
+            if c.__name__ in vars(errors) or c.__module__ == "builtins"
+        )
         print(json.dumps({"error": public.__name__, "message": str(error)}))  # noqa: T201
         return 1
     print(json.dumps(names.get("result"), default=str))  # noqa: T201
