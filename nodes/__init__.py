@@ -6,6 +6,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from . import host
 from .download import DownloadCycleGAN
+from .examples import CycleGANExamplePictures
 from .load import LoadCycleGAN
 from .plot import PlotCycleGANLosses
 from .reconstruct import ReconstructCycleGAN
@@ -29,10 +30,12 @@ class CycleGANExtension(ComfyExtension):
             CycleGANTrainSettings,
             PlotCycleGANLosses,
             SaveCycleGAN,
+            CycleGANExamplePictures,
         ]
 
 
 async def comfy_entrypoint() -> CycleGANExtension:
     """What ComfyUI calls once at start-up."""
     host.register_model_folder()
+    host.offer_example()
     return CycleGANExtension()

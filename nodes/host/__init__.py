@@ -2,14 +2,18 @@
 
 from .folders import (
     DEFAULT_MODEL,
+    EXAMPLE_PHOTO,
+    EXAMPLES_FOLDER,
     default_folders,
     model_names,
     model_path,
+    offer_example,
     picture_folder,
     picture_folders,
     register_model_folder,
     run_folder,
     save_dir,
+    write_example,
 )
 from .gpu import (
     MEMORIES,
@@ -48,6 +52,8 @@ __all__ = [
     "CATEGORY",
     "DEFAULT_MODEL",
     "DIRECTIONS",
+    "EXAMPLES_FOLDER",
+    "EXAMPLE_PHOTO",
     "MEMORIES",
     "Cancelled",
     "CycleGANType",
@@ -67,6 +73,7 @@ __all__ = [
     "memory_input",
     "model_names",
     "model_path",
+    "offer_example",
     "picture_folder",
     "picture_folders",
     "picture_progress",
@@ -80,4 +87,5 @@ __all__ = [
     "to_bchw",
     "to_bhwc",
     "training_device",
+    "write_example",
 ]

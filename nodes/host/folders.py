@@ -7,8 +7,9 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import folder_paths
+from torch import Tensor
 
-from ...cyclegan_core import hub
+from ...cyclegan_core import PictureError, hub, read_picture, write_picture
 from ...cyclegan_core.checkpoint import SUFFIXES
 from ...cyclegan_core.pictures import find_pictures, is_picture_name
 from ...cyclegan_core.runs import STATE_NAME
@@ -19,6 +20,15 @@ MODEL_EXTENSIONS = SUFFIXES - {".pkl"}
 
 DEFAULT_MODEL = f"{hub.DEFAULT_MODEL}.safetensors"
 """The bundled model that a loader offers first."""
+
+EXAMPLES_FOLDER = "cyclegan_examples"
+"""Under the host's input folder."""
+
+EXAMPLE_PHOTO = Path(__file__).parents[2] / "example_workflows" / "astronaut.jpg"
+"""A photograph of 512×512 pixels that comes with the pack."""
+
+_TEMPLATES_PHOTO = "example.png"
+"""What the templates read: ComfyUI's own picture, which not every installation has."""
 
 OUTPUT_MARK = " [output]"
 """Behind the name of a folder under the host's output folder."""
@@ -43,6 +53,22 @@ def register_model_folder() -> None:
         paths,
         {*extensions, *MODEL_EXTENSIONS},
     )
+
+
+def offer_example() -> None:
+    """Put the pack's photograph where the templates look for one, if there is none."""
+    path = Path(folder_paths.get_input_directory()) / _TEMPLATES_PHOTO
+    if not path.exists():
+        with suppress(PictureError):  # a folder that can't be written to
+            write_picture(path, read_picture(EXAMPLE_PHOTO).pixels)
+
+
+def write_example(name: str, pixels: Tensor) -> None:
+    """Write a picture (3,H,W) under the host's input folder, unless there is one of that name."""
+    path = Path(folder_paths.get_input_directory()) / name
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(path, pixels)
 
 
 def model_names() -> list[str]:

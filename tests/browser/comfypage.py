@@ -1,4 +1,8 @@
-"""ComfyUI's page as a person uses it: search, wire, run, read."""
+"""ComfyUI's page as a person uses it: search, wire, run, read.
+
+Elements are found by role, text and test id, which pages of several versions share; where they
+differ, the page decides which way is taken.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +20,18 @@ Workflow = dict[str, Any]
 """What the page saves: nodes with places and sizes, links, widget values."""
 
 SCREENSHOTS_VARIABLE = "CYCLEGAN_SCREENSHOTS"
-TIMEOUT_MS = 60_000.0
+TIMEOUT_MS = float(os.environ.get("CYCLEGAN_PAGE_TIMEOUT_MS", "60000"))
 
 SETTINGS = {
     "Comfy.TutorialCompleted": True,  # else the template browser covers the page
     "Comfy.Minimap.Visible": False,
     "Comfy.Graph.CanvasInfo": False,
     "Comfy.PromptFilename": True,
+    "Comfy.VueNodes.Enabled": False,  # the canvas that all versions have; tests turn it on
 }
 """Choices a person makes once; they keep the canvas free and the page the same each time."""
+
+MODERN = "() => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', true)"
 
 READY = "() => window.app?.extensionManager && (window.app.graph?.nodes?.length ?? 0) > 0"
 
@@ -61,6 +68,22 @@ WIDGET = """([type, name]) => {
     return app.canvasPosToClientPos([node.pos[0] + node.size[0] / 2, node.pos[1] + widget.y + 10]);
 }"""
 
+WIDGETS = """() => Object.fromEntries(app.graph.nodes.map(node => [node.type, Object.fromEntries(
+    (node.widgets ?? []).filter(widget => widget.serialize !== false && widget.type !== 'button')
+        .map(widget => [widget.name, widget.value]))]))"""
+
+OVERLAPS = """() => {
+    const boxes = [...document.querySelectorAll('[data-node-id]')].map(element =>
+        [app.graph.getNodeById(element.dataset.nodeId)?.title, element.getBoundingClientRect()]);
+    const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom
+        && b.top < a.bottom;
+    return boxes.flatMap(([name, box], index) => boxes.slice(index + 1)
+        .filter(([, other]) => meet(box, other)).map(([other]) => [name, other]));
+}"""
+
+TEXT = """type => app.graph.nodes.find(node => node.type === type).widgets
+    .find(widget => widget.name === '$$node-text-preview')?.value"""
+
 REPEAT = """(amount) => {
     const find = type => app.graph.nodes.find(node => node.type === type);
     const repeat = LiteGraph.createNode('RepeatImageBatch');
@@ -86,6 +109,11 @@ class ComfyPage:
         # The host's own templates are hundreds of megabytes that tests do without.
         tab.route("**/templates/index*.json", lambda route: route.fulfill(json=[]))
 
+        # A newer page warns of the templates and help texts that a checkout comes without.
+        warning = tab.get_by_role("alert").filter(has_text="Version Compatibility Warning")
+        close = warning.first.get_by_role("button", name="Close")
+        tab.add_locator_handler(warning.first, lambda _: close.click(), no_wait_after=True)
+
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
             self.errors.append(f"{message.text} ({message.location.get('url')})")
@@ -95,6 +123,11 @@ class ComfyPage:
         self.tab.goto(self.address)
         self.tab.wait_for_function(READY)
         self.tab.evaluate(LISTEN)
+
+    def use_modern_nodes(self) -> None:
+        """Draw nodes as "Nodes 2.0" does, if this page can."""
+        self.tab.evaluate(MODERN)
+        self.tab.locator("[data-node-id]").first.wait_for()
 
     def new_workflow(self) -> None:
         """Start with an empty canvas."""
@@ -133,24 +166,35 @@ class ComfyPage:
             })"""
         )
 
-    def search(self, text: str, *, at: tuple[float, float] = (700, 500)) -> Locator:
-        """Double-click the empty canvas and type; return the nodes that the page offers."""
+    def search(
+        self, text: str, *, finds: str | None = None, at: tuple[float, float] = (700, 500)
+    ) -> Locator:
+        """Double-click the empty canvas and type; return the nodes that the page offers.
+
+        It has found something when it offers a node with `finds` (or else `text`) in its title.
+        """
         from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
-        field = self.tab.get_by_placeholder("Search Nodes")
+        field = self.tab.locator("input[role=combobox]:focus")
         for _ in range(4):  # a page that has just opened a workflow may miss a double click
             self.tab.mouse.dblclick(*at)
             with suppress(PlaywrightTimeoutError):
                 field.wait_for(timeout=TIMEOUT_MS / 4)
                 break
         field.fill(text)
-        found = self.tab.locator("[role=option][aria-label]")
-        found.filter(has_text=text).first.wait_for()
-        return found
+        self.offered().filter(has_text=finds or text).first.wait_for()
+        return self.offered()
+
+    def offered(self) -> Locator:
+        """The nodes that the open search offers; an older page has other options beside them."""
+        return self.tab.locator("[role=option][aria-label], [role=option][data-testid=result-item]")
 
     def found(self, title: str) -> Locator:
         """The node of this title among those that the search offers."""
-        return self.tab.locator(f"[role=option][aria-label='{title}']")
+        newer = self.tab.get_by_test_id("result-item")
+        return self.tab.locator(f"[role=option][aria-label='{title}']").or_(
+            newer.filter(has=self.tab.get_by_text(title, exact=True))
+        )
 
     def add_node(self, title: str, *, at: tuple[float, float]) -> None:
         """Find a node by its title and put it on the canvas."""
@@ -158,7 +202,7 @@ class ComfyPage:
         self.search(title, at=at)
         self.found(title).click()
         self.tab.wait_for_function("count => app.graph.nodes.length > count", arg=count)
-        self.tab.get_by_placeholder("Search Nodes").wait_for(state="detached")
+        self.offered().first.wait_for(state="detached")
         self.settle()
 
     def drag_link(self, source: tuple[str, str], target: tuple[str, str]) -> None:
@@ -199,7 +243,8 @@ class ComfyPage:
 
     def press_run(self) -> None:
         """Press the button Run."""
-        self.tab.get_by_role("button", name="Run", exact=True).click()
+        # A newer page calls the menu beside it by the same name.
+        self.tab.get_by_role("button", name="Run", exact=True).filter(has_text="Run").click()
 
     def shown_images(self, node_type: str, count: int = 1) -> list[dict[str, Any]]:
         """Wait until nodes of a type show `count` pictures; return their sizes and addresses."""
@@ -211,6 +256,19 @@ class ComfyPage:
         self.tab.evaluate("() => app.canvas.setDirty(true, true)")  # loaded is not yet drawn
         self.settle()
         return list(self.tab.evaluate(SHOWN, node_type))
+
+    def overlaps(self) -> list[list[str]]:
+        """Pairs of nodes, as "Nodes 2.0" draws them, of which one hides a part of the other."""
+        self.settle()
+        return list(self.tab.evaluate(OVERLAPS))
+
+    def widgets(self) -> dict[str, dict[str, Any]]:
+        """Values of all widgets that are saved, by type of node and name."""
+        return dict(self.tab.evaluate(WIDGETS))
+
+    def text_on(self, node_type: str) -> str:
+        """The line that a node wrote on itself while it ran."""
+        return str(self.tab.wait_for_function(TEXT, arg=node_type).json_value())
 
     def progress_of(self, node: str) -> list[int]:
         """Percentages of a node that the tab's title has shown, in order."""
@@ -225,9 +283,22 @@ class ComfyPage:
         dialog.evaluate("e => Promise.all(e.getAnimations().map(each => each.finished))")
         return dialog
 
+    def error_text(self) -> str:
+        """All that the page says of what went wrong, once it says something."""
+        details = self.tab.get_by_test_id("error-overlay-see-errors")
+        dialog = self.tab.get_by_role("dialog")
+        details.or_(dialog).first.wait_for()
+        if not details.count():
+            return self.dialog().inner_text()
+        details.click()  # a newer page has them in a panel
+        panel = self.tab.locator("body")
+        panel.get_by_text("Error Report").or_(panel.get_by_text("Errors detected")).first.wait_for()
+        return panel.inner_text()
+
     def complaints(self) -> list[str]:
         """What dialogs and alerts say now, such as that a node is missing or a file is invalid."""
-        return self.tab.locator("[role=dialog], [role=alert]").all_inner_texts()
+        said = self.tab.locator("[role=dialog], [role=alert], [data-testid=error-overlay]")
+        return [text for text in said.all_inner_texts() if "Version Compatibility" not in text]
 
     def shoot(self, name: str) -> None:
         """Save a screenshot for a person to look at, if they gave a folder for it."""

@@ -8,10 +8,9 @@ from tests.host.samples import random_halves
 from tests.unit.hub.server import Hub
 
 from .comfypage import ComfyPage
-from .test_workflows import EXAMPLES_DIR
+from .test_workflows import example
 
 REPO = "johko/cyclegan-horse2zebra"
-REMOVE_LOAD = "() => app.graph.remove(app.graph.nodes.find(n => n.type === 'CycleGAN_Load'))"
 NAME = "johko--cyclegan-horse2zebra.safetensors"
 
 
@@ -20,15 +19,13 @@ def test_download_and_translate_in_strips(
 ) -> None:
     one_hub.add(REPO, random_halves(host.base_dir, seed=8))
 
-    page.load_file(EXAMPLES_DIR / "load_translate.json")
-    page.tab.evaluate(REMOVE_LOAD)
-    page.add_node("Download CycleGAN from Hub", at=(500, 700))
+    page.load(example("Download a model from the Hub"))
     page.choose("CycleGAN_Download", "catalog", f"({REPO})")
     page.choose("CycleGAN_Translate", "memory", "streamed")
-    page.drag_link(("CycleGAN_Download", "CYCLEGAN"), ("CycleGAN_Translate", "model"))
     assert page.run() == "execution_success"
     (result,) = page.shown_images("SaveImage")
     page.shoot("download-done")
     assert result["size"] == [256, 192]
     assert (host.models_dir / NAME).is_file()
+    assert page.text_on("CycleGAN_Download").startswith(f"models/cyclegan/{NAME}")
     assert NAME in str(client.object_info()["CycleGAN_Load"]["input"])
