@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from safetensors import safe_open
 
 from cyclegan_core import UnpairedFolders
+from cyclegan_core.runs.grid import caption_height
 from cyclegan_core.runs.run_folder import _SAMPLE_SEED
 
 from .client import Client, Graph
 from .comfyui import Host
-from .graphs import save_image, train
-from .samples import ONE_LEVEL, level_difference, read_run
+from .graphs import save_image, show_text, train
+from .samples import ONE_LEVEL, level_difference, read_run, write_pictures
 
 MODEL = {"num_blocks": 2, "base_channels": 5, "upsample": "resize"}
 TRAIN = {
+    "objective": "pix2pix",
+    "directions": "both",
+    "lambda_l1": 30.0,
     "disc_layers": 2,
     "gan_mode": "vanilla",
     "lambda_a": 8.5,
@@ -63,6 +69,29 @@ def test_every_widget_arrives(client: Client, training: Graph, run_dir: Path) ->
     config = config_of(client, training, run_dir)
     assert {name: config["model"][name] for name in MODEL} == MODEL
     assert {name: config[name] for name in TRAIN} == TRAIN
+
+
+def test_pairs_beside_each_other_in_one_folder(
+    client: Client, host: Host, training: Graph, run_dir: Path
+) -> None:
+    """Chosen twice. The grid is what pix2pix has: a picture, its translation, its partner."""
+    write_pictures(host.input_dir / "beside", count=3, seed=5)
+    for name in ("folder_a", "folder_b"):
+        training["train"]["inputs"][name] = "beside"
+    training["settings"]["inputs"] |= {"objective": "pix2pix", "directions": "b_to_a"}
+    training |= {"save": save_image("train", 2), "text": show_text("train", 3)}
+    run = client.run_prompt(training)
+    assert run.ending == "execution_success", run.failure
+    samples = run_dir / "samples" / "step_0000001.jpg"
+    with Image.open(samples) as grid:
+        assert grid.size == (3 * 32, caption_height(32) + 4 * 32)
+    (summary,) = run.outputs["text"]["text"]
+    assert re.search(r"gan_ba [\d.]+, l1_a [\d.]+, disc_a [\d.]+\n", summary)
+    assert "left halves" in summary
+    header = (run_dir / "losses.csv").read_text().splitlines()[0]
+    assert header == "step,lr,gan_ba,l1_a,disc_a"
+    training["settings"]["inputs"]["objective"] = "cyclegan"
+    assert "folder_a and folder_b are the same; choose one" in client.run_prompt(training).failure
 
 
 @pytest.mark.parametrize("data", [DATA, {"preprocess": "square_and_crop", "flip": True}])
