@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 from ..config import DataConfig
 from ..errors import DatasetError, PictureError, reason
 from ..pictures.files import find_pictures
-from ..pictures.picture import read_flat, read_size
+from ..pictures.picture import read_flat, read_header
 from ..progress import ignore
 from ..validation import check_data_folder
 from .transforms import Pixels, prepare, prepared_size
@@ -119,9 +119,12 @@ class PictureFolder:
         self.files = found[: config.max_images]
         self.sizes: dict[Path, tuple[int, int]] = {}
         """Width and height of each picture, upright."""
-        for file, size in zip(self.files, self._attempt_all(self._read_size), strict=True):
-            if size is not None:
-                self.sizes[file.path] = size
+        self.grey: set[Path] = set()
+        """Pictures without colour."""
+        for file, header in zip(self.files, self._attempt_all(self._read_header), strict=True):
+            if header is not None:
+                self.sizes[file.path], is_grey = header
+                self.grey |= {file.path} if is_grey else set()
 
     def __len__(self) -> int:
         return len(self.files)
@@ -195,14 +198,14 @@ class PictureFolder:
             self.skip(file.path, _reason(file.path, error))
             return None
 
-    def _read_size(self, path: Path) -> tuple[int, int]:
-        """Width and height of a picture, from its file's header."""
-        width, height = read_size(path)
+    def _read_header(self, path: Path) -> tuple[tuple[int, int], bool]:
+        """Width and height of a picture, and whether it is grey, from its file's header."""
+        (width, height), is_grey = read_header(path)
         if self.half is None:
-            return width, height
+            return (width, height), is_grey
         if width % 2:
             raise PictureError(f"{path} is {width} pixels wide, so that its halves are not equal.")
-        return width // 2, height
+        return (width // 2, height), is_grey
 
     def _decode(self, path: Path) -> Pixels:
         """Read and resize a picture, and keep it in memory if pictures are kept."""

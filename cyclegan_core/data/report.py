@@ -117,6 +117,13 @@ def _warnings(
                 f"{folder.folder} has only {len(sizes)} pictures; below {FEW_PICTURES} the "
                 "discriminator learns them by heart and results suffer."
             )
+        grey = sum(file.path in folder.grey for file in folder.files)
+        if 0 < grey < len(sizes):
+            channels = config.channels_a if folder.domain == "A" else config.channels_b
+            yield (
+                f"{grey} of {len(sizes)} pictures in {folder.folder} are grey and the others in "
+                f"colour; all are read as {'RGB' if channels == 3 else 'grey'}."
+            )
         yield from _size_warnings(folder.folder, sizes, config)
     if twins:
         names = ", ".join(file.name for file, _ in twins[:_NAMED_IN_TEXT])

@@ -144,12 +144,22 @@ def read_size(path: str | Path) -> tuple[int, int]:
     Raises:
         PictureError: missing, not a picture, or far too large.
     """
+    return read_header(path)[0]
+
+
+def read_header(path: str | Path) -> tuple[tuple[int, int], bool]:
+    """What `read_size` reads, and whether the picture is grey.
+
+    Raises:
+        PictureError: missing, not a picture, or far too large.
+    """
     with opened(Path(path)) as image:
+        is_grey = image.mode in ("1", "L", "LA", "La") or _is_deep(image)
         # The PNG reader's own getexif would decode the pixels to look behind them.
         orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
         if orientation in (5, 6, 7, 8) and image.format != "TIFF":  # whose size is upright already
-            return image.height, image.width
-        return image.size
+            return (image.height, image.width), is_grey
+        return image.size, is_grey
 
 
 def write_picture(

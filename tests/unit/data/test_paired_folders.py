@@ -130,6 +130,17 @@ def test_grey_and_colour_partners_get_the_channels_that_are_asked_for(dirs):
     assert (batch.real_a.shape, batch.real_b.shape) == ((2, 1, 16, 16), (2, 3, 16, 16))
 
 
+@pytest.mark.parametrize(("channels", "kind"), [(3, "RGB"), (1, "grey")])
+def test_a_mix_of_grey_and_colour_is_said(dirs, channels, kind):
+    a, b = dirs
+    Image.open(a / "001.png").convert("LA").save(a / "001.png")
+    report = PairedFolders(a, b, **SMALL, channels_a=channels).report()
+    mixed = [warning for warning in report.warnings if "are grey" in warning]
+    assert mixed == [
+        f"1 of 5 pictures in {a} are grey and the others in colour; all are read as {kind}."
+    ]
+
+
 # --- side by side
 
 
