@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ._lazy import lazy_names
 from ._version import __version__
-from .config import DataConfig, Direction, ModelConfig, TrainConfig
+from .config import DataConfig, Direction, DistillConfig, ModelConfig, TrainConfig
 from .errors import (
     CheckpointError,
     CompilerError,
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .checkpoint.checkpoint import CheckpointInfo, inspect_checkpoint
     from .data.paired_folders import PairedFolders
     from .data.unpaired_folders import UnpairedFolders
+    from .distillation.comparison import Comparison
+    from .distillation.distill import distill
     from .export import ExportReport, export_model
     from .model import CycleGAN, Reconstruction, load_model, save_model
     from .pictures.picture import Picture, read_picture, write_picture
@@ -38,6 +40,8 @@ else:
         checkpoint__checkpoint=("CheckpointInfo", "inspect_checkpoint"),
         data__paired_folders=("PairedFolders",),
         data__unpaired_folders=("UnpairedFolders",),
+        distillation__comparison=("Comparison",),
+        distillation__distill=("distill",),
         export=("ExportReport", "export_model"),
         model=("CycleGAN", "Reconstruction", "load_model", "save_model"),
         pictures__picture=("Picture", "read_picture", "write_picture"),
@@ -49,12 +53,14 @@ else:
 __all__ = [
     "CheckpointError",
     "CheckpointInfo",
+    "Comparison",
     "CompilerError",
     "CycleGAN",
     "CycleGANError",
     "DataConfig",
     "DatasetError",
     "Direction",
+    "DistillConfig",
     "DownloadError",
     "ExportReport",
     "Losses",
@@ -72,6 +78,7 @@ __all__ = [
     "TrainingDivergedError",
     "UnpairedFolders",
     "__version__",
+    "distill",
     "export_model",
     "inspect_checkpoint",
     "load_model",

@@ -566,3 +566,41 @@ class EvaluationConfig:
         for name in ("size", "max_pictures"):
             if getattr(self, name) is not None:
                 check_int(name, getattr(self, name), least=2)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DistillConfig:
+    """How a small student learns the translations of a large teacher."""
+
+    base_channels: int = 32
+    """Channels of the student after its first convolution: 16 is the fastest, 32 the closest; at
+    most the teacher's."""
+    num_blocks: int = 6
+    """Residual blocks of the student; at most the teacher's."""
+    num_pairs: int = 1000
+    """Crops of the pictures that the teacher translates; made once and kept."""
+    crop_size: int = 128
+    """Side of the crops in pixels. Teacher and student see the same crop, as norms depend on it."""
+    load_size: int = 256
+    """The short side that pictures are brought to. A crop is a square of `crop_size` pixels or
+    more, up to the whole short side, made smaller to `crop_size`."""
+    num_held_out: int = 16
+    """Pictures that are not learned from, to compare student and teacher on."""
+    max_steps: int = 2000
+    """Steps of the training."""
+    batch_size: int = 4
+    """Crops in a step."""
+    lr: float = 5e-4
+    """Learning rate of Adam, which falls to 0 as a cosine."""
+    save_every: int = 250
+    """Steps between saves of the training, from which the same call goes on."""
+    seed: int = 0
+    """Decides the crops, the fresh weights and the order of the pairs."""
+
+    def __post_init__(self) -> None:
+        least = {"base_channels": 1, "num_blocks": 0, "num_pairs": 2, "crop_size": 8}
+        least |= {"num_held_out": 1, "max_steps": 1, "batch_size": 1, "save_every": 1, "seed": 0}
+        for name, lowest in least.items():
+            check_int(name, getattr(self, name), least=lowest)
+        check_int("load_size", self.load_size, least=self.crop_size)
+        check_float("lr", self.lr, low=1e-12)

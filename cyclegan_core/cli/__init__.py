@@ -2,7 +2,8 @@
 
 - `main`: parses, runs one command, turns faults into sentences and exit codes.
 - `common`: the device and the model that are meant, and a bar for downloads.
-- `translate`, `train`, `evaluate`, `export`: a command each; `translate` holds `reconstruct` too.
+- `translate`, `train`, `evaluate`, `distill`, `export`: a command each; `translate` holds
+  `reconstruct` too.
 - `hub`: pull, push and list. `weights`: info and convert.
 - `computer`: `doctor`, which looks at this computer.
 - `outputs`: which pictures are meant, and where the result of each goes.

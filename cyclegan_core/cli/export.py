@@ -13,9 +13,8 @@ from rich.console import Console
 
 from ..config import Direction
 from ..errors import CycleGANError
-from ..hub.catalog import bundled_models, read_catalog
 from ..pictures.files import file_id
-from .common import find_with_bar, optional
+from .common import bundled_license, find_with_bar, optional
 
 if TYPE_CHECKING:
     from ..export import ExportReport
@@ -60,7 +59,7 @@ class Export:
         export_format(self.out)  # what is wrong with the name is said at once
         checkpoint = read_checkpoint(path, direction=self.direction or "a_to_b")
         facts: dict[str, str] = {}
-        if license := self.license or checkpoint.source.get("license") or _bundled_license(path):
+        if license := self.license or checkpoint.source.get("license") or bundled_license(path):
             facts["license"] = license
         if checkpoint.source:
             facts["source"] = json.dumps(checkpoint.source, sort_keys=True)
@@ -82,9 +81,3 @@ def _sentence(report: ExportReport, arrow: str) -> str:
         f"{report.path}: {arrow}, {report.bytes / 1e6:.1f} MB; it differs from PyTorch by at most "
         f"{report.largest_error:.1e} of [0,1] at {sizes}"
     )
-
-
-def _bundled_license(path: Path) -> str | None:
-    names = [name for name, file in bundled_models().items() if file == path]
-    entry = read_catalog().get(names[0]) if names else None
-    return entry.license if entry else None

@@ -101,6 +101,7 @@ def ask_for_large_pages() -> None:
 def _groups() -> dict[str, dict[str, type]]:
     """All commands by name, in the order and under the headings of the help."""
     from .computer.doctor import Doctor
+    from .distill import Distill
     from .evaluate import Evaluate
     from .export import Export
     from .hub import List, Pull, Push
@@ -117,6 +118,7 @@ def _groups() -> dict[str, dict[str, type]]:
             "pull": Pull,
             "push": Push,
             "convert": Convert,
+            "distill": Distill,
             "export": Export,
         },
         "This computer": {"doctor": Doctor},

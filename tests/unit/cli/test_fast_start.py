@@ -49,6 +49,7 @@ print(f"code {code or 0}, loaded {sorted(loaded)}")
         ("info missing.safetensors", 1),
         ("convert missing.safetensors -o new.safetensors", 1),
         ("export missing.safetensors -o new.onnx", 1),
+        ("distill photo2monet missing -o small.safetensors", 1),
         ("push missing.safetensors you/model", 1),
         ("pull no/such/repository", 2),
         ("train missing_a missing_b --run r", 1),

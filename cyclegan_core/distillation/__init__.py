@@ -1,0 +1,19 @@
+"""Distillation: a small fast student learns what a large model does to the user's own pictures.
+
+- `distill`: the whole way, from a teacher and a folder of pictures to the student's file.
+- `pairs`: crops and what the teacher makes of them, made once and kept.
+- `comparison`: how close the student is on pictures held out, and how much faster.
+"""
+
+from typing import TYPE_CHECKING
+
+from .._lazy import lazy_names
+from ..config import DistillConfig
+
+if TYPE_CHECKING:
+    from .comparison import Comparison
+    from .distill import distill
+else:
+    __getattr__, __dir__ = lazy_names(__name__, comparison=("Comparison",), distill=("distill",))
+
+__all__ = ["Comparison", "DistillConfig", "distill"]

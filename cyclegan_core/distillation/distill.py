@@ -1,0 +1,234 @@
+"""From a teacher and a folder of pictures to the student's file.
+
+The student begins as a part of its teacher (`start`), and then learns by paired training (Isola
+et al. 2017) without the adversarial term: L1 to what the teacher makes of the same crop. The idea
+of a student is Hinton et al. 2015's; for generators, Li et al. 2020 ("GAN Compression").
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from ..config import DataConfig, Direction, DistillConfig, ModelConfig, TrainConfig
+from ..data.paired_folders import PairedFolders
+from ..device.precision import DTYPES
+from ..errors import CheckpointError, CycleGANError, reason
+from ..model import CycleGAN, load_model, save_model
+from ..networks import ResnetGenerator
+from ..pictures.picture import read_picture
+from ..progress import OnProgress, ignore
+from ..runs.run_folder import RunFolder
+from ..training.trainer import OnStep, StepReport, Trainer
+from .comparison import Comparison, compare
+from .pairs import Source, make_pairs, weights_digest
+from .start import part_of
+
+_START_PAIRS = 32
+"""Crops that the start is fitted on."""
+
+
+def distill(  # noqa: PLR0913 - of what, on what, to where, how
+    teacher: CycleGAN,
+    pictures: str | Path,
+    out: str | Path,
+    *,
+    direction: Direction = "a_to_b",
+    config: DistillConfig | None = None,
+    work: str | Path | None = None,
+    teacher_name: str = "",
+    license: str = "",
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+    on_pair: OnProgress = ignore,
+    on_step: OnStep = ignore,
+    on_compare: OnProgress = ignore,
+) -> Comparison:
+    """Teach a small student what `teacher` does to pictures like those in a folder.
+
+    The teacher's outputs and the training stay in `work`: the same call goes on where an earlier
+    one was stopped, and ends with the same student.
+
+    Args:
+        teacher: any model, on the device that is to work.
+        pictures: a folder with pictures of the kind that will be translated; searched through.
+        out: the file to write, which ends in .safetensors; an existing one is replaced.
+        direction: which of the teacher's directions the student learns; it has this one alone.
+        config: the student's size, and how it learns.
+        work: the folder for pairs and training; by default `out` with the ending .distill.
+        teacher_name: what the teacher is called, for the student's header.
+        license: the licence of the teacher's weights, for the header: the student derives from
+            them.
+        precision: number format of the convolutions of both, "fp32", "bf16" or "fp16".
+        on_pair: called after each crop that the teacher has translated.
+        on_step: called after each step of the training, which it ends by raising; the same call
+            goes on then.
+        on_compare: called after each picture that was held out and is compared.
+
+    Returns:
+        How close and how fast the student is.
+
+    Raises:
+        ValueError: a setting is wrong, or the student would be larger than its teacher.
+        MissingDirectionError: the teacher does not translate in `direction`.
+        DatasetError: the folder has no pictures, or too few.
+        CheckpointError: the file can't be written.
+        CycleGANError: the work folder can't be used, or belongs to another distillation.
+        TrainingDivergedError: see `Trainer.read`.
+    """
+    config, out = config or DistillConfig(), Path(out)
+    work = out.with_suffix(".distill") if work is None else Path(work)
+    device = next(teacher.parameters()).device
+    dtype = None if precision == "fp32" else DTYPES[precision]
+    student_config = _student_config(teacher, direction, config)
+    check_target(out)
+    source = Source(Path(pictures), config, teacher.config.channels(direction)[0])
+
+    # The teacher's part, once.
+    inputs, outputs = make_pairs(
+        work / "pairs", source, teacher, direction, config, dtype=dtype, on_progress=on_pair
+    )
+    start = _start(work / "start.safetensors", teacher, direction, config, inputs, dtype)
+
+    # The student's part: paired training without a discriminator.
+    folders = (inputs, outputs) if direction == "a_to_b" else (outputs, inputs)
+    data = PairedFolders(
+        *folders,
+        DataConfig(
+            preprocess="crop",
+            crop_size=config.crop_size,
+            flip=False,  # a mirrored picture's translation is not the translation mirrored
+            max_images=config.num_pairs,
+            channels_a=student_config.channels_a,
+            channels_b=student_config.channels_b,
+        ),
+    )
+    training = TrainConfig(
+        model=replace(student_config, image_size=teacher.config.image_size),
+        objective="pix2pix",
+        directions=direction,
+        lambda_gan=0.0,
+        discriminator="pixel",  # there is none; but another would ask for larger crops
+        lambda_l1=1.0,
+        lr=config.lr,
+        beta1=0.9,
+        beta2=0.99,
+        schedule="cosine",
+        constant_fraction=0.0,
+        lr_interval=1,
+        grad_clip=1.0,
+        batch_size=config.batch_size,
+        precision=precision,
+        max_steps=config.max_steps,
+        save_every=config.save_every,
+        sample_every=config.save_every,
+        seed=config.seed,
+    )
+    trainer = Trainer(training, data, device=device, model=start)
+    with RunFolder(work / "training", trainer) as folder:
+
+        def after_step(report: StepReport) -> None:
+            folder.on_step(report)
+            try:
+                on_step(report)
+            except BaseException:  # whatever ends it here, the step is complete
+                folder.save()
+                raise
+
+        trainer.run(on_step=after_step)
+        folder.save()
+    student = trainer.export()
+    student.training_info |= {
+        "data": source.digest,
+        "teacher": teacher_name,
+        "teacher_digest": weights_digest(teacher, direction),
+        "license": license,
+    }
+    save_model(student, out, dtype=torch.float16)
+    return compare(
+        teacher,
+        student.to(device),
+        direction,
+        source.held_out(),
+        dtype=dtype,
+        on_progress=on_compare,
+    )
+
+
+def check_target(out: Path) -> None:
+    """Make sure before any work that the student's file can be written.
+
+    Raises:
+        ValueError: its name does not end in .safetensors.
+        CheckpointError: its folder is missing or can't be written to.
+    """
+    if out.suffix != ".safetensors":
+        raise ValueError(f"a student is saved as .safetensors; got the name {out.name!r}.")
+    try:
+        if out.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise CheckpointError(
+            f"{out} can't be written ({reason(error)}); check that its folder exists and may be "
+            "written to."
+        ) from None
+
+
+def _student_config(teacher: CycleGAN, direction: Direction, config: DistillConfig) -> ModelConfig:
+    """The student's architecture, which is nowhere larger than the teacher's."""
+    teacher.generator(direction)  # says so if there is none
+    theirs = teacher.config
+    for name in ("base_channels", "num_blocks"):
+        mine, most = getattr(config, name), getattr(theirs, name)
+        if mine > most and (name == "base_channels" or theirs.generator == "resnet"):
+            raise ValueError(
+                f"{name} must be at most the teacher's {most}, or the student would not be "
+                f"smaller; got {mine}."
+            )
+    return replace(
+        theirs,
+        generator="resnet",
+        base_channels=config.base_channels,
+        num_blocks=config.num_blocks,
+    )
+
+
+def _start(
+    path: Path,
+    teacher: CycleGAN,
+    direction: Direction,
+    config: DistillConfig,
+    inputs: Path,
+    dtype: torch.dtype | None,
+) -> CycleGAN | None:
+    """What the training starts from, kept in a file; None for a teacher that is no resnet."""
+    if not isinstance(teacher.generator(direction), ResnetGenerator):
+        return None
+    size = (config.base_channels, config.num_blocks)
+    if path.exists():
+        kept = load_model(path)
+        if (kept.config.base_channels, kept.config.num_blocks) == size:
+            return kept
+        raise CycleGANError(
+            f"{path.parent} belongs to a student of {kept.config.base_channels} channels and "
+            f"{kept.config.num_blocks} blocks; name another work folder for this one."
+        )
+    names = sorted(inputs.glob("*.png"))[: min(_START_PAIRS, config.num_pairs)]
+    crops = torch.stack([read_picture(name).pixels for name in names])
+    start = part_of(
+        teacher,
+        direction,
+        crops,
+        base_channels=config.base_channels,
+        num_blocks=config.num_blocks,
+        dtype=dtype,
+    )
+    save_model(start, path)
+    return start

@@ -1,0 +1,133 @@
+"""From a teacher and a folder to a student: what it knows of itself, going on, what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cyclegan_core import (
+    CycleGAN,
+    CycleGANError,
+    DistillConfig,
+    ModelConfig,
+    distill,
+    inspect_checkpoint,
+    load_model,
+    read_picture,
+)
+
+from ..checkpoint.foreign import scramble
+from ..folders import fill
+from ..tiny import StopError
+
+TEACHER = ModelConfig(base_channels=6, num_blocks=2, norm_affine=True, domain_b="painting")
+TINY = DistillConfig(
+    base_channels=4,
+    num_blocks=1,
+    crop_size=16,
+    load_size=20,
+    num_pairs=4,
+    num_held_out=2,
+    max_steps=4,
+    batch_size=2,
+    save_every=2,
+)
+
+
+def make_teacher(config: ModelConfig = TEACHER, **settings: Any) -> CycleGAN:
+    teacher = CycleGAN(config, **settings).eval()
+    scramble(teacher, 3)
+    return teacher
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory) -> Path:
+    return fill(tmp_path_factory.mktemp("photographs"), 5)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, photographs):
+    """A student's file, and how it was compared."""
+    out = tmp_path_factory.mktemp("undisturbed") / "small.safetensors"
+    report = distill(
+        make_teacher(), photographs, out, config=TINY, teacher_name="big", license="mit"
+    )
+    return out, report
+
+
+def test_the_student_says_where_it_comes_from(undisturbed) -> None:
+    out, report = undisturbed
+    info = inspect_checkpoint(out)
+    assert (info.directions, info.dtype) == (("a_to_b",), "float16")
+    assert (info.config.base_channels, info.config.num_blocks) == (4, 1)
+    assert (info.config.domain_b, info.config.image_size) == ("painting", 256)
+    assert {"teacher": "big", "license": "mit", "steps": 4}.items() <= info.metadata.items()
+    assert len(info.metadata["data"]) == len(info.metadata["teacher_digest"]) == 64  # sha256
+    # The report counts what the files hold, and can be written as JSON and as text.
+    teacher = make_teacher().generator("a_to_b")
+    counts = [sum(p.numel() for p in teacher.parameters()), info.num_parameters]
+    assert report.to_dict() == json.loads(json.dumps(report.to_dict()))
+    assert (report.to_dict()["parameters"], report.num_pictures) == (counts, 2)
+    assert f"PSNR to the teacher {report.psnr:.2f} dB" in str(report)
+
+
+def test_pairs_are_what_the_teacher_makes_of_the_same_crop(undisturbed) -> None:
+    pairs = undisturbed[0].with_suffix(".distill") / "pairs"
+    names = sorted(path.name for path in (pairs / "inputs").iterdir())
+    assert names == sorted(path.name for path in (pairs / "outputs").iterdir())
+    assert len(names) == TINY.num_pairs
+    crop, output = (read_picture(pairs / part / names[1]).pixels for part in ("inputs", "outputs"))
+    made = make_teacher().translate(crop[None])[0]
+    assert float((made - output).abs().max()) <= 0.5 / 255 + 1e-6  # 8 bits per sample
+
+
+@pytest.mark.parametrize("stage", ["pairs", "training"])
+def test_a_stopped_distillation_goes_on_to_the_same_student(
+    tmp_path, photographs, undisturbed, stage
+) -> None:
+    def stop(*_: object) -> None:
+        raise StopError
+
+    out = tmp_path / "small.safetensors"
+    told = {"teacher_name": "big", "license": "mit", "config": TINY}
+    first = {"pairs": {"on_pair": stop}, "training": {"on_step": stop}}[stage]
+    with pytest.raises(StopError):
+        distill(make_teacher(), photographs, out, **told, **first)
+    assert not out.exists()
+    kept = out.with_suffix(".distill") / "pairs" / "outputs" / "000000.png"
+    made_at = kept.stat().st_mtime_ns
+    distill(make_teacher(), photographs, out, **told)
+    assert kept.stat().st_mtime_ns == made_at
+    ours, theirs = load_model(out), load_model(undisturbed[0])
+    for name, tensor in theirs.state_dict().items():
+        assert torch.equal(ours.state_dict()[name], tensor), name
+    assert ours.training_info == theirs.training_info
+
+
+def test_a_unet_teaches_the_way_back_to_a_fresh_student(tmp_path, photographs) -> None:
+    teacher = make_teacher(ModelConfig(generator="unet", num_downs=5, base_channels=4))
+    settings = {"base_channels": 2, "max_steps": 1, "num_pairs": 2, "direction": "b_to_a"}
+    direction = settings.pop("direction")
+    config = DistillConfig(**{name: getattr(TINY, name) for name in TINY.__slots__} | settings)
+    out = tmp_path / "small.safetensors"
+    distill(teacher, photographs, out, config=config, direction=direction)
+    assert load_model(out).directions == ("b_to_a",)
+
+
+def test_another_teacher_does_not_go_on_with_these_pairs(undisturbed, photographs) -> None:
+    out = undisturbed[0]
+    other = make_teacher()
+    with torch.no_grad():
+        next(other.parameters()).add_(1)
+    with pytest.raises(CycleGANError, match=r"other settings \(teacher\); name another work"):
+        distill(other, photographs, out, config=TINY)
+
+
+def test_the_start_of_another_size_is_not_gone_on_with(undisturbed, photographs) -> None:
+    config = DistillConfig(**{n: getattr(TINY, n) for n in TINY.__slots__} | {"num_blocks": 2})
+    with pytest.raises(CycleGANError, match=r"a student of 4 channels and 1 blocks"):
+        distill(make_teacher(), photographs, undisturbed[0], config=config)
