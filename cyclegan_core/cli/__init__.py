@@ -5,7 +5,7 @@
 - `translate`, `train`, `evaluate`, `distill`, `export`: a command each; `translate` holds
   `reconstruct` too.
 - `hub`: pull, push and list. `weights`: info and convert.
-- `computer`: `doctor`, which looks at this computer.
+- `computer`: `doctor`, which looks at this computer, and `demo`, a page on it.
 - `outputs`: which pictures are meant, and where the result of each goes.
 
 A command imports what needs torch inside the function that does the work: torch takes a second or

@@ -100,6 +100,7 @@ def ask_for_large_pages() -> None:
 
 def _groups() -> dict[str, dict[str, type]]:
     """All commands by name, in the order and under the headings of the help."""
+    from .computer.demo import Demo
     from .computer.doctor import Doctor
     from .distill import Distill
     from .evaluate import Evaluate
@@ -121,7 +122,7 @@ def _groups() -> dict[str, dict[str, type]]:
             "distill": Distill,
             "export": Export,
         },
-        "This computer": {"doctor": Doctor},
+        "This computer": {"demo": Demo, "doctor": Doctor},
     }
 
 
