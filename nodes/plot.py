@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -15,16 +15,49 @@ TOTAL = "loss"
 """The entry of a LOSS_MAP that every plotting node knows; ours hold the single terms too."""
 
 
+PLAIN = {
+    "gan_ab": "A→B judged fake",
+    "gan_ba": "B→A judged fake",
+    "cycle_a": "A→B→A differs from A",
+    "cycle_b": "B→A→B differs from B",
+    "identity_a": "change of A by B→A",
+    "identity_b": "change of B by A→B",
+    "l1_a": "B→A differs from A",
+    "l1_b": "A→B differs from B",
+    "disc_a": "mistakes of A's critic",
+    "disc_b": "mistakes of B's critic",
+}
+"""What the terms of a training mean, in the words of a legend; all are better when lower."""
+
+_KINDS = {
+    "gan": "judged fake",
+    "cycle": "way back differs",
+    "identity": "needless change",
+    "l1": "differs from partner",
+    "disc": "critics' mistakes",
+}
+
+
+def kinds(terms: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Sums of the terms of both directions, by what they mean; those that are 0 are left out."""
+    sums: dict[str, float] = {}
+    for name, value in terms:
+        kind = name.partition("_")[0]
+        label = _KINDS.get(kind, kind)
+        sums[label] = sums.get(label, 0.0) + value
+    return {label: value for label, value in sums.items() if value}
+
+
 class PlotCycleGANLosses(io.ComfyNode):
     """Takes the LOSS_MAP of any trainer."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Inputs and outputs."""
-        return io.Schema(
+        return host.schema(
             node_id="CycleGAN_PlotLosses",
             display_name="Plot CycleGAN Losses",
-            category=host.CATEGORY,
+            search_aliases=["loss graph", "chart", "curves"],
             description="Draws the losses of a training, smoothed, with a legend.",
             inputs=[
                 io.Custom("LOSS_MAP").Input(
@@ -47,6 +80,7 @@ class PlotCycleGANLosses(io.ComfyNode):
         """The single terms if there are any, else the total."""
         terms = {name: values for name, values in losses.items() if name != TOTAL}
         terms = {name: values for name, values in terms.items() if any(values)}
-        chart = draw_curves(terms or {TOTAL: losses.get(TOTAL, [])}, smoothing=smoothing)
+        named = {PLAIN.get(name, name): values for name, values in terms.items()}
+        chart = draw_curves(named or {TOTAL: losses.get(TOTAL, [])}, smoothing=smoothing)
         pixels = torch.from_numpy(np.array(chart)).movedim(-1, 0)[None].float().div(255)
         return io.NodeOutput(host.to_bhwc(pixels))

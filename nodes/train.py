@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,28 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..cyclegan_core import CycleGAN
-from ..cyclegan_core.config import DataConfig, ModelConfig, TrainConfig
+from ..cyclegan_core.config import EvaluationConfig, TrainConfig
 from ..cyclegan_core.data import TrainingData, folders_digest, open_folders
-from ..cyclegan_core.device import NAMES
-from ..cyclegan_core.runs import MODEL_NAME, STATE_NAME, RunFolder
-from ..cyclegan_core.training import StepReport, Trainer
+from ..cyclegan_core.evaluation import BEST_NAME, Evaluator, TrainingEvaluation
+from ..cyclegan_core.runs import (
+    MODEL_NAME,
+    STATE_NAME,
+    Pace,
+    RunFolder,
+    duration,
+    estimate,
+    time_step,
+)
+from ..cyclegan_core.training import PRESETS, StepReport, Trainer
 from . import host
-from .plot import TOTAL
-from .train_inputs import train_inputs
+from .plot import TOTAL, kinds
+from .train_inputs import NONE, auto_preset, configs, train_inputs
 
-_LOAD_RATIO = 286 / 256
-"""The paper's: pictures are made a little larger than the crop."""
+log = logging.getLogger(__name__)
+
+_FEWEST_TEST_PICTURES = 10
+_MOST_TEST_PICTURES = 60
+"""So many of each test folder are scored: enough to tell models apart, in bearable time."""
 
 
 class TrainCycleGAN(io.ComfyNode):
@@ -33,14 +45,21 @@ class TrainCycleGAN(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Re-run whenever the page asks for the nodes, so the R key finds new folders."""
-        return io.Schema(
+        return host.schema(
             node_id="CycleGAN_Train",
             display_name="Train CycleGAN on Folders",
-            category=host.CATEGORY,
+            search_aliases=[
+                "train style",
+                "fine-tune",
+                "unpaired",
+                "image to image",
+                "horse2zebra",
+            ],
             description=(
                 "Trains a CycleGAN on two folders of pictures under ComfyUI's input (or output) "
-                "folder. The preview shows, row by row: a, a→b, a→b→a, b, b→a, b→a→b. Cancel keeps "
-                "everything learned so far; queue again to go on. Everything lies in "
+                "folder. The preview shows pictures of both and what becomes of them, there and "
+                "back. Cancel keeps everything learned so far; queue again to go on. Everything "
+                "lies in "
                 "output/cyclegan, and the model appears in Load CycleGAN."
             ),
             inputs=train_inputs(),
@@ -92,39 +111,62 @@ class TrainCycleGAN(io.ComfyNode):
         resume: bool,
         settings: dict[str, dict[str, Any]] | None = None,
         start_model: CycleGAN | None = None,
+        folder_test_a: str = NONE,
+        folder_test_b: str = NONE,
+        evaluate_every: int = 500,
+        patience: int = 0,
     ) -> io.NodeOutput:
         """Build the configs, train in the run folder, convert the results."""
-        path, dir_a, dir_b = _folders(folder_a, folder_b, run_name)
-        is_same = dir_a.samefile(dir_b)
-        if not resume and ((path / STATE_NAME).exists() or (path / MODEL_NAME).exists()):
-            raise FileExistsError(
-                f"The run '{run_name}' exists; turn resume on to go on with it, or choose another "
-                "run_name."
-            )
-        widgets = {
-            "max_steps": steps,
-            "max_minutes": max_minutes or None,
-            "lambda_identity": lambda_identity,
-            "seed": seed,
-        }
-        config, data_config = _configs(settings or {}, widgets, image_size)
-        if is_same and config.objective != "pix2pix":
-            raise ValueError("folder_a and folder_b are the same; choose one folder per domain.")
-        data_config = replace(data_config, side_by_side="ab" if is_same else "no")
-        if start_model is not None:
-            channels = start_model.config.channels("a_to_b")
-            data_config = replace(data_config, channels_a=channels[0], channels_b=channels[1])
-        data = open_folders(
-            config.objective,
-            dir_a,
-            None if is_same else dir_b,
-            data_config,
-            on_file=host.stop_if_cancelled,
-        )
-        with host.training_device() as device:
-            model, losses, grid, summary = _train(path, config, data, device, start_model)
+        with host.short_paths():
+            path, dir_a, dir_b = _folders(folder_a, folder_b, run_name)
+            if not resume and ((path / STATE_NAME).exists() or (path / MODEL_NAME).exists()):
+                raise FileExistsError(
+                    f"The run '{run_name}' exists; turn resume on to go on with it, or choose "
+                    "another run_name."
+                )
+            widgets = {
+                "max_steps": steps,
+                "max_minutes": max_minutes or None,
+                "lambda_identity": lambda_identity,
+                "seed": seed,
+            }
+            preset = None
+            if settings is None:
+                preset = auto_preset(path, has_start_model=start_model is not None)
+                settings = _settings(preset)
+            is_same = dir_a.samefile(dir_b)
+            if not is_same:
+                names = {"domain_a": dir_a.name, "domain_b": dir_b.name}
+                settings = {**settings, "model": names | settings.get("model", {})}
+            config, data_config = configs(settings, widgets, image_size)
+            if is_same and config.objective != "pix2pix":
+                raise ValueError(
+                    "folder_a and folder_b are the same; choose one folder per domain."
+                )
+            data_config = replace(data_config, side_by_side="ab" if is_same else "no")
+            if start_model is not None:
+                channels = start_model.config.channels("a_to_b")
+                data_config = replace(data_config, channels_a=channels[0], channels_b=channels[1])
+            tests = _test_folders(folder_test_a, folder_test_b)
+            host.show_text("Reading the pictures …")
+            try:
+                data = open_folders(
+                    config.objective,
+                    dir_a,
+                    None if is_same else dir_b,
+                    data_config,
+                    on_file=host.stop_if_cancelled,
+                )
+            except host.Cancelled:
+                host.show_text("Cancelled before the first step; nothing was written.")
+                raise
+            with host.training_device() as device:
+                session = _Session(path, config, data, device, start_model, preset)
+                if tests is not None:
+                    session.score_on(*tests, every=evaluate_every, patience=patience)
+                model, losses, grid, summary = session.run()
         samples = host.to_bhwc(grid[None])
-        return io.NodeOutput(model, losses, samples, summary, ui=ui.PreviewImage(samples))
+        return io.NodeOutput(model, losses, samples, summary, ui=ui.PreviewImage(samples, cls=cls))
 
 
 def _folders(folder_a: str, folder_b: str, run_name: str) -> tuple[Path, Path, Path]:
@@ -137,57 +179,220 @@ def _folders(folder_a: str, folder_b: str, run_name: str) -> tuple[Path, Path, P
     return host.run_folder(run_name), host.picture_folder(folder_a), host.picture_folder(folder_b)
 
 
-def _train(
-    path: Path,
-    config: TrainConfig,
-    data: TrainingData,
-    device: torch.device,
-    start: CycleGAN | None,
-) -> tuple[CycleGAN, dict[str, list[float]], Tensor, str]:
-    """Train to the end, or until the user cancels; either way everything is saved."""
-    started = time.monotonic()
-    trainer = Trainer(config, data, device=device, model=start)
-    try:
-        with RunFolder(path, trainer) as folder:
-            first_step = trainer.step
-            progress = host.TrainProgress(trainer.config.max_steps)
-            progress.update(first_step, max((path / "samples").glob("*.jpg"), default=None))
+def _test_folders(folder_test_a: str, folder_test_b: str) -> tuple[Path, Path] | None:
+    """The folders to score on, or None if there are none.
 
-            def on_step(report: StepReport) -> None:
-                folder.on_step(report)
-                progress.update(report.step, folder.newest_samples)
-
-            try:
-                model = trainer.run(on_step=on_step)
-            except host.Cancelled:
-                folder.save()
-                raise
-            folder.save()
-            samples = folder.samples()
-        summary = _summary(trainer, path, first_step, time.monotonic() - started)
-        return model, _loss_map(trainer), samples, summary
-    finally:
-        trainer.release()
-
-
-def _configs(
-    settings: dict[str, dict[str, Any]], widgets: dict[str, Any], image_size: int
-) -> tuple[TrainConfig, DataConfig]:
-    """The settings node's over the node's own widgets over the defaults.
-
-    The two nodes share no widget; only a preset says something about one of Train's.
+    Raises:
+        ValueError: there is one alone, or one has too few pictures.
+        FileNotFoundError: one is not there.
     """
-    model: dict[str, Any] = {
-        "num_blocks": 6 if image_size < 256 else 9,
-        **settings.get("model", {}),
-        "image_size": image_size,
-    }
-    precision = NAMES[host.gpu_dtype()]
-    train: dict[str, Any] = {"precision": precision, **widgets, **settings.get("train", {})}
-    data: dict[str, Any] = {**settings.get("data", {}), "crop_size": image_size}
-    # Crops of several scales need pictures with room for the largest.
-    data["load_size"] = round(image_size * max(_LOAD_RATIO, data.get("scales", 1.0)))
-    return TrainConfig(model=ModelConfig(**model), **train), DataConfig(**data)
+    names = {"folder_test_a": folder_test_a, "folder_test_b": folder_test_b}
+    if all(name == NONE for name in names.values()):
+        return None
+    if NONE in names.values():
+        raise ValueError(
+            "scores need both test folders; choose folder_test_a and folder_test_b, or none of "
+            "them."
+        )
+    for widget, name in names.items():
+        count = host.count_pictures(host.picture_folder(name))
+        if count < _FEWEST_TEST_PICTURES:
+            raise ValueError(
+                f"{widget} '{name}' has {count} pictures, and a score needs at least "
+                f"{_FEWEST_TEST_PICTURES}; add some, or choose {NONE}."
+            )
+    return host.picture_folder(folder_test_a), host.picture_folder(folder_test_b)
+
+
+def _settings(preset: str) -> dict[str, dict[str, Any]]:
+    """A preset as the settings node would give it."""
+    chosen = PRESETS.get(preset)
+    if chosen is None:
+        return {"train": {}, "model": {}, "data": {}}
+    return {"train": chosen.train, "model": chosen.model, "data": chosen.data}
+
+
+@dataclass
+class _Session:
+    """A training from where the run stands to its end, or until the user cancels."""
+
+    path: Path
+    config: TrainConfig
+    data: TrainingData
+    device: torch.device
+    start: CycleGAN | None
+    preset: str | None
+    """Which was taken because nobody chose settings."""
+    evaluation: TrainingEvaluation | None = None
+
+    def score_on(self, test_a: Path, test_b: Path, *, every: int, patience: int) -> None:
+        """Score the model as it learns, with features that need nothing installed.
+
+        Raises:
+            CycleGANError: the folders can't be compared.
+            ValueError: they are the same.
+        """
+        size = self.data.config.crop_size
+        counts = (host.count_pictures(folder) for folder in (test_a, test_b))
+        config = EvaluationConfig(
+            extractor="builtin",
+            size=size,
+            max_pictures=_MOST_TEST_PICTURES,
+            subset_size=min(50, *counts),
+        )
+        report = self.data.report()
+        # Files that show both domains side by side are no folders to fit colours on.
+        is_side_by_side = self.data.config.side_by_side != "no"
+        trained = () if is_side_by_side else (report.a.folder, report.b.folder)
+        self.evaluation = TrainingEvaluation(
+            self.path,
+            Evaluator(test_a, test_b, *trained, config=config, device=self.device),
+            every=every,
+            patience=patience or None,
+            on_progress=self._while_scoring,
+        )
+
+    def run(self) -> tuple[CycleGAN, dict[str, list[float]], Tensor, str]:
+        """Train; whatever ends it, everything learned is saved."""
+        started = time.monotonic()
+        config, data, device = self.config, self.data, self.device
+        trainer = Trainer(config, data, device=device, model=self.start)
+        try:
+            with RunFolder(self.path, trainer, evaluation=self.evaluation) as folder:
+                first_step = trainer.step
+                notes = self._before(trainer)
+                progress = host.TrainProgress(trainer.config.max_steps, notes)
+                progress.update(
+                    first_step, max((self.path / "samples").glob("*.jpg"), default=None)
+                )
+                pace = Pace(trainer.config.max_steps)
+
+                def on_step(report: StepReport) -> None:
+                    folder.on_step(report)
+                    text = self._line(trainer, pace.on_step(report.step))
+                    progress.update(report.step, folder.newest_samples, text)
+
+                try:
+                    model = trainer.run(on_step=on_step)
+                except host.Cancelled:
+                    folder.save()
+                    host.show_text(
+                        f"Cancelled: everything is saved at step {trainer.step:,} of "
+                        f"{trainer.config.max_steps:,}, in {self._place}; run again to go on."
+                    )
+                    raise
+                folder.save()
+                samples = folder.samples()
+            summary = self._summary(trainer, first_step, time.monotonic() - started)
+            host.show_text(self._end(trainer, first_step))
+            return model, _loss_map(trainer), samples, summary
+        finally:
+            trainer.release()
+
+    def _before(self, trainer: Trainer) -> list[str]:
+        """What a person should know before the first step, and still read while it runs."""
+        notes: list[str] = []
+        config = trainer.config
+        steps = config.max_steps - trainer.step
+        if steps > 0:
+            host.show_text("Measuring how long a step takes here …")
+            seconds = time_step(self.config, self.data, device=self.device, model=self.start)
+            told = estimate(
+                seconds,
+                steps,
+                config,
+                image_size=self.data.config.crop_size,
+                on_cpu=self.device.type == "cpu",
+                max_minutes=config.max_minutes,
+            )
+            notes.append(told)
+        if config.warmup_steps > config.max_steps // 2:
+            notes.append(
+                f"The first {config.warmup_steps:,} steps only learn to give pictures back; take "
+                f"at least {3 * config.warmup_steps:,}."
+            )
+        notes += [f"Warning: {text}" for text in self._warnings()]
+        for note in notes:
+            log.info("CycleGAN: %s", note)
+        return [host.shortened(note) for note in notes]
+
+    def _warnings(self) -> list[str]:
+        """About the folders."""
+        found = list(self.data.report().warnings)
+        return found + (self.evaluation.evaluator.notes if self.evaluation else [])
+
+    def _while_scoring(self, done: int, total: int) -> None:
+        host.stop_if_cancelled()
+        if done == total or done % 10 == 1:
+            host.show_text(f"Scoring the model on the test folders: picture {done} of {total}.")
+
+    def _line(self, trainer: Trainer, left: str) -> str:
+        """How far it is, in a line or two."""
+        parts = [f"Step {trainer.step:,} of {trainer.config.max_steps:,}"]
+        if left:
+            parts.append(f"{left} left")
+        lines = [", ".join(parts)]
+        if trainer.history:  # on a GPU some steps old, so that nothing waits for it
+            terms = zip(trainer.term_names, trainer.history[-1].tolist(), strict=True)
+            lines.append(", ".join(f"{kind} {value:.2f}" for kind, value in kinds(terms).items()))
+        if self.evaluation is not None and self.evaluation.summary():
+            lines.append(self.evaluation.summary())
+        return "\n".join(lines)
+
+    @property
+    def _place(self) -> str:
+        """The run folder, for people."""
+        return host.shortened(str(self.path))
+
+    def _state(self, trainer: Trainer, first_step: int) -> str:
+        """How the training ended, as a clause."""
+        if trainer.step < trainer.config.max_steps:
+            if self.evaluation is not None and self.evaluation.should_stop:
+                return (
+                    f"stopped early, for the last {self.evaluation.patience} scores were no "
+                    "better; raise patience to go on"
+                )
+            return "stopped by max_minutes; queue again to go on"
+        if trainer.step == first_step:
+            return "it was finished before; raise steps to train on"
+        return "finished"
+
+    def _end(self, trainer: Trainer, first_step: int) -> str:
+        """What stands on the node afterwards."""
+        lines = [
+            f"Step {trainer.step:,} of {trainer.config.max_steps:,}: "
+            f"{self._state(trainer, first_step)}.",
+            f"Saved in {self._place}; Load CycleGAN (press R) has the model as "
+            f"{self.path.name}/{MODEL_NAME}.",
+        ]
+        return "\n".join([*lines, *self._scores()])
+
+    def _scores(self) -> list[str]:
+        """The last score and the best one, and where that model is."""
+        if self.evaluation is None or self.evaluation.best_step is None:
+            return []
+        return [f"{self.evaluation.summary()}, which is {self.path.name}/{BEST_NAME}."]
+
+    def _summary(self, trainer: Trainer, first_step: int, seconds: float) -> str:
+        terms = zip(trainer.term_names, trainer.history[-1].tolist(), strict=True)
+        presets = {
+            "quick": "No settings were connected: the preset quick, which suits a processor.",
+            "none": "No settings were connected: those of the paper.",
+        }
+        found = self.evaluation.last if self.evaluation else None
+        paragraphs = [
+            f"{self.path.name}: step {trainer.step} of {trainer.config.max_steps} "
+            f"({self._state(trainer, first_step)}), {duration(seconds)} this time",
+            *([presets[self.preset]] if self.preset else []),
+            ", ".join(f"{name} {value:.3f}" for name, value in terms),
+            *self._scores(),
+            *(found.summary().splitlines() if found else []),
+            *str(self.data.report()).splitlines(),
+            *(self.evaluation.evaluator.notes if self.evaluation else []),
+            f"Everything is in {self._place}; Load CycleGAN has the model as "
+            f"{self.path.name}/{MODEL_NAME}.",
+        ]
+        return host.shortened("\n\n".join(paragraphs))  # Preview Any shows it as Markdown
 
 
 def _unfinished(path: Path) -> str:
@@ -212,23 +417,3 @@ def _loss_map(trainer: Trainer) -> dict[str, list[float]]:
     if len(set(total)) < 2:
         total.append(total[-1] * 1.001 + 1e-6)
     return {TOTAL: total, **{name: term.tolist() for name, term in terms.items()}}
-
-
-def _summary(trainer: Trainer, path: Path, first_step: int, seconds: float) -> str:
-    last = trainer.config.max_steps
-    if trainer.step < last:
-        end = "stopped by max_minutes; queue again to go on"
-    elif trainer.step == first_step:
-        end = "it was finished before; raise steps to train on"
-    else:
-        end = "finished"
-    terms = zip(trainer.term_names, trainer.history[-1].tolist(), strict=True)
-    return "\n\n".join(  # Preview Any shows it as Markdown
-        [
-            f"{path.name}: step {trainer.step} of {last} ({end}), "
-            f"{seconds / 60:.1f} minutes this time",
-            ", ".join(f"{name} {value:.3f}" for name, value in terms),
-            *str(trainer.data.report()).splitlines(),
-            f"Load CycleGAN has it as {path.name}/{MODEL_NAME}.",
-        ]
-    )

@@ -1,24 +1,44 @@
-"""The widgets of Train CycleGAN on Folders."""
+"""The widgets of Train CycleGAN on Folders, and what they mean as settings."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 from comfy_api.latest import io
 
-from ..cyclegan_core.config import TrainConfig
+from ..cyclegan_core.config import DataConfig, ModelConfig, TrainConfig
+from ..cyclegan_core.device import NAMES
+from ..cyclegan_core.training import PRESETS
 from . import host
 from .train_settings import SettingsType
+
+NONE = "none"
+"""The choice of no folder."""
 
 _NO_FOLDERS = "put folders of pictures into ComfyUI's input folder, then press R"
 """The only choice while there is nothing to choose."""
 
+_LOAD_RATIO = 286 / 256
+"""The paper's: pictures are made a little larger than the crop."""
+
 
 def train_inputs() -> list[io.Input]:
-    """All of them, in the order of the page; the folders are listed anew at each call."""
-    return [*_folder_inputs(), *_length_inputs(), *_optional_inputs()]
+    """All of them, in the order of the page; the folders are listed anew at each call.
+
+    Workflows keep values by position, so that new widgets come last.
+    """
+    folders = host.picture_folders()
+    return [
+        *_folder_inputs(folders or [_NO_FOLDERS]),
+        *_length_inputs(),
+        *_optional_inputs(),
+        *_evaluation_inputs([NONE, *folders]),
+    ]
 
 
-def _folder_inputs() -> list[io.Input]:
-    folders = host.picture_folders() or [_NO_FOLDERS]
+def _folder_inputs(folders: list[str]) -> list[io.Input]:
     folder_a, folder_b = host.default_folders(folders)
     return [
         io.Combo.Input(
@@ -45,13 +65,15 @@ def _folder_inputs() -> list[io.Input]:
 
 
 def _length_inputs() -> list[io.Input]:
+    on_cpu = host.trains_on_cpu()
     return [
         io.Int.Input(
             "steps",
-            default=20_000,
+            default=2000 if on_cpu else 20_000,
             min=1,
             max=10_000_000,
-            tooltip="Length of the whole training. A style shows after some thousand steps.",
+            tooltip="Length of the whole training. On a processor 2,000 to 5,000 give a first "
+            "style; on a GPU take some ten thousand. The node says how long that is.",
         ),
         io.Float.Input(
             "max_minutes",
@@ -64,12 +86,12 @@ def _length_inputs() -> list[io.Input]:
         ),
         io.Int.Input(
             "image_size",
-            default=256,
+            default=128 if on_cpu else 256,
             min=32,
             max=1024,
             step=4,
-            tooltip="Side in pixels of the training crops, a multiple of 4. The model later takes "
-            "pictures of any size.",
+            tooltip="Side in pixels of the training crops, a multiple of 4: 128 on a processor, "
+            "256 on a GPU. The model later takes pictures of any size.",
         ),
         io.Float.Input(
             "lambda_identity",
@@ -100,7 +122,10 @@ def _length_inputs() -> list[io.Input]:
 def _optional_inputs() -> list[io.Input]:
     return [
         SettingsType.Input(
-            "settings", optional=True, tooltip="From CycleGAN Train Settings, for experts."
+            "settings",
+            optional=True,
+            tooltip="From CycleGAN Train Settings. Without: the preset quick on a processor, the "
+            "paper's settings on a GPU.",
         ),
         host.CycleGANType.Input(
             "start_model",
@@ -109,3 +134,75 @@ def _optional_inputs() -> list[io.Input]:
             "is; its network replaces the settings'.",
         ),
     ]
+
+
+def _evaluation_inputs(folders: list[str]) -> list[io.Input]:
+    folder = {"options": folders, "default": NONE, "optional": True}
+    return [
+        io.Combo.Input(
+            "folder_test_a",
+            **folder,
+            tooltip="Folder with pictures of domain A that are not trained on, 10 or better 50 and "
+            "more: the model is scored on them as it learns, and the best one is kept beside the "
+            "last.",
+        ),
+        io.Combo.Input(
+            "folder_test_b",
+            **folder,
+            tooltip="The same of domain B; choose both or none.",
+        ),
+        host.advanced(
+            io.Int.Input(
+                "evaluate_every",
+                default=500,
+                min=1,
+                max=1_000_000,
+                optional=True,
+                tooltip="Steps from one score to the next, with test folders.",
+            )
+        ),
+        host.advanced(
+            io.Int.Input(
+                "patience",
+                default=0,
+                min=0,
+                max=1000,
+                optional=True,
+                tooltip="Stop after so many scores in a row without a new best, with test "
+                "folders. 0: never.",
+            )
+        ),
+    ]
+
+
+def auto_preset(run: Path, *, has_start_model: bool) -> str:
+    """The preset of a training without settings: "quick" on a processor, else "none".
+
+    A run that is there already goes on as it began; and `quick` needs fresh networks.
+    """
+    quick = PRESETS["quick"].train["discriminator"]
+    try:
+        noted = json.loads((run / "run.json").read_text(encoding="utf-8"))
+        return "quick" if noted["config"]["discriminator"] == quick else "none"
+    except (OSError, ValueError, KeyError, TypeError):  # nothing there, or nothing we wrote
+        return "quick" if host.trains_on_cpu() and not has_start_model else "none"
+
+
+def configs(
+    settings: dict[str, dict[str, Any]], widgets: dict[str, Any], image_size: int
+) -> tuple[TrainConfig, DataConfig]:
+    """The settings node's, or a preset's, over the node's own widgets over the defaults.
+
+    The two nodes share no widget; only a preset says something about one of Train's.
+    """
+    model: dict[str, Any] = {
+        "num_blocks": 6 if image_size < 256 else 9,
+        **settings.get("model", {}),
+        "image_size": image_size,
+    }
+    precision = NAMES[host.training_dtype()]
+    train: dict[str, Any] = {"precision": precision, **widgets, **settings.get("train", {})}
+    data: dict[str, Any] = {**settings.get("data", {}), "crop_size": image_size}
+    # Crops of several scales need pictures with room for the largest.
+    data["load_size"] = round(image_size * max(_LOAD_RATIO, data.get("scales", 1.0)))
+    return TrainConfig(model=ModelConfig(**model), **train), DataConfig(**data)

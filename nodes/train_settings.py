@@ -15,6 +15,8 @@ SettingsType = io.Custom("CYCLEGAN_TRAIN_SETTINGS")
 
 _TRAIN = TrainConfig()
 _DATA = DataConfig()
+_SHOWN = ("objective",)
+"""What is no matter for experts: whether the pictures are pairs."""
 _PRESETS: dict[str, Preset | None] = {"none": None, **PRESETS}
 
 
@@ -30,21 +32,31 @@ def _number(
 
 
 class CycleGANTrainSettings(io.ComfyNode):
-    """The defaults are the paper's, and an averaging that it did not have."""
+    """A preset, and folded away everything else; the defaults are the paper's, but for averaging.
+
+    Workflows keep values by position, so that new widgets come last.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Inputs and outputs."""
-        return io.Schema(
+        return host.schema(
             node_id="CycleGAN_TrainSettings",
             display_name="CycleGAN Train Settings",
-            category=host.CATEGORY,
+            search_aliases=["preset", "quick", "style", "learning rate", "hyperparameters"],
             description=(
-                "Expert settings for Train CycleGAN on Folders. The defaults are the paper's; the "
-                "averaging, ema_decay, is new. "
+                "Settings for Train CycleGAN on Folders: a preset for the kind of task, and for "
+                "experts (show the advanced inputs) the networks, the losses, how they learn, and "
+                "the run. The defaults are the paper's; the averaging, ema_decay, is new. "
                 + " ".join(f"{name}: {preset.advice}" for name, preset in PRESETS.items())
             ),
-            inputs=[*_network_inputs(), *_loss_inputs(), *_optimiser_inputs(), *_run_inputs()],
+            inputs=[
+                _preset_input(),
+                *_folded("Networks", _network_inputs()),
+                *_folded("Losses", _loss_inputs()),
+                *_folded("Learning", _optimiser_inputs()),
+                *_folded("Run", _run_inputs()),
+            ],
             outputs=[
                 SettingsType.Output(
                     display_name="settings", tooltip="For Train CycleGAN on Folders."
@@ -77,16 +89,27 @@ def _what(preset: str) -> str:
     return ", ".join(f"{name} {value}" for name, value in changes.items())
 
 
+def _preset_input() -> io.Input:
+    return io.Combo.Input(
+        "preset",
+        options=list(_PRESETS),
+        default="none",
+        tooltip="A starting point by kind of task; none: the paper's settings. What it sets goes "
+        "before the widgets: "
+        + "; ".join(f"{name} sets {_what(name)}" for name in PRESETS)
+        + ". The rest is as you set it.",
+    )
+
+
+def _folded(group: str, inputs: list[io.Input]) -> list[io.Input]:
+    """Widgets for experts, whose help begins with what they are about."""
+    for widget in inputs:
+        widget.tooltip = f"{group}. {widget.tooltip}"
+    return [w if w.id in _SHOWN else host.advanced(w) for w in inputs]
+
+
 def _network_inputs() -> list[io.Input]:
     return [
-        io.Combo.Input(
-            "preset",
-            options=list(_PRESETS),
-            default="none",
-            tooltip="A starting point by kind of task. What it sets goes before the widgets: "
-            + "; ".join(f"{name} sets {_what(name)}" for name in PRESETS)
-            + ". The rest is as you set it.",
-        ),
         io.Int.Input(
             "num_blocks",
             default=ModelConfig().num_blocks,

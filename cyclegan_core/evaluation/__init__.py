@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .extractors import Extractor, new_extractor
     from .report import DirectionReport, Evaluation, Score
     from .segmentation import Segmentation
-    from .training_evaluation import TrainingEvaluation
+    from .training_evaluation import BEST_NAME, TrainingEvaluation
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
@@ -28,10 +28,11 @@ else:
         extractors=("Extractor", "new_extractor"),
         report=("DirectionReport", "Evaluation", "Score"),
         segmentation=("Segmentation",),
-        training_evaluation=("TrainingEvaluation",),
+        training_evaluation=("BEST_NAME", "TrainingEvaluation"),
     )
 
 __all__ = [
+    "BEST_NAME",
     "DirectionReport",
     "Evaluation",
     "EvaluationConfig",

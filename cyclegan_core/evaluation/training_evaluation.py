@@ -16,7 +16,7 @@ from ..config import DIRECTIONS
 from ..errors import CycleGANError, reason
 from ..files import atomic_write, read_table
 from ..model import CycleGAN, save_model
-from ..progress import OnProgress
+from ..progress import OnProgress, ignore
 from ..validation import check_int
 from .evaluator import Evaluator
 from .report import Evaluation, better
@@ -40,6 +40,7 @@ class TrainingEvaluation:
         every: int,
         patience: int | None = None,
         metric: str | None = None,
+        on_progress: OnProgress = ignore,
     ) -> None:
         """Nothing is read or written before `begin`.
 
@@ -51,6 +52,8 @@ class TrainingEvaluation:
             metric: which score decides, in the mean over directions: one of
                 `evaluator.metrics`, with or without its extractor's name. By default KID, or the
                 perceptual distance of paired folders.
+            on_progress: called after each picture; an evaluation that it ends by raising leaves
+                nothing behind.
 
         Raises:
             ValueError: a number is out of range, or there is no such metric.
@@ -64,6 +67,7 @@ class TrainingEvaluation:
         self.patience = patience
         self.metric = evaluator.metric(metric)
         """The whole name of the score that decides."""
+        self.on_progress = on_progress
         self.last: Evaluation | None = None
         """What the newest evaluation of this session found."""
         self._last_step = 0
@@ -94,15 +98,15 @@ class TrainingEvaluation:
         found = self.last
         return {} if found is None or self._last_step != step else _notes(found)
 
-    def evaluate(
-        self, model: CycleGAN, step: int, *, on_progress: OnProgress | None = None
-    ) -> Evaluation:
+    def evaluate(self, model: CycleGAN, step: int) -> Evaluation:
         """Score the model after `step` steps; save it if it is the best so far, then the table.
 
         Raises:
             CycleGANError: the evaluation failed, or a file can't be written; nothing is noted.
         """
-        found = self.evaluator.evaluate(model, checkpoint=f"step {step}", on_progress=on_progress)
+        found = self.evaluator.evaluate(
+            model, checkpoint=f"step {step}", on_progress=self.on_progress
+        )
         scalars = found.scalars()
         rows = {**self._rows, step: scalars}
         if _best_step(rows, self.metric) == step:

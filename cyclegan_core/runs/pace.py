@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import replace
 
 import torch
 
 from ..config import TrainConfig
-from ..data.unpaired_folders import UnpairedFolders
+from ..data.training_data import TrainingData
+from ..errors import TrainingDivergedError
 from ..model import CycleGAN
 from ..progress import duration
 from ..training.trainer import Trainer
@@ -28,7 +30,7 @@ _SMALL = 128
 
 def time_step(
     config: TrainConfig,
-    data: UnpairedFolders,
+    data: TrainingData,
     *,
     device: str | torch.device = "cpu",
     model: CycleGAN | None = None,
@@ -54,8 +56,9 @@ def time_step(
             seconds = 0.0
             for _ in range(3):  # the first ones also choose algorithms
                 started = time.perf_counter()
-                trainer.train_step(*batch)
-                trainer.read()  # waits for the device
+                with suppress(TrainingDivergedError):  # the training itself will say so
+                    trainer.train_step(*batch)
+                    trainer.read()  # waits for the device
                 seconds = time.perf_counter() - started
                 if seconds > 1:
                     break

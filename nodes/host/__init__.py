@@ -4,6 +4,7 @@ from .folders import (
     DEFAULT_MODEL,
     EXAMPLE_PHOTO,
     EXAMPLES_FOLDER,
+    count_pictures,
     default_folders,
     model_names,
     model_path,
@@ -13,6 +14,8 @@ from .folders import (
     register_model_folder,
     run_folder,
     save_dir,
+    short_paths,
+    shortened,
     write_example,
 )
 from .gpu import (
@@ -24,6 +27,8 @@ from .gpu import (
     memory_input,
     precision_input,
     training_device,
+    training_dtype,
+    trains_on_cpu,
 )
 from .images import mask_to_b1hw, to_bchw, to_bhwc
 from .progress import (
@@ -62,6 +67,7 @@ __all__ = [
     "bytes_progress",
     "choose_dtype",
     "chosen",
+    "count_pictures",
     "default_folders",
     "describe_direction",
     "direction_input",
@@ -82,10 +88,14 @@ __all__ = [
     "run_folder",
     "save_dir",
     "schema",
+    "short_paths",
+    "shortened",
     "show_text",
     "stop_if_cancelled",
     "to_bchw",
     "to_bhwc",
     "training_device",
+    "training_dtype",
+    "trains_on_cpu",
     "write_example",
 ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import re
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 import folder_paths
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from ...cyclegan_core import PictureError, hub, read_picture, write_picture
 from ...cyclegan_core.checkpoint import SUFFIXES
+from ...cyclegan_core.errors import CycleGANError
 from ...cyclegan_core.pictures import find_pictures, is_picture_name
 from ...cyclegan_core.runs import STATE_NAME
 
@@ -106,6 +109,36 @@ def run_folder(name: str) -> Path:
             f"run_name {name[:_MAX_NAME]!r} is not a folder name; use letters, digits, - and _."
         )
     return runs_dir() / name
+
+
+def shortened(text: str) -> str:
+    """The text with the host's folders as people know them: no path of the server in the page."""
+    folders = {
+        folder_paths.get_input_directory(): "input",
+        folder_paths.get_output_directory(): "output",
+        folder_paths.models_dir: "models",
+    }
+    for folder, name in folders.items():
+        # A folder of such a name may lie in another: the whole path, and no longer one.
+        text = re.sub(re.escape(str(Path(folder))) + r"(?=[\\/\s'\".,;:]|$)", name, text)
+    return text
+
+
+@contextmanager
+def short_paths() -> Generator[None]:
+    """What is said of a fault in here names files as people know them, see `shortened`."""
+    try:
+        yield
+    except (CycleGANError, ValueError) as error:
+        text = shortened(str(error))
+        if text == str(error):
+            raise
+        raise type(error)(text) from None
+
+
+def count_pictures(folder: Path) -> int:
+    """Picture files in a folder and below it."""
+    return sum(1 for _ in find_pictures(folder))
 
 
 def picture_folders() -> list[str]:

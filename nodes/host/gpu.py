@@ -137,3 +137,14 @@ def _auto_dtype(device: torch.device) -> torch.dtype:
     if device.type != "cpu":
         return gpu_dtype()
     return torch.float32 if args.force_fp32 or args.fp32_unet else fastest_dtype(device)
+
+
+def trains_on_cpu() -> bool:
+    """Whether a training would run on the processor."""
+    return mm.get_torch_device().type == "cpu"
+
+
+def training_dtype() -> torch.dtype:
+    """What a training's convolutions compute in, where nobody chose it."""
+    dtype = _auto_dtype(mm.get_torch_device())
+    return torch.float32 if trains_on_cpu() and dtype == torch.float16 else dtype

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import comfy.model_management as mm
@@ -13,6 +14,9 @@ from server import PromptServer
 
 PREVIEW_PIXELS = 1024
 """Longest side of the live preview."""
+
+_TELL_EVERY = 0.5
+"""Seconds from one text on a training's node to the next."""
 
 Cancelled = mm.InterruptProcessingException
 """What the host raises when the user cancels."""
@@ -34,13 +38,20 @@ def show_text(text: str) -> None:
 class TrainProgress:
     """A training's bar and live preview; raises `Cancelled` when the user cancels."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, notes: Sequence[str] = ()) -> None:
+        """`notes` stand under the line that says how far it is."""
         self._bar = comfy.utils.ProgressBar(total)
+        self._notes = notes
         self._shown: Path | None = None
+        self._told = -_TELL_EVERY
 
-    def update(self, step: int, samples: Path | None) -> None:
-        """Move the bar to `step`; show the grid at `samples` if it is a new one."""
+    def update(self, step: int, samples: Path | None, line: str = "") -> None:
+        """Move the bar to `step`, show the grid at `samples` if it is a new one, and `line`."""
         stop_if_cancelled()
+        now = time.monotonic()
+        if now - self._told >= _TELL_EVERY:  # not at every step of a fast GPU
+            self._told = now
+            show_text("\n".join(filter(None, [line, *self._notes])))
         preview = None
         if samples is not None and samples != self._shown:
             self._shown = samples

@@ -48,6 +48,10 @@ NODES = {
             "resume",
             "settings",
             "start_model",
+            "folder_test_a",
+            "folder_test_b",
+            "evaluate_every",
+            "patience",
         ],
         ["CYCLEGAN", "LOSS_MAP", "IMAGE", "STRING"],
     ),
@@ -247,6 +251,7 @@ FOLDED = {
     "CycleGAN_Load": {"direction"},
     "CycleGAN_Translate": {"memory", "precision"},
     "CycleGAN_Reconstruct": {"memory", "precision"},
+    "CycleGAN_Train": {"evaluate_every", "patience"},
 }
 """Widgets that a page shows only when asked; Train Settings has its own test."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 
 import cyclegan_core
+from cyclegan_core.runs.grid import caption_height
 
 from .client import Client, Graph, Run
 from .comfyui import Host
@@ -30,8 +32,8 @@ STEPS = 4
 RUN = "everything"
 RUN_DIR = f"cyclegan/{RUN}"
 """Below the host's output folder."""
-GRID = (6 * 32, 4 * 32)
-"""Six pictures side by side, four rows."""
+GRID = (6 * 32, caption_height(32) + 4 * 32)
+"""Six pictures side by side under their captions, four rows."""
 
 
 def train_graph(
@@ -146,8 +148,27 @@ def test_samples_and_summary_tell_what_happened(client: Client, everything: Run)
     assert shown.tobytes() == grid.tobytes()
     summary = summary_of(everything)
     assert f"{RUN}: step 4 of 4 (finished)" in summary
-    assert "4 pictures in" in summary
+    assert "4 pictures in input/spots/warm" in summary
+    assert "Everything is in output/cyclegan/everything;" in summary
     assert f"{RUN}/model.safetensors" in summary
+
+
+def test_what_stands_on_the_node(everything: Run, host: Host) -> None:
+    """Before, while and after it trains; and nowhere a path of the server."""
+    texts = everything.texts["train"]
+    assert texts[0] == "Reading the pictures …"
+    assert re.search(r"^A step takes [\d.]+ m?s here: 4 steps are \d+ s\.$", texts[2], re.MULTILINE)
+    assert "Warning: input/spots/warm has only 4 pictures; below 100" in texts[2]
+    assert texts[-1] == (
+        "Step 4 of 4: finished.\n"
+        f"Saved in output/cyclegan/{RUN}; Load CycleGAN (press R) has the model as "
+        f"{RUN}/model.safetensors."
+    )
+    assert str(host.base_dir) not in "".join([*texts, summary_of(everything)])
+
+
+def test_model_is_named_after_its_folders(trained: cyclegan_core.CycleGAN) -> None:
+    assert trained.config.domains("a_to_b") == ("warm", "cold")
 
 
 def test_one_step_is_enough_for_both_charts(
@@ -215,15 +236,44 @@ def test_linked_names_are_taken(
     assert read_run(run_dir)["step"] == 1
 
 
-def test_training_without_settings_uses_the_papers(
+def test_training_without_settings_is_quick_on_a_processor(
     client: Client, info: dict[str, Any], folders: tuple[str, str], run_dir: Path
 ) -> None:
     nothing = {"settings": None, "start_model": None}  # some hosts give what is not connected so
-    succeed(client, train_graph(info, folders, run_dir, steps=1, **nothing))
+    run = succeed(client, train_graph(info, folders, run_dir, steps=1, image_size=64, **nothing))
     config = read_run(run_dir)["config"]
-    assert config["lr"] == 2e-4
-    assert config["model"]["base_channels"] == 64
-    assert config["model"]["num_blocks"] == 6
+    assert config["discriminator"] == "patch_features"
+    assert config["model"]["base_channels"] == 32
+    assert "the preset quick, which suits a processor" in summary_of(run)
+    assert "The first 600 steps only learn to give pictures back" in run.texts["train"][2]
+
+
+def test_training_without_settings_goes_on_as_its_run_began(
+    client: Client, host: Host, info: dict[str, Any], folders: tuple[str, str], run_dir: Path
+) -> None:
+    """Here with the paper's networks, which take an eternity on a processor; so they are small."""
+    begun = train_graph(info, folders, run_dir, steps=1)
+    begun["settings"]["inputs"] |= {"base_channels": 64, "num_blocks": 6}
+    succeed(client, begun)
+    run = succeed(client, train_graph(info, folders, run_dir, steps=2, settings=None))
+    assert (read_run(run_dir)["step"], read_run(run_dir)["config"]["lr"]) == (2, 2e-4)
+    assert "No settings were connected: those of the paper" in summary_of(run)
+
+
+def test_page_begins_with_what_suits_a_processor(info: dict[str, Any]) -> None:
+    required = info["CycleGAN_Train"]["input"]["required"]
+    assert (required["steps"][1]["default"], required["image_size"][1]["default"]) == (2000, 128)
+    assert required["folder_a"][1]["default"] != required["folder_b"][1]["default"]
+
+
+def test_new_widgets_come_last(info: dict[str, Any]) -> None:
+    """Workflows keep the values of widgets by position."""
+    order = info["CycleGAN_Train"]["input_order"]
+    assert order["required"][-1] == "resume"
+    assert order["optional"] == [
+        *("settings", "start_model"),
+        *("folder_test_a", "folder_test_b", "evaluate_every", "patience"),
+    ]
 
 
 @pytest.mark.parametrize("source", ["load", "copy"])

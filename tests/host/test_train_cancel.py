@@ -58,11 +58,16 @@ def test_cancelled_training_ends_as_one_that_never_stopped(
 
     graph = train(info, folders, run_dir.name, steps=STEPS, seed=5)
     graph["settings"]["inputs"]["sample_every"] = STEPS
-    steps = progress_of(cancel_at(client, graph, 3))
+    run = cancel_at(client, graph, 3)
+    steps = progress_of(run)
     stopped = read_run(run_dir)["step"]
     # The host raises when the step after the last one reported is done.
     assert stopped == steps[-1] + 1
     assert 3 < stopped < STEPS
+    assert run.texts["train"][-1] == (
+        f"Cancelled: everything is saved at step {stopped} of {STEPS}, in "
+        f"output/cyclegan/{run_dir.name}; run again to go on."
+    )
     rows = (run_dir / "losses.csv").read_text(encoding="utf-8").splitlines()
     assert len(rows) == 1 + stopped
 
@@ -109,4 +114,5 @@ def test_cancel_while_the_folders_are_read(
     graph = train(info, ("crowd", folders[1]), run_dir.name)
     run = client.run_prompt(graph, on_message=cancel)
     assert run.ending == "execution_interrupted", run.failure
+    assert run.texts["train"][-1] == "Cancelled before the first step; nothing was written."
     assert not run_dir.exists()  # it is made when the pictures are known
