@@ -16,18 +16,18 @@ TOTAL = "loss"
 
 
 PLAIN = {
-    "gan_ab": "A→B judged fake",
-    "gan_ba": "B→A judged fake",
-    "cycle_a": "A→B→A differs from A",
-    "cycle_b": "B→A→B differs from B",
-    "identity_a": "change of A by B→A",
-    "identity_b": "change of B by A→B",
-    "l1_a": "B→A differs from A",
-    "l1_b": "A→B differs from B",
+    "gan_ab": "A to B judged fake",
+    "gan_ba": "B to A judged fake",
+    "cycle_a": "A and back differs",
+    "cycle_b": "B and back differs",
+    "identity_a": "needless change of A",
+    "identity_b": "needless change of B",
+    "l1_a": "to A differs from partner",
+    "l1_b": "to B differs from partner",
     "disc_a": "mistakes of A's critic",
     "disc_b": "mistakes of B's critic",
 }
-"""What the terms of a training mean, in the words of a legend; all are better when lower."""
+"""What the terms of a training mean, in the words of a legend, whose font knows no arrows."""
 
 _KINDS = {
     "gan": "judged fake",

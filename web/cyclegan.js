@@ -8,6 +8,12 @@ const NAMES = "cyclegan_widgets";
 // What the first version saved, which wrote no names.
 const FIRST_ORDER = {
   CycleGAN_Translate: ["direction", "memory", "precision", "strength", "work_size", "detail"],
+  CycleGAN_TrainSettings: [
+    ...["preset", "num_blocks", "base_channels", "upsample", "disc_layers", "preprocess", "flip"],
+    ...["gan_mode", "lambda_a", "lambda_b", "pool_size", "lr", "lr_discriminator", "schedule"],
+    ...["batch_size", "ema_decay", "sample_every", "save_every", "accumulate", "recompute"],
+    ...["cuda_graph", "precision"],
+  ],
 };
 
 // Wide enough for names of models and folders; the page's own width cuts them off.

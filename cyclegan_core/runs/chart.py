@@ -10,11 +10,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 _COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f")
 _LEFT, _RIGHT, _TOP, _BOTTOM = 72, 170, 32, 56
-"""Margins in pixels around the axes; the legend is on the right."""
+"""Margins in pixels around the axes; the legend is on the right, which grows with its names."""
+_MOST_RIGHT = 300
 _GRID, _INK = "#dddddd", "#333333"
 _NUM_TICKS = 5
 _FONT_SIZE = 14
-_LONGEST_NAME = 16
+_BEFORE_NAME, _AFTER_NAME = 41, 12
+"""Pixels between the axes, a line of the legend's colour, its name, and the border."""
 _SCALE = 2
 """Everything is drawn so many times larger and made smaller at the end: smooth lines."""
 
@@ -30,10 +32,12 @@ class _Axes:
     last: int
     low: float
     high: float
+    margin: int = _RIGHT
+    """Pixels on the right of the axes."""
 
     @property
     def right(self) -> int:
-        return self.size[0] - _RIGHT
+        return self.size[0] - self.margin
 
     @property
     def bottom(self) -> int:
@@ -76,10 +80,14 @@ def draw_curves(
         raise ValueError("there is no loss to draw yet; train some steps first.")
     last = max(len(values) for values in curves.values())
     ticks = _ticks(min(finite), max(finite))
-    axes = _Axes(size, last, ticks[0], ticks[-1])
     image = Image.new("RGB", (size[0] * _SCALE, size[1] * _SCALE), "white")
     draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(_FONT_SIZE * _SCALE)
+    longest = max(draw.textlength(name, font) for name in curves) / _SCALE
+    margin = math.ceil(min(longest, size[0] / 3)) + _BEFORE_NAME + _AFTER_NAME
+    margin = min(max(_RIGHT, margin), _MOST_RIGHT)
+    axes = _Axes(size, last, ticks[0], ticks[-1], margin)
+    room = (margin - _BEFORE_NAME - _AFTER_NAME) * _SCALE
     _draw_axes(draw, axes, ticks, font)
     draw.text((axes.middle, 8 * _SCALE), title, _INK, font, anchor="mt")
     for number, (name, points) in enumerate(smooth.items()):
@@ -87,7 +95,9 @@ def draw_curves(
         _draw_curve(draw, [axes.place(*point) for point in points], colour)
         x, y = (axes.right + 14) * _SCALE, (_TOP + 10 + 22 * number) * _SCALE
         draw.line([(x, y), (x + 20 * _SCALE, y)], colour, width=3 * _SCALE)
-        label = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+        label = name
+        while draw.textlength(label, font) > room:
+            label = f"{label.removesuffix('…')[:-1]}…"
         draw.text((x + 27 * _SCALE, y), label, _INK, font, anchor="lm")
     return image.resize(size, Image.Resampling.BOX)
 

@@ -42,5 +42,14 @@ def with_captions(grid: Tensor, captions: Sequence[str], widths: Sequence[int]) 
     return torch.cat([pixels, grid], dim=1)
 
 
+def drawable(name: str, otherwise: str) -> str:
+    """The name, or `otherwise` if Pillow's own font lacks one of its letters."""
+    try:
+        name.encode("latin-1")
+    except UnicodeEncodeError:
+        return otherwise
+    return name
+
+
 def _font_size(column_width: int) -> int:
     return min(20, max(8, column_width // 14))

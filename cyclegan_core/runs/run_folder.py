@@ -31,7 +31,7 @@ from ..files import atomic_write, read_text
 from ..model import CycleGAN, save_model
 from ..pictures.picture import write_picture
 from ..training.trainer import StepReport, Trainer
-from .grid import with_captions
+from .grid import drawable, with_captions
 from .logs import LossTable
 
 if TYPE_CHECKING:
@@ -239,11 +239,11 @@ class RunFolder:
     def _captions(self) -> list[str]:
         """What stands over the columns of the grid: a picture, and what becomes of it."""
         config = self.trainer.config
-        if config.objective == "pix2pix":
-            pairs = map(config.model.domains, config.trained_directions)
-            return [name for a, b in pairs for name in (a, f"→ {b}", b)]
-        a, b = config.model.domains("a_to_b")
-        return [a, f"→ {b}", f"→ {a}", b, f"→ {a}", f"→ {b}"]
+        captions: list[str] = []
+        for direction in config.trained_directions:
+            a, b = map(drawable, config.model.domains(direction), direction.upper().split("_TO_"))
+            captions += [a, f"to {b}", b if config.objective == "pix2pix" else f"back to {a}"]
+        return captions
 
     def write_samples(self) -> Path:
         """Write the grid of the current step."""

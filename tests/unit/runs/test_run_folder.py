@@ -155,7 +155,8 @@ def test_every_column_has_its_caption(tmp_path, pictures):
     trainer = Trainer(make_config(model=model), open_folders(pictures))
     folder = RunFolder(tmp_path / "run", trainer, num_samples=1)
     assert folder._captions() == [
-        *("photograph", "→ Wiese", "→ photograph", "Wiese", "→ photograph", "→ Wiese")
+        *("photograph", "to Wiese", "back to photograph"),
+        *("Wiese", "to photograph", "back to Wiese"),
     ]
     grid = with_captions(torch.zeros(3, 7, 300), folder._captions(), [50] * 6)
     line = grid[:, :-7]
