@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from common import write_json
+from common import add_options, write_json
 
 from cyclegan_core import (
     DataConfig,
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--channels", type=int, default=32)
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    add_options(parser)
     options = parser.parse_args()
     is_there = options.json and options.json.exists()
     rows = json.loads(options.json.read_text())["rows"] if is_there else {}
@@ -78,20 +78,20 @@ def row(name: str, options: argparse.Namespace) -> dict[str, Any]:
         **{"lambda_identity": 0.0} | ROWS[name],  # the domains look nothing alike
     )
     data = open_data(name, options, DataConfig(load_size=round(size * 286 / 256), crop_size=size))
-    trial = Trainer(replace(config, max_steps=TRIAL), data)
+    trial = Trainer(replace(config, max_steps=TRIAL), data, device=options.device)
     times: list[float] = []
     trial.run(on_step=lambda report: times.append(time.process_time()))
     seconds = (times[-1] - times[1]) / (TRIAL - 2)
     steps = round(60 * options.minutes / seconds)
     print(f"{name}: {steps} steps of {seconds:.3f} s", flush=True)
-    trainer = Trainer(replace(config, max_steps=steps), data)
+    trainer = Trainer(replace(config, max_steps=steps), data, device=options.device)
     started = time.process_time()
     with RunFolder(options.work / name, trainer) as folder:
         trainer.run(on_step=folder.on_step)
         folder.save()
     spent = time.process_time() - started
     folders = (options.data / part for part in ("testA", "testB", "trainA", "trainB"))
-    evaluator = Evaluator(*folders, EvaluationConfig(paired=True, size=size))
+    evaluator = Evaluator(*folders, EvaluationConfig(paired=True, size=size), device=options.device)
     found = evaluator.evaluate(
         load_model(options.work / name / "model.safetensors"),
         sheet=options.work / f"{name}.jpg",
