@@ -24,6 +24,7 @@ from ..networks import build_generator
 from .folder import choose_files
 from .layouts import FoundGenerator, find_generators
 from .settings import (
+    CHECKSUM,
     FORMAT,
     FORMAT_VERSION,
     PREFIXES,
@@ -31,7 +32,7 @@ from .settings import (
     parse_header,
     read_settings,
 )
-from .weight_file import Weights, read_weights
+from .weight_file import Weights, checksum, read_weights
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -449,6 +450,7 @@ def write_checkpoint(
         "config": json.dumps(checkpoint.config.to_dict(), sort_keys=True),
         "training": json.dumps(checkpoint.training, sort_keys=True),
     }
+    metadata[CHECKSUM] = checksum(tensors)
     if source:
         metadata["source"] = json.dumps(source, sort_keys=True)
     content = save(tensors, metadata)

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 FORMAT = "cyclegan"
 FORMAT_VERSION = 1
+CHECKSUM = "crc32"
+"""The text in the header of a file of ours that says what its tensors add up to."""
 PREFIXES: dict[Direction, str] = {d: f"{name}." for d, name in GENERATOR_NAMES.items()}
 """What the keys of each generator begin with in our files."""
 _MOST_HEADER_BYTES = 100_000_000

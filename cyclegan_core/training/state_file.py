@@ -16,6 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..checkpoint.settings import CHECKSUM
+from ..checkpoint.weight_file import checksum
 from ..config import DataConfig, TrainConfig
 from ..data.training_data import TrainingData
 from ..device.distributed import gather
@@ -81,11 +83,13 @@ def save(state: TrainState, data: TrainingData, path: Path) -> None:
         "data": data.digest,
         "torch": torch.__version__,
     }
-    metadata = {"format": FORMAT, "format_version": VERSION, "state": json.dumps(described)}
     tensors = _tensors(state)
     for _, images in pools:
         tensors |= images
     tensors = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(described)
+    metadata = {"format": FORMAT, "format_version": VERSION, "state": text}
+    metadata[CHECKSUM] = checksum(tensors, text)
     atomic_write(
         path,
         lambda temporary: save_file(tensors, temporary, metadata),
@@ -178,7 +182,11 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
                 )
             # Clones: a view of the file would keep Windows from replacing it at the next save.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        saved = json.loads(metadata["state"])
+        text = metadata["state"]
+        noted = metadata.get(CHECKSUM)  # which older ones don't have
+        if noted and noted != checksum(tensors, text):
+            raise ValueError("its content does not fit its checksum")
+        saved = json.loads(text)
         saved["config"] = TrainConfig.from_dict(saved["config"]).to_dict()
         for version, numbers, gauss in saved["pool_rngs"]:
             random.Random().setstate((version, tuple(numbers), gauss))

@@ -83,6 +83,7 @@ def test_the_file_that_is_damaged_is_named(
         save_model(make_model(directions=["b_to_a"]), back)
         with safe_open(damaged, framework="pt") as file:
             header = file.metadata()
+        del header["crc32"]  # which would be the first to complain
         tensors = load_file(damaged) | {f"gen_{way}.model.1.bias": value}
         save_file(tensors, damaged, header)
         sentence = f"{damaged.name} {expected.format(way)}"

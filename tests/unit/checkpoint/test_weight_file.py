@@ -16,10 +16,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from cyclegan_core import load_model
+from cyclegan_core import CheckpointError, load_model, save_model
 from cyclegan_core.checkpoint.weight_file import read_weights
 
-from ..weights import torch_bytes, zip_bytes
+from ..weights import make_model, same, torch_bytes, zip_bytes
 from . import foreign
 
 STATE = foreign.upstream(blocks=1, width=2).state_dict()
@@ -105,3 +105,21 @@ def test_cuda_tensors_load_on_the_cpu(is_zip: bool, tmp_path: Path) -> None:  # 
     tensor = read_weights(path).tensors["w"]
     assert tensor.device.type == "cpu"
     assert torch.equal(tensor, torch.ones(3))
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float16, torch.bfloat16])
+def test_a_changed_byte_of_ours_is_noticed(dtype: torch.dtype | None, tmp_path: Path) -> None:
+    """In the middle of the weights, where no other check could see it."""
+    path = tmp_path / "m.safetensors"
+    save_model(make_model(), path, dtype=dtype)
+    content = path.read_bytes()
+    header = 8 + int.from_bytes(content[:8], "little")
+    load_model(path)
+    for place in (header, (header + len(content)) // 2, len(content) - 1):
+        changed = bytearray(content)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        with pytest.raises(CheckpointError, match="does not fit its checksum"):
+            load_model(path)
+    path.write_bytes(content.replace(b'"crc32"', b'"crc33"'))  # older files have none
+    assert same(load_model(path), load_model(path))
