@@ -41,6 +41,9 @@ def opposite(direction: Direction) -> Direction:
     return "b_to_a" if direction == "a_to_b" else "a_to_b"
 
 
+_LONGEST_NAME = 200
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
     """Architecture of both generators of a CycleGAN."""
@@ -92,8 +95,12 @@ class ModelConfig:
         for name in ("norm_affine", "dropout"):
             check_bool(name, getattr(self, name))
         for name in ("domain_a", "domain_b"):
-            if not isinstance(getattr(self, name), str):
-                raise ValueError(f"{name} must be a name; got {getattr(self, name)!r}.")
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value.isprintable() or len(value) > _LONGEST_NAME:
+                raise ValueError(
+                    f"{name} must be a name on one line, of at most {_LONGEST_NAME} letters; got "
+                    f"{str(value)[:_LONGEST_NAME]!r}."
+                )
         check_range("value_range", self.value_range)
         if self.generator == "unet" and self.downsample != "strided":
             raise ValueError(f"downsample must be strided for a unet; got {self.downsample}.")

@@ -9,8 +9,29 @@ _SHORT_MODULE = "cyclegan_core"
 disk path that it loads a pack under."""
 
 
+_LONGEST = 2000
+"""Letters of a message; a file may hold names of any length."""
+
+
+def plain(text: str, *, longest: int = _LONGEST) -> str:
+    """A text from a file or a server, fit to be shown: one line of plain letters.
+
+    Escape sequences can move the cursor, rename the window, or hide what was written before.
+    """
+    if len(text) > longest:
+        half = longest // 2
+        text = f"{text[:half]} … {text[-half:]}"
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 class CycleGANError(Exception):
     """Base class: catch it to catch every fault that is not the caller's code."""
+
+    def __init__(self, message: str = "") -> None:
+        """The sentence, of which nothing speaks to a terminal."""
+        super().__init__(plain(message))
 
     def __init_subclass__(cls) -> None:
         """Name the module that users know for those of this package."""

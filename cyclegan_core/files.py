@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import stat
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +20,11 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from .errors import CycleGANError, reason
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 
 def check_file(path: Path) -> os.stat_result:
@@ -57,20 +64,27 @@ def read_table(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace")
 
 
+_PARTIAL = re.compile(r"\..{1,40}\.[0-9a-f]{8}\.partial", re.DOTALL)
+_SECONDS_TO_LOCK = 60
+_tidied: set[Path] = set()
+
+
 @contextmanager
 def partial_file(path: Path) -> Generator[Path]:
     """An empty file beside `path`, which takes its place when the block ends without an error.
 
     It is on the disk by then. A link stays a link, and what it leads to is replaced. The name ends
-    in `.partial`: where a process was killed, such a file stays.
+    in `.partial`: where a process was killed, such a file stays until another one is written there.
     """
     path = Path(os.path.realpath(path))
+    _tidy(path.parent)
     name = path.name[:40]  # a name may have 255 bytes, and a letter takes up to 4
     partial = path.with_name(f".{name}.{secrets.token_hex(4)}.partial")
     try:
         partial.touch(exist_ok=False)
         mode = partial.stat().st_mode
-        yield partial
+        with _locked(partial):
+            yield partial
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.chmod(mode)  # some writers make a file that only its owner may read
@@ -78,6 +92,37 @@ def partial_file(path: Path) -> Generator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(path: Path) -> Generator[bool]:
+    """Hold a file's lock, which ends with the process; False if another one has it, or none can."""
+    if fcntl is None:
+        yield False
+        return
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_ours = True
+        except OSError:  # somebody is writing; or this disk knows no locks
+            is_ours = False
+        yield is_ours
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what killed processes left in a folder, once in a process; nothing that is in use."""
+    if folder in _tidied:
+        return
+    _tidied.add(folder)
+    with suppress(OSError):
+        names = [entry.name for entry in os.scandir(folder) if _PARTIAL.fullmatch(entry.name)]
+        for path in map(folder.joinpath, names):
+            with suppress(OSError):
+                # Whoever made one a moment ago may not have locked it yet.
+                is_old = time.time() - check_file(path).st_mtime > _SECONDS_TO_LOCK
+                with _locked(path) as is_ours:
+                    if is_old and is_ours:
+                        path.unlink()
 
 
 def atomic_write(

@@ -125,6 +125,7 @@ def read_checkpoint(
     """
     if direction not in DIRECTIONS:
         raise ValueError(f"direction must be one of {DIRECTIONS}; got {direction!r}.")
+    _check_named(path, path_b_to_a)
     with torch.inference_mode(mode=False), torch.no_grad():
         if path_b_to_a is None:
             return _usable(_united(_read(Path(path), direction)))
@@ -160,6 +161,7 @@ def inspect_checkpoint(path: str | Path) -> CheckpointInfo:
     Raises:
         CheckpointError: `load_model` would refuse it because of its kind, keys, or sizes.
     """
+    _check_named(path)
     path = Path(path)
     checkpoint = _united(_read(path, "a_to_b", headers_only=True))
     networks = _check_fit(checkpoint)
@@ -175,6 +177,12 @@ def inspect_checkpoint(path: str | Path) -> CheckpointInfo:
         metadata=checkpoint.training,
         source=checkpoint.source,
     )
+
+
+def _check_named(*paths: str | Path | None) -> None:
+    """Refuse an empty name, which `Path` takes for the current folder."""
+    if "" in paths:
+        raise CheckpointError("The name of a weight file is empty; give a file or a folder.")
 
 
 def _read(path: Path, direction: Direction, *, headers_only: bool = False) -> list[Checkpoint]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from ..config import Direction
-from ..errors import CheckpointError, reason
+from ..errors import CheckpointError, plain, reason
 
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
@@ -89,8 +89,8 @@ def is_weight_name(name: str) -> bool:
 
 
 def few(names: Sequence[str]) -> str:
-    """Up to eight names, for a message; those of a server may try to speak to the terminal."""
-    shown = [name if name.isprintable() else ascii(name) for name in names[:8]]
+    """Up to eight names, for a message."""
+    shown = [plain(name, longest=100) for name in names[:8]]
     return ", ".join(shown) + (", …" if len(names) > 8 else "")
 
 

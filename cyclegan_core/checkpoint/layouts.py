@@ -179,8 +179,9 @@ def _refusal(tensors: Mapping[str, Tensor], mismatch: str) -> str:
     """What the tensors are, since they are no generator, and what to do."""
     stranger = name_stranger(tensors)
     if stranger:
+        article = "an" if stranger[0] in "AEIOu" else "a"  # an upscaling, but a UNIT network
         return (
-            f"holds a {stranger} network, not a CycleGAN of the original design; "
+            f"holds {article} {stranger} network, not a CycleGAN of the original design; "
             "use it with the program it comes from"
         )
     if mismatch:

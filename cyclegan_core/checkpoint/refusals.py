@@ -67,6 +67,7 @@ _STRANGERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("U-GAT-IT", (r"(^|\.)(DownBlock|UpBlock1_\d)\.",)),
     ("UVCGAN", (r"(^|\.)net\.(layer_input|layer_output|unet|modnet)\.",)),
     ("UVCGAN", (r"\.inner_module\.|re_alpha$|extra_tokens$",)),
+    ("GANimation", (r"(^|\.)(img_reg|attetion_reg|attention_reg)\.\d",)),
     ("StarGAN", (r"(^|\.)main\.\d+\.main\.\d",)),
     ("CartoonGAN", (r"(^|\.)(conv0\d_\d\.|in\d\d_\d\.(scale|shift)$)",)),
     ("CartoonGAN", (r"(^|\.)(down_convs\.\d|up\.0\.shuffle\.)",)),
@@ -80,8 +81,14 @@ _STRANGERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("GANILLA", (r"(^|\.)P[2-5]_1\.",)),
     ("UNIT or MUNIT", (r"(^|\.)(shared_block|content_encoder|style_encoder)\.",)),
+    ("UNIT or MUNIT", (r"(^|\.)enc(_content)?\.model\.\d", r"(^|\.)dec\.model\.\d")),
+    ("diffusion (U-Net of diffusers)", (r"(^|\.)time_embedding\.", r"(^|\.)down_blocks\.\d")),
     ("pix2pix or DualGAN U-Net", (r"(^|\.)down\d\.model\.\d", r"(^|\.)up\d\.model\.\d")),
     ("Stable Diffusion or LoRA", (r"(^|\.)(diffusion_model\.|lora_)|\.lora_",)),
+    (
+        "Stable Diffusion autoencoder (VAE)",
+        (r"(^|\.)encoder\.(down\.\d|down_blocks\.\d|conv_in\.)", r"(^|\.)(post_)?quant_conv\."),
+    ),
     ("upscaling (ESRGAN)", (r"(^|\.)(RRDB_trunk\.|body\.0\.rdb1\.|model\.1\.sub\.)",)),
 )
 

@@ -238,7 +238,7 @@ def checksum(tensors: Mapping[str, Tensor], text: str = "") -> str:
         what = f"{name} {tensor.dtype} {tuple(tensor.shape)}"
         described = zlib.crc32(what.encode("utf-8", "surrogatepass"), described)
         numbers = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        content = zlib.crc32(memoryview(numbers.numpy()), content)
+        content = zlib.crc32(numbers.numpy().data, content)
     return f"{described:08x}{content:08x}"
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..checkpoint.settings import read_header
-from ..errors import CheckpointError
+from ..errors import CheckpointError, plain
 from ..hub.catalog import CatalogEntry, bundled_models, models_folder, pulled_models, read_catalog
 from ..hub.repository import split_id
 from .common import byte_bar, find_with_bar, optional
@@ -137,7 +137,7 @@ class List:
 def _print(console: Console, line: str) -> None:
     """A line as it is, which the terminal may wrap: names and folders can be copied."""
     # Text, because rich would take brackets and colons in a name for its markup.
-    console.print(Text(line), soft_wrap=True)
+    console.print(Text(plain(line)), soft_wrap=True)
 
 
 def _describe(model: dict[str, Any]) -> list[str]:

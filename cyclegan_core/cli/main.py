@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, Union
 
 from .._version import __version__
-from ..errors import CycleGANError
+from ..errors import CycleGANError, plain
 from ..validation import closest
 
 
@@ -55,7 +55,9 @@ def _main(argv: list[str]) -> int:
         return 0 if argv else 2
     if not argv[0].startswith("-") and argv[0] not in _names():
         return _fail(_no_command(argv[0]), code=2, as_json=False)
-    logging.basicConfig(level=logging.WARNING, format="cyclegan: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Plain("cyclegan: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     argv = _with_side_by_side(argv)
     try:
         command = tyro.cli(
@@ -227,9 +229,16 @@ def _registry() -> Any:  # noqa: ANN401 - of a package that is imported late
     return registry
 
 
+class _Plain(logging.Formatter):
+    """Keeps names from files and servers from speaking to the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return plain(super().format(record))
+
+
 def _fail(sentence: str, *, code: int, as_json: bool) -> int:
     if as_json:
         sys.stdout.write(json.dumps({"error": sentence}) + "\n")
     else:
-        sys.stderr.write(f"cyclegan: {sentence}\n")
+        sys.stderr.write(f"cyclegan: {plain(sentence)}\n")
     return code

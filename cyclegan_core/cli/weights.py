@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..config import GENERATOR_NAMES, Direction, opposite
-from ..errors import CheckpointError
+from ..errors import CheckpointError, plain
 from ..pictures.files import file_id
 from .common import find_with_bar, optional
 
@@ -44,7 +44,8 @@ class Info:
         table = Table(show_header=False, box=None, pad_edge=False)
         for name, value in _for_people(info).items():
             # Text, because rich would take brackets and colons in a name for its markup.
-            table.add_row(name, Text(value, overflow="fold"))
+            lines = "\n".join(map(plain, value.split("\n")))
+            table.add_row(name, Text(lines, overflow="fold"))
         Console().print(table)
         return 0
 

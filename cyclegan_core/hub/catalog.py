@@ -192,6 +192,8 @@ def find_local(name: str) -> Path:
     Raises:
         CheckpointError: it is none of these, or is yet to be pulled.
     """
+    if not name:
+        raise CheckpointError("The name of a model is empty; give a file, a folder or a name.")
     if is_path(name):
         return Path(name)
     bundled, folder = bundled_models(), models_folder()

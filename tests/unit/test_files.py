@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cyclegan_core import CheckpointError, CycleGANError, load_model, save_model
+from cyclegan_core import CheckpointError, CycleGANError, files, load_model, save_model
 from cyclegan_core.files import atomic_write
 
 from .weights import SMALL, make_model, same
@@ -94,3 +94,29 @@ def test_weights_that_diverged_are_not_saved(saved: Path) -> None:
     with pytest.raises(CheckpointError, match=r"'gen_ba.model.4.weight' holds .* as float16"):
         save_model(model, saved, dtype=torch.float16)
     assert saved.read_bytes() == before
+
+
+def test_what_a_kill_left_is_tidied(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Old, and of no living process; what is young, written to, or somebody else's stays."""
+    folder = saved.parent
+    names = {kind: folder / f".m.safetensors.{kind * 8}.partial" for kind in "abc"}
+    other = folder / ".notes.partial"
+    for path in (*names.values(), other):
+        path.write_bytes(b"half")
+    for path in (names["a"], names["b"], other):
+        os.utime(path, (0, 0))
+    with files._locked(names["b"]) as is_ours:
+        assert is_ours
+        monkeypatch.setattr(files, "_tidied", set())
+        save_model(make_model(), saved)
+        left = {path.name for path in folder.iterdir()}
+    assert left == {saved.name, names["b"].name, names["c"].name, other.name}
+
+
+def test_a_partial_file_is_locked_while_it_is_written(saved: Path) -> None:
+    def write(temporary: Path) -> None:
+        with files._locked(temporary) as is_ours:
+            assert not is_ours
+        temporary.write_bytes(b"")
+
+    atomic_write(saved, write)

@@ -65,6 +65,24 @@ STRANGERS: dict[str, dict[str, Tensor]] = {
         res0__conv1__weight=(16, 16, 3, 3),
     ),
     "GANILLA": keys(G_A__P2_1__weight=_CONV, G_A__layer1__0__conv1__weight=_CONV),
+    "GANimation": keys(
+        main__0__weight=(4, 8, 7, 7), main__9__main__0__weight=_CONV, img_reg__0__weight=_CONV
+    ),
+    "UNIT or MUNIT network": keys(
+        enc_content__model__0__conv__weight=(4, 3, 7, 7),
+        enc_style__model__0__conv__weight=(4, 3, 7, 7),
+        dec__model__0__model__0__model__0__conv__weight=_CONV,
+    ),
+    "Stable Diffusion autoencoder (VAE)": keys(
+        encoder__conv_in__weight=(4, 3, 3, 3),
+        encoder__down_blocks__0__resnets__0__conv1__weight=_CONV,
+        quant_conv__weight=(8, 8, 1, 1),
+    ),
+    "diffusion (U-Net of diffusers)": keys(
+        conv_in__weight=(4, 3, 3, 3),
+        time_embedding__linear_1__weight=(4, 4),
+        down_blocks__0__resnets__0__conv1__weight=_CONV,
+    ),
     "UNIT or MUNIT": keys(shared_block__conv_block__1__weight=_CONV),
     "pix2pix or DualGAN U-Net": keys(
         down1__model__0__weight=(4, 3, 4, 4), up1__model__0__weight=(4, 4, 4, 4)
