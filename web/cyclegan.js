@@ -1,3 +1,5 @@
+// What the page alone can't do for the pack's nodes.
+//
 // The order of widgets on a page may change from version to version, and workflows save their
 // values by position. With the names saved beside them, each value finds its widget again.
 
@@ -8,11 +10,15 @@ const NAMES = "cyclegan_widgets";
 // What the first version saved, which wrote no names.
 const FIRST_ORDER = {
   CycleGAN_Translate: ["direction", "memory", "precision", "strength", "work_size", "detail"],
+  CycleGAN_Train: [
+    "folder_a", "folder_b", "run_name", "steps", "max_minutes", "image_size", "lambda_identity",
+    "seed", "resume",
+  ],
   CycleGAN_TrainSettings: [
-    ...["preset", "num_blocks", "base_channels", "upsample", "disc_layers", "preprocess", "flip"],
-    ...["gan_mode", "lambda_a", "lambda_b", "pool_size", "lr", "lr_discriminator", "schedule"],
-    ...["batch_size", "ema_decay", "sample_every", "save_every", "accumulate", "recompute"],
-    ...["cuda_graph", "precision"],
+    "preset", "num_blocks", "base_channels", "upsample", "disc_layers", "preprocess", "flip",
+    "gan_mode", "lambda_a", "lambda_b", "pool_size", "lr", "lr_discriminator", "schedule",
+    "batch_size", "ema_decay", "sample_every", "save_every", "accumulate", "recompute",
+    "cuda_graph", "precision",
   ],
 };
 

@@ -27,6 +27,7 @@ SETTINGS = {
     "Comfy.Minimap.Visible": False,
     "Comfy.Graph.CanvasInfo": False,
     "Comfy.PromptFilename": True,
+    "Comfy.Locale": "en",
     "Comfy.VueNodes.Enabled": False,  # the canvas that all versions have; tests turn it on
 }
 """Choices a person makes once; they keep the canvas free and the page the same each time."""

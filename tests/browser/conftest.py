@@ -103,7 +103,6 @@ def host(
     picture = Image.fromarray(data.astronaut()).resize((256, 192))
     (host.input_dir / "example.png").write_bytes(png_bytes(picture))
     with host:
-        Client(host.address).request("POST", "/settings", json=SETTINGS).raise_for_status()
         yield host
 
 
@@ -122,8 +121,9 @@ def tab(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
 
 
 @pytest.fixture
-def page(host: Host, tab: Page) -> ComfyPage:
-    """The tab with ComfyUI in it."""
+def page(host: Host, client: Client, tab: Page) -> ComfyPage:
+    """The tab with ComfyUI in it, and with the settings that all tests begin with."""
+    client.request("POST", "/settings", json=SETTINGS).raise_for_status()
     page = ComfyPage(tab, host.address)
     page.open()
     return page
