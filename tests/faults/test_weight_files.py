@@ -1,0 +1,13 @@
+"""The short form of the campaign against weight files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .weight_files import run
+
+
+def test_damaged_weight_files(tmp_path: Path) -> None:
+    outcomes = run(40, 7, tmp_path)
+    del outcomes["KB more"]
+    assert outcomes.total() == 40
