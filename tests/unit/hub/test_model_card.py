@@ -92,10 +92,10 @@ def test_samples_are_shown() -> None:
     assert "](samples/step_0000005.jpg)" in card_of(sample="samples/step_0000005.jpg").text
 
 
-@pytest.mark.parametrize("name", ["a|b", "<script>", "x\n---\ny", "`*_[l](u)", "---", "{{ x }}"])
+@pytest.mark.parametrize("name", ["a|b", "<script>", "`*_[l](u)", "---", "{{ x }}"])
 def test_names_are_not_markup(name: str) -> None:
     """They come from a file that anybody may have written."""
-    card = card_of(replace(SMALL, domain_a=name), training={name: name, "steps": 1})
+    card = card_of(replace(SMALL, domain_a=name), training={name: f"{name}\n---\n", "steps": 1})
     assert card.data.library_name == "cyclegan"
     (row,) = [line for line in card.text.splitlines() if line.startswith("| domain A |")]
     cells = re.split(r"(?<!\\)\|", row)
