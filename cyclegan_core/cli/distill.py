@@ -111,7 +111,7 @@ class Distill:
                     direction=self.direction,
                     config=self.config,
                     work=self.work,
-                    teacher_name=self.model,
+                    teacher_name=path.name if file_id(Path(self.model)) else self.model,
                     license=license or "",
                     precision=precision,
                     on_pair=on_pair,

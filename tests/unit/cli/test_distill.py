@@ -32,14 +32,18 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_student_is_made_and_described(shell, here) -> None:
-    words = ["distill", "big.safetensors", "photos", "-o", "small.safetensors", *TINY]
+    words = ["distill", here / "big.safetensors", "photos", "-o", "small.safetensors", *TINY]
     result = shell(*words, "--license", "mit", "--json")
     assert result.code == 0
     report = json.loads(result.out)
-    assert (report["file"], report["teacher"]) == ("small.safetensors", "big.safetensors")
+    assert (report["file"], report["teacher"]) == (
+        "small.safetensors",
+        str(here / "big.safetensors"),
+    )
     assert report["num_pictures"] == 1
     described = json.loads(shell("info", "small.safetensors", "--json").out)
     assert described["training"]["license"] == "mit"
+    assert described["training"]["teacher"] == "big.safetensors"  # and no folder of mine
     again = shell(*words)
     assert (again.code, again.err.count("\n")) == (1, 1)
     assert "small.safetensors exists; add --overwrite to replace it." in again.err
