@@ -401,7 +401,7 @@ def test_json_is_all_that_is_printed(run, model: Path, tmp_path: Path) -> None:
             1,
             "There is no model 'no.pth'",
         ),
-        (("translate", "x.png", "-o", "out", "-m", ""), 1, "There is no model ''"),
+        (("translate", "x.png", "-o", "out", "-m", ""), 1, "The name of a model is empty"),
         (("translate", "x.png", "-o", "out", "-m", "x.png"), 1, "x.png is "),
         (("translate", "-o", "out", "-m", "M"), 2, "no pictures were named"),
         (("translate", "", "-o", "out", "-m", "M"), 2, "the name of a picture is empty"),

@@ -10,6 +10,7 @@ import pytest
 
 from cyclegan_core import CheckpointError, load_model
 from cyclegan_core.checkpoint.checkpoint import inspect_checkpoint
+from cyclegan_core.errors import plain
 from cyclegan_core.hub.catalog import bundled_models
 from cyclegan_core.hub.install import find_model
 
@@ -80,12 +81,14 @@ def test_a_path_comes_before_a_name(package: Path) -> None:
 
 
 def test_what_is_neither_names_what_there_is(package: Path) -> None:
-    for name in ("nothing", "", "in/side", "x\0y"):
+    with pytest.raises(CheckpointError, match=r"^The name of a model is empty; give a file, "):
+        find_model("")
+    for name in ("nothing", "in/side", "x\0y"):
         with pytest.raises(CheckpointError) as caught:
             find_model(name)
         assert str(caught.value) == (
-            f"There is no model '{name}': give a weight file, a folder, hub:owner/repo, or a "
-            "bundled model (inside)."
+            f"There is no model '{plain(name)}': give a weight file, a folder, hub:owner/repo, or "
+            "a bundled model (inside)."
         )
     shutil.rmtree(package / "pkg")
     shutil.rmtree(package / "weights")
