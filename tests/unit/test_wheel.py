@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -82,8 +81,18 @@ def test_a_wheel_holds_the_core_and_the_weights(installed: Path) -> None:
 @pytest.mark.skipif(find_spec("pyright") is None, reason="pyright is not installed")
 def test_the_types_satisfy_a_strict_user(installed: Path, tmp_path: Path) -> None:
     """Judged as pyright judges an installed package: without py.typed it would ask for stubs."""
-    settings = {"typeCheckingMode": "strict", "pythonVersion": "3.10"}
+    settings = {
+        "typeCheckingMode": "strict",
+        "pythonVersion": "3.10",
+        "venvPath": ".",
+        "venv": "env",
+    }
     (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    # An environment of pyright's own: in the tester's it would find the repository as well.
+    packages = tmp_path / "env" / "lib" / "python3.10" / "site-packages"
+    packages.mkdir(parents=True)
+    torch = Path(find_spec("torch").origin).parents[1]
+    (packages / "user.pth").write_text(f"{installed}\n{torch}\n")
     shutil.copy(ROOT / "tests" / "unit" / "consumer.py", tmp_path)
     wrong = """\
         from cyclegan_core import TrainConfig, load_model
@@ -96,7 +105,6 @@ def test_the_types_satisfy_a_strict_user(installed: Path, tmp_path: Path) -> Non
     done = subprocess.run(
         [sys.executable, "-m", "pyright", "--outputjson"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(installed)},
         capture_output=True,
         text=True,
         check=False,  # it fails for wrong.py
