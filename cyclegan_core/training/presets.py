@@ -60,7 +60,7 @@ PRESETS: dict[str, Preset] = {
             "augment_shift": 0.125,
             "input_noise": 0.1,
             "init": "residual_zero",
-            "warmup_steps": 600,
+            "warmup_steps": 1000,
         },
         model={
             "norm": "none",
