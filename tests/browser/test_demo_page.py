@@ -10,18 +10,24 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from playwright.sync_api import Page, Route, expect
 
 from cyclegan_core import CycleGAN, ModelConfig, save_model
 from tests.unavailable import unavailable
 from tests.unit.checkpoint.foreign import scramble
 
 from .comfypage import SCREENSHOTS_VARIABLE
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page, Route
+
+# Tests are collected where no browser is wanted and playwright isn't installed.
+expect = pytest.importorskip("playwright.sync_api").expect
 
 CONFIG = ModelConfig(base_channels=2, num_blocks=1, domain_a="photo", domain_b="sketch")
 PATIENCE = 60_000
