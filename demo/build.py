@@ -145,8 +145,8 @@ def serve(folder: Path, port: int) -> ThreadingHTTPServer:
     return ThreadingHTTPServer(("127.0.0.1", port), partial(Handler, directory=str(folder)))
 
 
-def main() -> int:
-    """Build, and serve if asked to; returns the exit code."""
+def read_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """What the command line says; `argv` defaults to the process's arguments."""
     parser = argparse.ArgumentParser(description="Build the in-browser demo.")
     parser.add_argument("--out", type=Path, default=HERE / "dist", help="the folder to write")
     parser.add_argument(
@@ -156,7 +156,12 @@ def main() -> int:
     )
     parser.add_argument("--serve", action="store_true", help="offer it to a browser here")
     parser.add_argument("--port", type=int, default=8000)
-    options = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main() -> int:
+    """Build, and serve if asked to; returns the exit code."""
+    options = read_options()
     try:
         build(options.out, options.model or list(bundled_models()))
     except CycleGANError as error:

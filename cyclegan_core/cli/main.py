@@ -45,7 +45,7 @@ def _main(argv: list[str]) -> int:
             "install it with: pip install tyro rich\n"
         )
         return 2
-    del rich
+    del rich, tyro
 
     if argv[:1] == ["--version"]:
         sys.stdout.write(f"cyclegan {__version__}\n")
@@ -58,16 +58,8 @@ def _main(argv: list[str]) -> int:
     handler = logging.StreamHandler()
     handler.setFormatter(_Plain("cyclegan: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    argv = _with_side_by_side(argv)
     try:
-        command = tyro.cli(
-            _commands(argv),
-            prog="cyclegan",
-            description="CycleGAN: translate pictures between two unpaired domains.",
-            args=argv,
-            config=(tyro.conf.OmitSubcommandPrefixes,),
-            registry=_registry(),
-        )
+        command = parse(argv)
     except ValueError as error:  # a setting that its dataclass refuses
         return _fail(str(error), code=2, as_json="--json" in argv)
     try:
@@ -76,6 +68,26 @@ def _main(argv: list[str]) -> int:
         return _fail(str(error), code=1, as_json=command.json)
     except ValueError as error:
         return _fail(str(error), code=2, as_json=command.json)
+
+
+def parse(argv: Sequence[str]) -> Any:  # noqa: ANN401 - one of many commands
+    """The command that these words mean, with its settings; its `run` does it.
+
+    Raises:
+        SystemExit: with code 2 after a sentence, or 0 after help.
+        ValueError: a setting that its dataclass refuses.
+    """
+    import tyro
+
+    argv = _with_side_by_side(list(argv))
+    return tyro.cli(
+        _commands(argv),
+        prog="cyclegan",
+        description="CycleGAN: translate pictures between two unpaired domains.",
+        args=argv,
+        config=(tyro.conf.OmitSubcommandPrefixes,),
+        registry=_registry(),
+    )
 
 
 def run() -> int:

@@ -64,13 +64,14 @@ def fork(child: Callable[[dict[str, Any]], int], order: dict[str, Any]) -> int:
 
 
 def settle(order: Mapping[str, Any]) -> None:
-    """In a child: become a process that prints to `folder`, hears Ctrl-C and obeys `limit`."""
+    """In a child: be a process in `cwd` that prints to `folder`, hears Ctrl-C and obeys `limit`."""
     import logging
     import resource
 
     for number, name in ((0, os.devnull), (1, "out.txt"), (2, "err.txt")):
         flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         os.dup2(os.open(Path(order["folder"]) / name, flags), number)
+    os.chdir(order.get("cwd", "."))
     logging.getLogger().handlers.clear()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if "limit" in order:

@@ -87,7 +87,8 @@ class User:
     def start(self, **order: Any) -> Running:
         """Begin; its output goes to files in the home folder.
 
-        Orders: `argv` or `code` with `values`; `limit`, bytes that a file may have.
+        Orders: `argv` or `code` with `values`; `cwd`, where it is; `limit`, bytes that a file may
+        have.
         """
         folder = self.home / "said" / f"{next(NUMBERS)}"
         folder.mkdir(parents=True)

@@ -1,0 +1,258 @@
+"""Every command and snippet of the README and of the recipes does what it says.
+
+The lines come from the files. Here stands only what exists in the folder where they are run, how
+long work is made short, and which programs are not run but have their words parsed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch.distributed.run import parse_args as parse_torchrun
+
+from cyclegan_core.cli.main import parse
+
+from .checkpoint import foreign
+from .commands import draw, save
+from .evaluation.samples import fill
+from .hub.clients import Clients, User
+from .hub.pages import TOKEN
+from .hub.samples import our_files
+from .hub.server import Hub, running
+from .processes import ROOT
+from .weights import make_model
+from .weights import save as save_weights
+
+FILES = ("README.md", "docs/recipes.md")
+
+SHORT_TRAINING = (
+    *("--model.base-channels", "2", "--model.num-blocks", "1", "--disc-channels", "2"),
+    *("--load-size", "72", "--crop-size", "64", "--max-steps", "2", "--device", "cpu"),
+)
+SHORT = {
+    "train": (*SHORT_TRAINING, "--warmup-steps", "0"),
+    "distill": (
+        *("--base-channels", "2", "--num-blocks", "1", "--num-pairs", "2", "--crop-size", "16"),
+        *("--load-size", "16", "--num-held-out", "1", "--max-steps", "1", "--batch-size", "1"),
+    ),
+    "evaluate": ("--subset-size", "4", "--num-subsets", "2"),
+}
+"""What is appended to commands: tiny networks, few steps and few pictures."""
+
+RESULTS = ("-o", "--out", "--run", "--sheet", "--compare")
+"""Options that name what is there afterwards."""
+
+
+class Block(NamedTuple):
+    """What stands between two fences."""
+
+    file: str
+    line: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+def read_blocks() -> list[Block]:
+    """All of both files; one that is marked neither as shell nor as Python is a fault."""
+    found = []
+    for file in FILES:
+        text = (ROOT / file).read_text(encoding="utf-8")
+        for match in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            line = text.count("\n", 0, match.start()) + 1
+            found.append(Block(file, line, *match.groups()))
+    return found
+
+
+BLOCKS = read_blocks()
+
+
+# --- where they are run -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[Hub]:
+    with running() as hub:
+        yield hub
+        assert hub.errors == []
+
+
+@pytest.fixture(scope="module")
+def clients(hub: Hub) -> Iterator[Clients]:
+    with Clients(hub.url) as clients:
+        yield clients
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all files that are named."""
+    root = tmp_path_factory.mktemp("everything")
+    for name in ("photo.jpg", "a.jpg", "huge.tif", "in/1.png", "example_workflows/astronaut.jpg"):
+        draw(root / name, size=(40, 30))
+    folders = (
+        *("photos", "paintings", "drawings", "frames", "A", "B", "facades/A", "facades/B"),
+        *("test/photos", "test/paintings", "test/facades", "test/labels"),
+    )
+    for seed, name in enumerate(folders):
+        fill(root / name, 4, seed, (44, 40))
+    fill(root / "facades" / "train", 4, 99, (88, 40))
+
+    for seed, name in enumerate(("G_A", "G_B", "G_AB", "G_BA", "latest_net_G_A")):
+        network = foreign.scramble(foreign.upstream(), seed)
+        save_weights(network.state_dict(), root / f"{name}.pth")
+    save_weights(foreign.scramble(foreign.upstream(), 9).state_dict(), root / "big.pth")
+    shutil.copy(root / "G_A.pth", root / "FILE")
+    save(root / "model.safetensors")
+    for run in ("runs/mine", "output/cyclegan/my_run"):
+        (root / run).mkdir(parents=True)
+        save(root / run / "model.safetensors")
+    return root
+
+
+@pytest.fixture
+def here(everything: Path, tmp_path: Path) -> Path:
+    """That folder anew."""
+    return Path(shutil.copytree(everything, tmp_path / "here"))
+
+
+@pytest.fixture
+def user(hub: Hub, clients: Clients, tmp_path: Path) -> User:
+    """Logged in at a Hub with one repository that has both directions."""
+    hub.reset()
+    hub.add("owner/repo", our_files(tmp_path / "repo", make_model()))
+    home = tmp_path / "home"
+    return User(clients, home, HF_TOKEN=TOKEN, HOME=str(home))
+
+
+# --- shell --------------------------------------------------------------------------------------
+
+
+def commands(text: str) -> Iterator[tuple[list[str], list[str]]]:
+    """The words of each command, and the files that its comment says it makes."""
+    for line in text.replace("\\\n", " ").splitlines():
+        made = re.findall(r"→ (\S+\.\w+)", line.partition("  #")[2])
+        words = shlex.split(line, comments=True)
+        while "&&" in words:
+            end = words.index("&&")
+            yield words[:end], []
+            words = words[end + 1 :]
+        if words:
+            yield words, made
+
+
+def run_cyclegan(words: Sequence[str], made: Sequence[str], user: User, here: Path) -> None:
+    """Run it; what it names as its results is there afterwards."""
+    if words[0] == "demo" or "--inception-weights" in words:  # serves until stopped; 90 MB
+        parse(words)
+        return
+    words = [re.sub("^~(?=/)", str(user.home), word) for word in words]
+    results = [after for word, after in itertools.pairwise(words) if word in RESULTS]
+    goes_on = words[:2] == ["train", "--run"]
+    short = () if goes_on else SHORT.get(words[0], ())
+    answer = user.start(argv=[*words, *short], cwd=here).end()
+    assert answer.code == 0, (words, answer.err)
+    for name in (*results, *made):
+        assert (here / name).exists(), (words, name)
+
+
+def run_torchrun(words: Sequence[str], made: Sequence[str], user: User, here: Path) -> None:
+    """Its own words are parsed, and what it would start several times is run once."""
+    options = parse_torchrun(list(words))
+    assert options.module
+    assert options.training_script == "cyclegan_core.cli"
+    run_cyclegan(options.training_script_args, made, user, here)
+
+
+def check_pip(words: Sequence[str], made: Sequence[str], user: User, here: Path) -> None:
+    """It installs this clone with extras that there are."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    extras = project.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    known = set(re.findall(r"^(\w+) = \[", extras, re.MULTILINE))
+    assert words[:2] == ["install", "-e"]
+    match = re.fullmatch(r"\.\[([\w,]+)\]", words[2])
+    assert match
+    assert set(match[1].split(",")) <= known
+
+
+def check_python(words: Sequence[str], made: Sequence[str], user: User, here: Path) -> None:
+    """The script that builds a page, which needs npm and serves until it is stopped."""
+    script = ROOT / words[0]
+    assert script == ROOT / "demo" / "build.py"
+    spec = importlib.util.spec_from_file_location("demo_build_of_readme", script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.read_options(words[1:])
+
+
+HF = """
+import importlib.metadata, sys
+(point,) = importlib.metadata.entry_points(group="console_scripts", name="hf")
+sys.argv = ["hf", *words, "--help"]
+point.load()()
+"""
+
+
+def check_hf(words: Sequence[str], made: Sequence[str], user: User, here: Path) -> None:
+    """There is such a command, and `User` has a login already."""
+    answer = user.python(HF, words=list(words))
+    assert answer.code == 0, answer.err
+    assert " ".join(words) in answer.out
+
+
+def run_mkdir(words: Sequence[str], made: Sequence[str], user: User, here: Path) -> None:
+    words = [re.sub("^~(?=/)", str(user.home), word) for word in words]
+    subprocess.run(["mkdir", *words], cwd=here, check=True)
+
+
+def check_pytest(words: Sequence[str], made: Sequence[str], user: User, here: Path) -> None:
+    """This is it."""
+    assert words == []
+
+
+PROGRAMS = {
+    "cyclegan": run_cyclegan,
+    "torchrun": run_torchrun,
+    "mkdir": run_mkdir,
+    "pip": check_pip,
+    "pytest": check_pytest,
+    "python": check_python,
+    "hf": check_hf,
+}
+
+
+# --- Python -------------------------------------------------------------------------------------
+
+
+def shorten(code: str) -> str:
+    """Trainings of few steps with tiny networks, and on the processor where there is no GPU."""
+    tiny = "model=cyclegan_core.ModelConfig(base_channels=2, num_blocks=1), disc_channels=2"
+    code, count = re.subn(r"max_steps=[\d_]+", f"max_steps=2, {tiny}", code)
+    if count:
+        code = "import cyclegan_core\n" + code
+    return code if torch.cuda.is_available() else code.replace('"cuda"', '"cpu"')
+
+
+# --- the tests ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_it_can_be_typed(block: Block, user: User, here: Path) -> None:
+    if block.language == "python":
+        answer = user.start(code=shorten(block.text), values={}, cwd=here).end()
+        assert answer.code == 0, answer.out + answer.err
+        return
+    assert block.language == "sh"
+    for words, made in commands(block.text):
+        PROGRAMS[words[0]](words[1:], made, user, here)
