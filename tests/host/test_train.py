@@ -245,7 +245,7 @@ def test_training_without_settings_is_quick_on_a_processor(
     assert config["discriminator"] == "patch_features"
     assert config["model"]["base_channels"] == 32
     assert "the preset quick, which suits a processor" in summary_of(run)
-    assert "The first 600 steps only learn to give pictures back" in run.texts["train"][2]
+    assert "The first 1,000 steps only learn to give pictures back" in run.texts["train"][2]
 
 
 def test_training_without_settings_goes_on_as_its_run_began(
