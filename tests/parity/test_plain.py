@@ -137,6 +137,9 @@ def test_penalty_changes_the_loss_and_the_critic() -> None:
 class ScriptedRandom(random.Random):
     """Says what it is told; an unexpected draw raises IndexError."""
 
+    def __new__(cls, *_: float) -> ScriptedRandom:
+        return super().__new__(cls)  # before Python 3.11 it takes one argument
+
     def __init__(self, *draws: float) -> None:
         super().__init__()
         self.draws = list(draws)
