@@ -153,6 +153,7 @@ def serve() -> None:
         importlib.import_module(f"cyclegan_core.{module}")  # for the children
 
     torch.set_num_threads(1)
+    torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])  # imports more
     gc.freeze()  # spares each child a copy of what its collector would touch
     os.dup2(1, 3)
     say("ready")
