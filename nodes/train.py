@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 from torch import Tensor
 
 from ..cyclegan_core import CycleGAN
@@ -165,8 +165,8 @@ class TrainCycleGAN(io.ComfyNode):
                 if tests is not None:
                     session.score_on(*tests, every=evaluate_every, patience=patience)
                 model, losses, grid, summary = session.run()
-        samples = host.to_bhwc(grid[None])
-        return io.NodeOutput(model, losses, samples, summary, ui=ui.PreviewImage(samples, cls=cls))
+        # Without a picture for the page, which would draw it beside the last preview.
+        return io.NodeOutput(model, losses, host.to_bhwc(grid[None]), summary)
 
 
 def _folders(folder_a: str, folder_b: str, run_name: str) -> tuple[Path, Path, Path]:
@@ -282,6 +282,9 @@ class _Session:
                     )
                     raise
                 folder.save()
+                # The newest grid stays on the node; at a multiple it is there already.
+                if trainer.step > first_step and trainer.step % trainer.config.sample_every:
+                    progress.update(trainer.step, folder.write_samples())
                 samples = folder.samples()
             summary = self._summary(trainer, first_step, time.monotonic() - started)
             host.show_text(self._end(trainer, first_step))

@@ -82,6 +82,9 @@ OVERLAPS = """() => {
         .filter(([, other]) => meet(box, other)).map(([other]) => [name, other]));
 }"""
 
+DRAWN = """(type) => app.graph.nodes.filter(node => node.type === type).flatMap(node =>
+    [...document.querySelectorAll(`[data-node-id="${node.id}"] img`)]).length"""
+
 TEXT = """type => app.graph.nodes.find(node => node.type === type).widgets
     .find(widget => widget.name === '$$node-text-preview')?.value"""
 
@@ -112,8 +115,12 @@ class ComfyPage:
 
         # A newer page warns of the templates and help texts that a checkout comes without.
         warning = tab.get_by_role("alert").filter(has_text="Version Compatibility Warning")
-        close = warning.first.get_by_role("button", name="Close")
-        tab.add_locator_handler(warning.first, lambda _: close.click(), no_wait_after=True)
+        # It moves and fades, so that the mouse may miss its button.
+        close = warning.get_by_role("button", name="Close")
+        press = "buttons => buttons.forEach(button => button.click())"
+        tab.add_locator_handler(
+            warning.first, lambda _: close.evaluate_all(press), no_wait_after=True
+        )
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
@@ -201,7 +208,8 @@ class ComfyPage:
         """Find a node by its title and put it on the canvas."""
         count = self.tab.evaluate("() => app.graph.nodes.length")
         self.search(title, at=at)
-        self.found(title).click()
+        # Newer pages mark what was typed, in longer titles too; the best match comes first.
+        self.found(title).first.click()
         self.tab.wait_for_function("count => app.graph.nodes.length > count", arg=count)
         self.offered().first.wait_for(state="detached")
         self.settle()
@@ -262,6 +270,10 @@ class ComfyPage:
         """Pairs of nodes, as "Nodes 2.0" draws them, of which one hides a part of the other."""
         self.settle()
         return list(self.tab.evaluate(OVERLAPS))
+
+    def drawn_images(self, node_type: str) -> int:
+        """How many pictures "Nodes 2.0" draws in all nodes of a type."""
+        return int(self.tab.evaluate(DRAWN, node_type))
 
     def widgets(self) -> dict[str, dict[str, Any]]:
         """Values of all widgets that are saved, by type of node and name."""
