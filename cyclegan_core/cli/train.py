@@ -251,7 +251,8 @@ class Train:
 
         trainer, evaluation = folder.trainer, folder.evaluation
         pace = Pace(trainer.config.max_steps)
-        lines = _Lines(progress.console)
+        warmup = trainer.config.warmup_steps
+        lines = _Lines(progress.console, warmup)
         task = progress.add_task(
             "", total=trainer.config.max_steps, completed=trainer.step, left=""
         )
@@ -264,7 +265,7 @@ class Train:
                 is_newest = report.step == trainer.step
                 board.on_step(report, folder.newest_samples if is_newest else None)
             if not self.json:
-                progress.update(task, description=_line(report))
+                progress.update(task, description=_line(report, warmup))
                 lines.tell(report, left)
             elif report.step % 10 == 0 or report.step == report.num_steps:
                 sys.stdout.write(json.dumps(_values(report)) + "\n")
@@ -463,8 +464,9 @@ _EVERY = 60.0
 class _Lines:
     """Tells a log how far a training is: after its first step, each minute, and at the end."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, warmup: int) -> None:
         self.console = console
+        self.warmup = warmup
         self.last = -math.inf
 
     def tell(self, report: StepReport, left: str) -> None:
@@ -475,7 +477,7 @@ class _Lines:
             return
         self.last = now
         rest = f", {left} left" if left and report.step < report.num_steps else ""
-        text = f"step {report.step} of {report.num_steps}{rest}: {_line(report)}"
+        text = f"step {report.step} of {report.num_steps}{rest}: {_line(report, self.warmup)}"
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -486,11 +488,14 @@ def _values(report: StepReport) -> dict[str, float]:
     return {"step": report.step, "lr": report.lr, **terms}
 
 
-def _line(report: StepReport) -> str:
+def _line(report: StepReport, warmup: int) -> str:
+    """The losses; in the first `warmup` steps the identity terms alone."""
     from ..training.losses import by_name
 
     sums: dict[str, float] = {}
     for name, term in by_name(report.losses).items():
         kind = name.partition("_")[0]  # gan, cycle, … of both domains together
         sums[kind] = sums.get(kind, 0.0) + float(term)
+    if report.step <= warmup:
+        return f"warming up to step {warmup}: identity {sums['identity']:.2f}"
     return " ".join(f"{kind} {value:.2f}" for kind, value in sums.items())

@@ -36,6 +36,9 @@ Settings = dict[str, Any]
 """What `CycleGAN.translate_rows` and `reconstruct` are called with."""
 
 
+_MUCH_LARGER = 6
+"""Times the side that the model was trained at, from which on nobody sees its strokes."""
+
 _LARGEST_SHEET = 50
 """Rows of the sheet of --compare."""
 _SHEET_CELL = 512
@@ -239,6 +242,9 @@ class _PictureCommand:
             sheet.write(self.compare)
             made = f"before and after: {self.compare}"
             console.print(made, markup=False, highlight=False, soft_wrap=True)
+        hint = self._hint(model, report)
+        if hint is not None:
+            console.print(hint, markup=False, highlight=False, soft_wrap=True)
         if how.precision == "auto":
             console.print(f"precision auto was {NAMES[dtype]}")
         return {"direction": direction, "device": str(device), "precision": NAMES[dtype]}
@@ -310,6 +316,10 @@ class _PictureCommand:
         """The model for the way back, if none is named and one is needed."""
         return None
 
+    def _hint(self, model: CycleGAN, report: list[dict[str, Any]]) -> str | None:
+        """What would have pleased more, if anything."""
+        return None
+
     def _outputs(self, target: Path) -> list[Path]:
         raise NotImplementedError
 
@@ -342,6 +352,16 @@ class Translate(_PictureCommand):
         super()._check()
         check_work_size(self.work_size)
         check_float("detail", self.detail, low=0, high=1)
+
+    def _hint(self, model: CycleGAN, report: list[dict[str, Any]]) -> str | None:
+        learned = model.config.image_size
+        sides = [min(entry["size"]) for entry in report if "size" in entry]
+        if self.work_size or max(sides, default=0) < _MUCH_LARGER * learned:
+            return None
+        return (
+            f"the model learned from pictures of {learned} pixels: on ones as large as these "
+            "--work-size auto is quicker, and its strokes can be seen."
+        )
 
     def _outputs(self, target: Path) -> list[Path]:
         return [target]

@@ -61,6 +61,7 @@ PRESETS: dict[str, Preset] = {
             "input_noise": 0.1,
             "init": "residual_zero",
             "warmup_steps": 1000,
+            "max_steps": 4000,
         },
         model={
             "norm": "none",

@@ -121,10 +121,12 @@ processor.
 pictures each. No pairs are needed.
 2. Press **R**, delete **CycleGAN Example Pictures**, and choose your folders as *folder_a* and \
 *folder_b*.
-3. Delete **CycleGAN Train Settings** (it makes the network small), and set *steps* to 20000 and \
-*image_size* to 256. A graphics card is needed in practice.
+3. Delete **CycleGAN Train Settings** (it makes the network small). On a processor set *steps* to \
+2000 and leave *image_size* at 128; on a graphics card take 20000 and 256. Set *max_minutes* \
+to 0 to let it run to the end.
 
-**Cancel** whenever you like, and run again to go on.
+**Cancel** whenever you like (ComfyUI calls that a failed job; nothing is lost), and run again to \
+go on.
 """
 NOTE_RESUME = """### Go on with a training
 
