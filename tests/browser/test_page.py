@@ -11,9 +11,14 @@ import pytest
 from tests.host.client import Client
 from tests.host.comfyui import PACK_NAME
 
-from .comfypage import ComfyPage
+from .comfypage import SETTINGS, ComfyPage
 
-DOCS_DIR = Path(__file__).resolve().parents[2] / "web" / "docs"
+REPO_DIR = Path(__file__).resolve().parents[2]
+DOCS_DIR = REPO_DIR / "web" / "docs"
+LOCALES_DIR = REPO_DIR / "locales"
+BLUEPRINT = REPO_DIR / "subgraphs" / "Translate photo (CycleGAN).json"
+SPEAKS_FOR_PACKS = (1, 49)
+"""The oldest version of the page that was seen to show the languages of packs."""
 
 FIRST_VERSION = Path(__file__).with_name("first_version.json")
 """A workflow that the page saved with the pack's first version, and its values by node and name."""
@@ -27,6 +32,24 @@ TOO_WIDE = """() => {
     ).map(widget => widget.name);
 }"""
 """Widgets whose name and value don't fit the node; 80 for margins and arrows."""
+
+LABELS = """id => {
+    const node = LiteGraph.createNode(id);
+    const inputs = (node.inputs ?? []).map(input => [input.name, input.localized_name]);
+    return [node.title, inputs];
+}"""
+"""A new node's title, and its inputs, widgets among them, as they are named on it."""
+
+AROUND = """() => {
+    const [blueprint] = app.graph.nodes;
+    const [before, after] = ['LoadImage', 'PreviewImage'].map(id => LiteGraph.createNode(id));
+    app.graph.add(before);
+    app.graph.add(after);
+    [before.pos, after.pos] = [[-420, 0], [420, 0]];
+    before.connect(0, blueprint, blueprint.findInputSlot('image'));
+    blueprint.connect(0, after, 0);
+}"""
+"""A picture for the blueprint, and a place for its result."""
 
 HOST_NOISE = re.compile(
     # Files that a new host does not have yet.
@@ -172,3 +195,42 @@ def test_help_opens_from_the_node(page: ComfyPage) -> None:
     page.tab.get_by_test_id("info-button").click()
     page.tab.get_by_role("heading", name="If something goes wrong").wait_for()
     page.shoot("help")
+
+
+def test_nodes_speak_the_pages_language(
+    page: ComfyPage, client: Client, our_nodes: dict[str, dict]
+) -> None:
+    """In Chinese: titles, widgets and inputs, as locales/zh has them."""
+    version: str = page.tab.evaluate("() => window.__COMFYUI_FRONTEND_VERSION__")
+    if tuple(map(int, version.split(".")[:2])) < SPEAKS_FOR_PACKS:
+        pytest.skip(f"the page {version} shows packs in English, whatever its own language")
+    settings = SETTINGS | {"Comfy.Locale": "zh"}
+    client.request("POST", "/settings", json=settings).raise_for_status()
+    page.open()
+    texts = json.loads((LOCALES_DIR / "zh" / "nodeDefs.json").read_text(encoding="utf-8"))
+    for node_id in our_nodes:
+        title, labels = page.tab.evaluate(LABELS, node_id)
+        assert title == texts[node_id]["display_name"]
+        for name, label in labels:
+            assert label == texts[node_id]["inputs"][name]["name"], (node_id, name)
+    page.tab.evaluate("() => app.graph.add(LiteGraph.createNode('CycleGAN_Train'))")
+    page.settle()
+    page.shoot("chinese")
+
+
+def test_blueprint_is_offered_opens_and_runs(page: ComfyPage) -> None:
+    """Load CycleGAN and Translate in one node, whose widgets are the creative ones."""
+    page.new_workflow()
+    page.search(BLUEPRINT.stem)
+    page.found(BLUEPRINT.stem).first.wait_for()
+    page.tab.keyboard.press("Escape")
+    page.load(json.loads(BLUEPRINT.read_text(encoding="utf-8")))
+    shown = page.tab.evaluate(
+        "() => app.graph.nodes[0].widgets.map(widget => widget.label ?? widget.name)"
+    )
+    assert shown == ["model_name", "direction", "strength", "work_size"]
+    page.tab.evaluate(AROUND)
+    page.fit_view()
+    assert page.run() == "execution_success", page.error_text()
+    page.shown_images("PreviewImage")
+    page.shoot("blueprint-done")

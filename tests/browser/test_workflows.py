@@ -22,10 +22,10 @@ TRANSLATE = "Translate a picture"
 RESULTS = {
     "Before and after side by side": {"PreviewImage": 1},
     "Before and after with a slider": {"PreviewImage": 1},
-    "Go on with a training": {"PreviewImage": 1},
+    "Go on with a training": {"CycleGAN_Train": 1, "PreviewImage": 1},
     "Large photograph with broad strokes": {"PreviewImage": 2},
     "There and back again": {"PreviewImage": 3},
-    "Train a style": {"PreviewImage": 2},
+    "Train a style": {"CycleGAN_Train": 1, "PreviewImage": 2},
     "Translate a picture": {"SaveImage": 1},
     "Translate a video": {"PreviewImage": 12},
 }
@@ -99,6 +99,8 @@ def test_example_runs_as_it_stands(page: ComfyPage, name: str, known: set[str]) 
     page.fit_view()
     page.shoot(f"{name}-modern")
     assert page.overlaps() == []
+    for kind, count in RESULTS[name].items():
+        assert page.drawn_images(kind) == count, kind
 
 
 def test_translation_differs_and_keeps_the_size(page: ComfyPage, client: Client) -> None:
