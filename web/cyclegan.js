@@ -22,6 +22,9 @@ const FIRST_ORDER = {
   ],
 };
 
+// Choices that went, and what set the same.
+const RENAMED = { CycleGAN_TrainSettings: { preset: { season: "style" } } };
+
 // Wide enough for names of models and folders; the page's own width cuts them off.
 const LEAST_WIDTH = 320;
 const WIDER = { CycleGAN_Load: 380, CycleGAN_Download: 440, CycleGAN_Train: 380 };
@@ -29,7 +32,13 @@ const WIDER = { CycleGAN_Load: 380, CycleGAN_Download: 440, CycleGAN_Train: 380 
 function inOrder(node, saved) {
   const { [NAMES]: names = FIRST_ORDER[node.type], ...properties } = saved.properties ?? {};
   if (!names || !Array.isArray(saved.widgets_values) || !node.widgets) return saved;
-  const values = new Map(saved.widgets_values.map((value, index) => [names[index], value]));
+  const renamed = RENAMED[node.type] ?? {};
+  const values = new Map(
+    saved.widgets_values.map((value, index) => {
+      const name = names[index];
+      return [name, renamed[name]?.[value] ?? value];
+    }),
+  );
   return {
     ...saved,
     properties,
