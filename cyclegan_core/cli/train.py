@@ -187,6 +187,7 @@ class Train:
             ) as folder,
             _Stop(trainer, console) as stop,
         ):
+            first = trainer.step
             with (
                 self._board(trainer) as board,
                 _progress(console) as progress,
@@ -212,6 +213,8 @@ class Train:
             )
         else:
             text = f"{self.run_dir / MODEL_NAME} is ready."
+            if first == num_steps:
+                text += f" All {num_steps} steps were done before; a larger --max-steps goes on."
         console.print(text, markup=False, highlight=False, soft_wrap=True)
         return 130 if stop.is_done else 0
 

@@ -202,6 +202,7 @@ def test_templates_show_the_examples(page: ComfyPage) -> None:
     for name in EXAMPLES:
         card = dialog.get_by_test_id(f"template-workflow-{name}")
         card.get_by_text(name, exact=True).first.wait_for()
+        card.scroll_into_view_if_needed()  # the page loads a thumbnail when it can be seen
         card.locator("img").first.wait_for()
         page.tab.wait_for_function(
             "image => image.complete && image.naturalWidth > 0",

@@ -184,6 +184,8 @@ def test_what_is_named_again_may_be_the_same(run, begun):
     named = ("--preset", "object", "--seed", 0, "--device", "cpu", "--max-minutes", "none")
     assert run(*argv[:3], "--run", path, *named).code == 0
     assert json.loads((path / "run.json").read_text())["step"] == 4
+    said = "model.safetensors is ready. All 4 steps were done before; a larger --max-steps goes on."
+    assert run("train", "--run", path).err.splitlines()[-1].endswith(said)
 
 
 @pytest.mark.parametrize(
