@@ -5,9 +5,11 @@ Commands import what needs torch when they run: help, and a mistake, are answere
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import tyro
@@ -20,6 +22,7 @@ from ..progress import OnProgress
 
 if TYPE_CHECKING:
     import torch
+    from typing_extensions import Self
 
 
 def optional(metavar: str) -> object:
@@ -88,3 +91,20 @@ def byte_bar(title: str, *, hidden: bool) -> Generator[OnProgress]:
             bar.update(task, completed=done, total=total, visible=True)
 
         yield on_bytes
+
+
+class StopSignals:
+    """Ctrl-C and SIGTERM are handed to the object itself while its context lasts."""
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """What to do about a signal."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        self._before = {number: signal.signal(number, self) for number in numbers}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

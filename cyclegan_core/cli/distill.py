@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from ..config import Direction, DistillConfig
 from ..errors import CheckpointError
 from ..pictures.files import file_id
 from ..validation import check_data_folder
-from .common import bundled_license, choose_device, find_with_bar, optional
+from .common import StopSignals, bundled_license, choose_device, find_with_bar, optional
 
 if TYPE_CHECKING:
     from ..progress import OnProgress
@@ -133,7 +132,7 @@ class _StoppedError(Exception):
     """Ends the training between two steps, to be saved."""
 
 
-class _Stop:
+class _Stop(StopSignals):
     """Remembers a Ctrl-C in the training until the step is complete; a second one does not wait.
 
     Before and after the training there is nothing to complete.
@@ -148,15 +147,6 @@ class _Stop:
             raise KeyboardInterrupt
         self.console.print("Stopping after this step; once more stops at once.")
         self.is_asked = True
-
-    def __enter__(self) -> _Stop:
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        self.before = {number: signal.signal(number, self) for number in numbers}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
 
     def check(self, *, last: bool) -> None:
         """Between two steps: raise if that was asked for."""

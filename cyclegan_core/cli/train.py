@@ -7,7 +7,6 @@ import json
 import logging
 import math
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -27,7 +26,7 @@ from ..errors import reason
 from ..files import read_text
 from ..training.presets import PRESETS
 from ..validation import check_data_folder, check_int
-from .common import choose_device, find_with_bar, optional
+from .common import StopSignals, choose_device, find_with_bar, optional
 
 if TYPE_CHECKING:
     import torch
@@ -325,7 +324,8 @@ def defaults(argv: Sequence[str]) -> Train | None:
     preset = PRESETS.get(found.preset)
     if preset is None:
         return None  # "none", or tyro will say what is wrong with it
-    config = TrainConfig(**preset.train)
+    steps = {} if preset.max_steps is None else {"max_steps": preset.max_steps}
+    config = TrainConfig(**steps, **preset.train)
     return Train(
         dir_a=tyro.MISSING,
         run_dir=tyro.MISSING,
@@ -408,7 +408,7 @@ class _StoppedError(Exception):
     """Ends the training between two steps, to be saved."""
 
 
-class _Stop:
+class _Stop(StopSignals):
     """Remembers a Ctrl-C until the step is complete.
 
     A second one does not wait, and saves nothing: half a step is no state. Ranks do wait, for each
@@ -427,15 +427,6 @@ class _Stop:
             again = "; once more stops at once" if self.trainer.world_size == 1 else ""
             self.console.print(f"Stopping after this step{again}.")
         self.is_asked = True
-
-    def __enter__(self) -> _Stop:
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        self.before = {number: signal.signal(number, self) for number in numbers}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
 
     def check(self) -> None:
         """Between two steps: raise if some rank was asked to stop."""

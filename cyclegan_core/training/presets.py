@@ -17,6 +17,9 @@ class Preset:
     """Fields of `ModelConfig`."""
     data: dict[str, Any] = field(default_factory=dict)
     """Fields of `DataConfig`."""
+    max_steps: int | None = None
+    """How many steps are enough, if that is not what everybody needs: the command's default. Not in
+    `train`, which goes before ComfyUI's widget."""
 
 
 PRESETS: dict[str, Preset] = {
@@ -61,7 +64,6 @@ PRESETS: dict[str, Preset] = {
             "input_noise": 0.1,
             "init": "residual_zero",
             "warmup_steps": 1000,
-            "max_steps": 4000,
         },
         model={
             "norm": "none",
@@ -71,5 +73,6 @@ PRESETS: dict[str, Preset] = {
             "base_channels": 32,
         },
         data={"load_size": 256, "crop_size": 128, "scales": 2.0},
+        max_steps=4000,
     ),
 }
