@@ -158,7 +158,8 @@ def first_sentences(kind: type) -> dict[str, str]:
 def test_presets_change_defaults_and_options_win(name):
     preset, command = PRESETS[name], parse("--preset", name)
     assert command.preset == name
-    assert command.config == TrainConfig(**preset.train, model=ModelConfig(**preset.model))
+    settings = {"max_steps": preset.max_steps or TrainConfig().max_steps, **preset.train}
+    assert command.config == TrainConfig(**settings, model=ModelConfig(**preset.model))
     assert command.data == DataConfig(**preset.data)
     assert parse(f"--preset={name}") == command
     winner = parse(
