@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from ..hub.catalog import bundled_models, find_local, is_path, read_catalog
 from ..hub.repository import PREFIX
@@ -91,6 +99,17 @@ def byte_bar(title: str, *, hidden: bool) -> Generator[OnProgress]:
             bar.update(task, completed=done, total=total, visible=True)
 
         yield on_bytes
+
+
+def counting_bar(console: Console) -> Progress:
+    """A bar that counts what is done, and is gone afterwards."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console, transient=True)
 
 
 class StopSignals:

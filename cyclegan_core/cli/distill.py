@@ -11,13 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..config import Direction, DistillConfig
 from ..errors import CheckpointError
 from ..pictures.files import file_id
 from ..validation import check_data_folder
-from .common import StopSignals, bundled_license, choose_device, find_with_bar, optional
+from .common import (
+    StopSignals,
+    bundled_license,
+    choose_device,
+    counting_bar,
+    find_with_bar,
+    optional,
+)
 
 if TYPE_CHECKING:
     from ..progress import OnProgress
@@ -78,13 +84,7 @@ class Distill:
         wanted = self.precision
         precision = NAMES[fastest_dtype(device)] if wanted == "auto" else wanted
         console = Console(stderr=True, quiet=self.json)
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=console, transient=True) as bar, _Stop(console) as stop:
+        with counting_bar(console) as bar, _Stop(console) as stop:
 
             def task(title: str) -> OnProgress:
                 number = bar.add_task(title, total=None, visible=False)

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from ..config import Direction, EvaluationConfig
 from ..pictures.files import WRITABLE
 from ..validation import check_data_folder
-from .common import choose_device, find_with_bar, optional
+from .common import choose_device, counting_bar, find_with_bar, optional
 
 if TYPE_CHECKING:
     from ..evaluation.report import DirectionReport, Evaluation
@@ -82,14 +81,8 @@ class Evaluate:
         )
         dtype = fastest_dtype(device) if self.precision == "auto" else DTYPES[self.precision]
         console = Console(stderr=True, quiet=self.json)
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
         with (
-            Progress(*columns, console=console, transient=True) as bar,
+            counting_bar(console) as bar,
             warnings.catch_warnings(),  # Pillow's, of odd metadata
         ):
             warnings.filterwarnings("ignore", module=r"PIL\.")
