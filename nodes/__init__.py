@@ -8,11 +8,9 @@ from . import host
 from .download import DownloadCycleGAN
 from .examples import CycleGANExamplePictures
 from .load import LoadCycleGAN
-from .plot import PlotCycleGANLosses
 from .reconstruct import ReconstructCycleGAN
 from .save import SaveCycleGAN
-from .train import TrainCycleGAN
-from .train_settings import CycleGANTrainSettings
+from .training import CycleGANTrainSettings, PlotCycleGANLosses, TrainCycleGAN
 from .translate import TranslateCycleGAN
 
 

@@ -6,9 +6,9 @@ from typing import Any, get_args, get_type_hints
 
 from comfy_api.latest import io
 
-from ..cyclegan_core.config import DataConfig, ModelConfig, TrainConfig
-from ..cyclegan_core.training import PRESETS, Preset
-from . import host
+from ...cyclegan_core.config import DataConfig, ModelConfig, TrainConfig
+from ...cyclegan_core.training import PRESETS, Preset
+from .. import host
 
 SettingsType = io.Custom("CYCLEGAN_TRAIN_SETTINGS")
 """On its wire: {"train": …, "model": …, "data": …}, fields of the three configs by name."""

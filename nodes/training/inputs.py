@@ -8,11 +8,11 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..cyclegan_core.config import DataConfig, ModelConfig, TrainConfig
-from ..cyclegan_core.device import NAMES
-from ..cyclegan_core.training import PRESETS
-from . import host
-from .train_settings import SettingsType
+from ...cyclegan_core.config import DataConfig, ModelConfig, TrainConfig
+from ...cyclegan_core.device import NAMES
+from ...cyclegan_core.training import PRESETS
+from .. import host
+from .settings import SettingsType
 
 NONE = "none"
 """The choice of no folder."""

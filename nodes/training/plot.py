@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
-from ..cyclegan_core.runs import draw_curves
-from . import host
+from ...cyclegan_core.runs import draw_curves
+from .. import host
 
 TOTAL = "loss"
 """The entry of a LOSS_MAP that every plotting node knows; ours hold the single terms too."""

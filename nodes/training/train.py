@@ -14,11 +14,11 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..cyclegan_core import CycleGAN
-from ..cyclegan_core.config import EvaluationConfig, TrainConfig
-from ..cyclegan_core.data import TrainingData, folders_digest, open_folders
-from ..cyclegan_core.evaluation import BEST_NAME, Evaluator, TrainingEvaluation
-from ..cyclegan_core.runs import (
+from ...cyclegan_core import CycleGAN
+from ...cyclegan_core.config import EvaluationConfig, TrainConfig
+from ...cyclegan_core.data import TrainingData, folders_digest, open_folders
+from ...cyclegan_core.evaluation import BEST_NAME, Evaluator, TrainingEvaluation
+from ...cyclegan_core.runs import (
     MODEL_NAME,
     STATE_NAME,
     Pace,
@@ -27,10 +27,10 @@ from ..cyclegan_core.runs import (
     estimate,
     time_step,
 )
-from ..cyclegan_core.training import PRESETS, StepReport, Trainer
-from . import host
+from ...cyclegan_core.training import PRESETS, StepReport, Trainer
+from .. import host
+from .inputs import NONE, auto_preset, configs, train_inputs
 from .plot import TOTAL, kinds
-from .train_inputs import NONE, auto_preset, configs, train_inputs
 
 log = logging.getLogger(__name__)
 
