@@ -591,6 +591,9 @@ class DistillConfig:
     load_size: int = 256
     """The short side that pictures are brought to. A crop is a square of `crop_size` pixels or
     more, up to the whole short side, made smaller to `crop_size`."""
+    views: int = 1
+    """Shifted and mirrored views of a crop that the teacher translates; the student learns their
+    median, which drops lattices and flecks. 16 for a teacher that makes them; 1 for a clean one."""
     num_held_out: int = 16
     """Pictures that are not learned from, to compare student and teacher on."""
     max_steps: int = 2000
@@ -610,4 +613,7 @@ class DistillConfig:
         for name, lowest in least.items():
             check_int(name, getattr(self, name), least=lowest)
         check_int("load_size", self.load_size, least=self.crop_size)
+        check_int("views", self.views, least=1)
+        if self.views > 32:
+            raise ValueError(f"views must be 1 to 32; got {self.views}.")
         check_float("lr", self.lr, low=1e-12)

@@ -2,6 +2,7 @@
 
 - `distill`: the whole way, from a teacher and a folder of pictures to the student's file.
 - `pairs`: crops and what the teacher makes of them, made once and kept.
+- `self_ensemble`: a teacher's cleaner output, the median over shifted and mirrored views.
 - `comparison`: how close the student is on pictures held out, and how much faster.
 """
 

@@ -17,6 +17,7 @@ from ..evaluation.distances import perceptual_distance
 from ..evaluation.extractors import LiteExtractor
 from ..model import CycleGAN
 from ..progress import OnProgress
+from .self_ensemble import translate_views
 
 _TIMED_SIDE = 512
 """Pixels each way of the picture that both networks are timed on."""
@@ -75,12 +76,13 @@ class Comparison:
         )
 
 
-def compare(
+def compare(  # noqa: PLR0913 - whom, on what, how
     teacher: CycleGAN,
     student: CycleGAN,
     direction: Direction,
     pictures: Iterable[Tensor],
     *,
+    views: int,
     dtype: torch.dtype | None,
     on_progress: OnProgress,
 ) -> Comparison:
@@ -91,6 +93,7 @@ def compare(
         student: the small one.
         direction: the way both translate.
         pictures: (C,H,W) in [0,1] each, of any size.
+        views: whose median is the teacher's translation, see `translate_views`.
         dtype: of the convolutions, as for `CycleGAN.translate`.
         on_progress: called after each picture.
     """
@@ -104,9 +107,8 @@ def compare(
     pictures = list(pictures)
     for number, picture in enumerate(pictures, 1):
         batch = picture[None].to(device)
-        wanted, given = (
-            model.translate(batch, direction, dtype=dtype)[0].cpu() for model in (teacher, student)
-        )
+        wanted = translate_views(teacher, batch, direction, views=views, dtype=dtype)[0].cpu()
+        given = student.translate(batch, direction, dtype=dtype)[0].cpu()
         error = float((wanted - given).square().mean(dtype=torch.float64))
         psnrs.append(-10 * math.log10(max(error, 1e-10)))
         if network is not None:

@@ -155,6 +155,7 @@ def distill(  # noqa: PLR0913 - of what, on what, to where, how
         student.to(device),
         direction,
         source.held_out(),
+        views=config.views,
         dtype=dtype,
         on_progress=on_compare,
     )

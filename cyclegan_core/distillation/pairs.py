@@ -24,6 +24,7 @@ from ..files import atomic_write
 from ..model import CycleGAN
 from ..pictures.picture import write_picture
 from ..progress import OnProgress
+from .self_ensemble import translate_views
 
 _MANIFEST = "pairs.json"
 
@@ -109,13 +110,16 @@ def make_pairs(  # noqa: PLR0913 - of what, by whom, to where
         "load_size": config.load_size,
         "seed": config.seed,
     }
+    if config.views > 1:
+        facts["views"] = config.views
     _begin(folder, facts)
     device = next(teacher.parameters()).device
     for number in range(config.num_pairs):
         name = f"{number:06d}.png"
         if not (outputs / name).exists():  # it is written last
             crop = source.crop(number)
-            output = teacher.translate(crop[None].to(device), direction, dtype=dtype)
+            batch = crop[None].to(device)
+            output = translate_views(teacher, batch, direction, views=config.views, dtype=dtype)
             write_picture(inputs / name, crop)
             write_picture(outputs / name, output[0])
         on_progress(number + 1, config.num_pairs)
