@@ -38,12 +38,13 @@ _MAKERS = frozenset(
             f"torch._utils._rebuild_{kind}"
             for kind in (
                 *("tensor", "tensor_v2", "tensor_v3", "parameter", "parameter_with_state"),
-                *("sparse_tensor", "qtensor", "meta_tensor_no_storage"),
+                *("sparse_tensor", "qtensor"),
             )
         ),
     }
 )
 """What may be called; of any other name torch takes the value only, or refuses the file."""
+_META = "torch._utils._rebuild_meta_tensor_no_storage"
 _DEEPEST = 50
 """Tuples in tuples: to hash one, Python calls itself as deep as it goes."""
 _LARGEST = 100_000
@@ -53,6 +54,10 @@ _ENCODING = frozenset({"latin1", "latin-1"})
 
 class WastefulError(Exception):
     """The pickle would make more than its size accounts for; the text names what."""
+
+
+class HollowError(Exception):
+    """The pickle holds a tensor without numbers, as the device `meta` has them."""
 
 
 class UnsafeError(Exception):
@@ -92,6 +97,7 @@ def check_pickle(stream: IO[bytes], *, spare: int = 1_000_000) -> bool:
 
     Raises:
         WastefulError: it would make far more than it holds.
+        HollowError: it holds a tensor of which only the shape was stored.
         UnsafeError: it calls something that no weights need.
         ValueError, IndexError, KeyError, and so on: it makes no sense.
     """
@@ -189,6 +195,8 @@ def _tuple(items: list[_Value]) -> _Value:
 def _check_call(function: _Value, arguments: list[_Value]) -> None:
     """Refuse functions that make as much as they are told to, whatever they are given."""
     name = str(function.name)
+    if name == _META:
+        raise HollowError
     if name not in _MAKERS:
         is_sized = name == "builtins.bytearray" or re.fullmatch(r"torch\..*(Tensor|Storage)", name)
         raise (WastefulError if is_sized else UnsafeError)(name)

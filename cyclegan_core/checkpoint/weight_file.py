@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError, reason
 from ..files import check_file
-from .pickles import UnsafeError, WastefulError, check_pickle
+from .pickles import HollowError, UnsafeError, WastefulError, check_pickle
 from .refusals import describe_file, describe_zip
 from .settings import CHECKSUM, FORMAT
 
@@ -144,9 +144,10 @@ def _check_zip(path: Path, *, headers_only: bool) -> None:
             f"{path.name} is a PyTorch file that was zipped again with compression; "
             "load it with torch.load and save it with torch.save."
         )
-    if len(set(names)) < len(names):
+    found = [m for m in members if m.filename.count("/") == 1 and m.filename.endswith(_PICKLE)]
+    if len(set(names)) < len(names) or len(found) > 1:
         raise _damaged(path)
-    (pickled,) = (m for m in members if m.filename.count("/") == 1 and m.filename.endswith(_PICKLE))
+    (pickled,) = found
     # Whoever turned torch.save's checksums off has a 0 in the place of each.
     has_checksums = any(member.CRC for member in members)
     try:
@@ -189,6 +190,11 @@ def _check_pickles(path: Path, stream: IO[bytes], count: int) -> None:
         raise _wasteful(path, str(error)) from None
     except UnsafeError as error:
         raise _unsafe(path, str(error)) from None
+    except HollowError:
+        raise CheckpointError(
+            f"{path.name} holds the shape of a tensor without its numbers (on PyTorch's device "
+            "meta); save it again from the program that wrote it, with its weights loaded."
+        ) from None
     except _DAMAGE:
         raise _damaged(path) from None
 

@@ -8,6 +8,6 @@ from .weight_files import run
 
 
 def test_damaged_weight_files(tmp_path: Path) -> None:
-    outcomes = run(40, 7, tmp_path)
+    outcomes = run(30, 7, tmp_path)
     del outcomes["KB more"]
-    assert outcomes.total() == 40
+    assert outcomes.total() == 30

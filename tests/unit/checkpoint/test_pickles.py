@@ -163,3 +163,25 @@ def test_two_members_of_one_name(tmp_path: Path) -> None:
             archive.writestr(name, b"\x80\x02}.")
     with pytest.raises(CheckpointError, match="is damaged"):
         load_model(path)
+
+
+def test_two_pickles_in_one_archive(tmp_path: Path) -> None:
+    path = tmp_path / "x.pth"
+    path.write_bytes(torch_bytes(STATE))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("another/data.pkl", b"\x80\x02}.")
+    for call in (load_model, inspect_checkpoint):
+        with pytest.raises(CheckpointError, match="is damaged"):
+            call(path)
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+@pytest.mark.parametrize("wrap", [lambda tensor: tensor, torch.nn.Parameter])
+def test_a_tensor_without_numbers(wrap, is_zip: bool, tmp_path: Path) -> None:  # noqa: FBT001
+    key = next(iter(STATE))
+    hollow = {**STATE, key: wrap(STATE[key].to("meta"))}
+    path = tmp_path / "net.pth"
+    path.write_bytes(torch_bytes(hollow, is_zip=is_zip))
+    for call in (load_model, inspect_checkpoint):
+        with pytest.raises(CheckpointError, match=r"^net.pth holds the shape of a tensor without"):
+            call(path)

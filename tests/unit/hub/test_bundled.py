@@ -7,9 +7,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 
 from cyclegan_core import CheckpointError, load_model
 from cyclegan_core.checkpoint.checkpoint import inspect_checkpoint
+from cyclegan_core.checkpoint.weight_file import checksum
 from cyclegan_core.errors import plain
 from cyclegan_core.hub.catalog import bundled_models
 from cyclegan_core.hub.install import find_model
@@ -22,6 +24,13 @@ def test_bundled_files_are_models_of_ours() -> None:
         assert path.stem == name
         assert inspect_checkpoint(path).layout == "cyclegan"
         assert find_model(name) == path
+
+
+def test_bundled_files_have_their_checksum() -> None:
+    for path in bundled_models().values():
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            assert file.metadata()["crc32"] == checksum(tensors)
 
 
 @pytest.fixture
