@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,8 +13,16 @@ from ..pictures.files import READABLE, WRITABLE, file_id, find_pictures
 Job = tuple[Path, Path | PictureError]
 """A picture, and the file for its result, or why there can't be one."""
 
+
+class NotFoundError(PictureError):
+    """What a user named is not there."""
+
+
 PAINTED = "painted"
 """The folder for results where none is named: inside the folder that holds the pictures."""
+
+_LIKE_A_FILE = re.compile(r"\.[A-Za-z]{2,4}\d?")
+"""Endings that files have: .pdf, .heic, .mp4; folders rather have versions and dates."""
 
 
 def plan_outputs(
@@ -35,6 +44,11 @@ def plan_outputs(
         _check_file_name(out, num_pictures=len(found), single_file=single_file)
         ((source, target),) = found
         return [(source, target if isinstance(target, PictureError) else out)]
+    if out is not None and _LIKE_A_FILE.fullmatch(out.suffix) and not is_folder(out):
+        raise ValueError(
+            f"{out} ends like a file, but not like a picture's: {', '.join(sorted(WRITABLE))}; if "
+            "it shall be a folder, make it first."
+        )
     jobs: list[Job] = []
     taken: dict[Path, Path] = {}
     for source, target in found:
@@ -81,12 +95,12 @@ def _expand(text: str, out: Path | None) -> list[Job]:
         matches = [Path(name) for name in sorted(glob.glob(text, recursive=True))]  # noqa: PTH207
         files = [match for match in matches if not is_folder(match)]
         if not files:
-            return [(path, PictureError(f"{text} matches no file; check the pattern."))]
+            return [(path, NotFoundError(f"{text} matches no file; check the pattern."))]
         return [(file, _beside(file, out)) for file in files]
     try:
         path.stat()
     except FileNotFoundError:
-        return [(path, PictureError(f"{path} does not exist; check the path."))]
+        return [(path, NotFoundError(f"{path} does not exist; check the path."))]
     except (OSError, ValueError) as error:
         return [(path, PictureError(f"{path} can't be read: {reason(error)}."))]
     return [(path, _beside(path, out))]
@@ -109,5 +123,5 @@ def _search(folder: Path, out: Path) -> list[Job]:
     for file in find_pictures(folder, leave_out=results, on_error=note):
         jobs.append((file, out / file.relative_to(folder)))
     if not jobs:
-        return [(folder, PictureError(f"{folder} holds no pictures; choose another folder."))]
+        return [(folder, NotFoundError(f"{folder} holds no pictures; choose another folder."))]
     return jobs

@@ -19,11 +19,11 @@ from ..config import Direction, Memory, Speedup
 from ..errors import CompilerError, CycleGANError, PictureError
 from ..hub.catalog import DEFAULT_BACK, DEFAULT_MODEL, find_local
 from ..hub.repository import PREFIX
-from ..pictures.files import WRITABLE, FileId, file_id
+from ..pictures.files import MAX_PIXELS, WRITABLE, FileId, file_id, opened
 from ..progress import duration
 from ..validation import WorkSize, check_float, check_work_size
 from .common import choose_device, find_with_bar, optional
-from .outputs import PAINTED, Job, plan_outputs
+from .outputs import PAINTED, Job, NotFoundError, plan_outputs
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -134,6 +134,7 @@ class _PictureCommand:
             summary |= self._translate(jobs, report, inputs, console)
 
         failed = sum("error" in entry for entry in report)
+        missing = sum("not_found" in entry for entry in report)
         skipped = sum("skipped" in entry for entry in report)
         seconds = time.perf_counter() - started
         if self.json:
@@ -141,9 +142,11 @@ class _PictureCommand:
             counts |= {"dry_run": True} if self.results.dry_run else {}
             sys.stdout.write(json.dumps(summary | counts | {"pictures": report}) + "\n")
         else:
-            text = f"{len(jobs)} picture" + ("" if len(jobs) == 1 else "s")
+            there = len(jobs) - missing
+            text = f"{there} picture" + ("" if there == 1 else "s")
             text += ", nothing was written" if self.results.dry_run else f", {duration(seconds)}"
-            text += f", {failed} failed" + (f", {skipped} skipped" if skipped else "")
+            text += f", {failed - missing} failed" + (f", {skipped} skipped" if skipped else "")
+            text += f", {missing} not found" if missing else ""
             console.print(text, markup=False, highlight=False)
         return 1 if failed else 0
 
@@ -171,13 +174,16 @@ class _PictureCommand:
         source, target = job
         entry: dict[str, Any] = {"input": str(source)}
         if isinstance(target, PictureError):
-            return entry | {"error": str(target)}
+            missing = {"not_found": True} if isinstance(target, NotFoundError) else {}
+            return entry | {"error": str(target)} | missing
         outputs = self._outputs(target)
         try:
             self._check_inputs_stay(outputs, inputs)
             if self.results.skip_existing and all(map(file_id, outputs)):
                 return entry | self._written(outputs) | {"skipped": True}
             self._check_outputs(outputs, inputs)
+            with opened(source, max_pixels=MAX_PIXELS):
+                pass  # of what is no picture only the first bytes are read
         except PictureError as error:
             return entry | {"error": str(error)}
         return entry | (self._written(outputs) if self.results.dry_run else {})
@@ -223,7 +229,9 @@ class _PictureCommand:
         columns = name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         with (
             warnings.catch_warnings(),  # Pillow's, of odd metadata
-            Progress(*columns, console=console, transient=True) as bar,
+            Progress(
+                *columns, console=console, transient=True, disable=not console.is_terminal
+            ) as bar,
         ):
             warnings.filterwarnings("ignore", module=r"PIL\.")
             task = bar.add_task("translating", total=len(jobs))
@@ -259,7 +267,7 @@ class _PictureCommand:
     ) -> dict[str, Any]:
         """One picture's line of the report; its pictures for the sheet, if there is one."""
         from ..device.memory import is_out_of_memory
-        from ..pictures.picture import MAX_PIXELS, open_picture
+        from ..pictures.picture import open_picture
 
         source, target = job
         entry: dict[str, Any] = {"input": str(source)}
@@ -426,9 +434,11 @@ class Reconstruct(_PictureCommand):
 def _tell(entry: dict[str, Any], console: Console) -> None:
     """One line per picture on standard error, above the bar."""
     if "error" in entry:
-        console.print(f"failed: {entry['error']}", style="red", markup=False, soft_wrap=True)
+        what = "not found" if "not_found" in entry else "failed"
+        console.print(f"{what}: {entry['error']}", style="red", markup=False, soft_wrap=True)
         return
-    made = entry.get("output") or f"{entry['outputs'][0]} …"
+    first, *others = map(Path, entry.get("outputs") or [entry["output"]])
+    made = ", ".join([str(first), *(path.name for path in others)])
     if "cycle_error" in entry:
         made += f" (cycle error {entry['cycle_error']})"
     notes = f" ({', '.join(entry['notes'])})" if entry.get("notes") else ""

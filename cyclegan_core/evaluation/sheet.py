@@ -22,7 +22,12 @@ class Sheet:
     """Rows for each direction."""
 
     def __init__(self, cell: int = 256) -> None:
-        """Nothing yet; a picture is fitted into `cell` pixels each way, a smaller one enlarged."""
+        """Nothing yet.
+
+        Args:
+            cell: pixels that a picture is wide, made smaller or larger. Its height follows; one
+                more than twice as high is narrower.
+        """
         self.cell = cell
         self._blocks: dict[str, list[tuple[tuple[str, ...], list[Image.Image]]]] = {}
 
@@ -36,7 +41,7 @@ class Sheet:
         images: list[Image.Image] = []
         for picture in cells.values():
             image = picture if isinstance(picture, Image.Image) else to_image(picture)
-            size = (self.cell, self.cell)
+            size = (self.cell, 2 * self.cell)
             images.append(ImageOps.contain(image, size, method=Image.Resampling.BICUBIC))
         self._blocks.setdefault(direction, []).append((tuple(cells), images))
 
@@ -46,19 +51,21 @@ class Sheet:
         Raises:
             PictureError: it can't be written.
         """
-        cell = self.cell
-        columns = max(len(titles) for rows in self._blocks.values() for titles, _ in rows)
-        width = columns * (cell + _GAP) - _GAP
-        height = self.height * (cell + _GAP) + len(self._blocks) * _TITLE
-        sheet = Image.new("RGB", (width, height), "white")
+        all_rows = [images for rows in self._blocks.values() for _, images in rows]
+        # Each row is as high as its highest picture, so that nothing but that stays white.
+        heights = [max(image.height for image in images) + _GAP for images in all_rows]
+        columns = max(map(len, all_rows))
+        width = max(image.width for images in all_rows for image in images) + _GAP
+        height = sum(heights) + len(self._blocks) * _TITLE - _GAP
+        sheet = Image.new("RGB", (columns * width - _GAP, height), "white")
         pen = ImageDraw.Draw(sheet)
-        top = 0
+        top, below = 0, iter(heights)
         for rows in self._blocks.values():
             for column, title in enumerate(rows[0][0]):
-                pen.text((column * (cell + _GAP) + 2, top + 2), title, fill="black")
+                pen.text((column * width + 2, top + 2), title, fill="black")
             top += _TITLE
             for _, images in rows:
                 for column, image in enumerate(images):
-                    sheet.paste(image.convert("RGB"), (column * (cell + _GAP), top))
-                top += cell + _GAP
+                    sheet.paste(image.convert("RGB"), (column * width, top))
+                top += next(below)
         write_image(path, sheet)

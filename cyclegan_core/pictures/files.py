@@ -33,6 +33,9 @@ _WITHOUT_ALPHA = frozenset([".jpg", ".jpeg", ".bmp"])
 _CLASSIC_TIFF = 2**31
 """Bytes of samples above which a TIFF is written with offsets of 64 bits instead of 32."""
 
+MAX_PIXELS = 2**31
+"""Most pixels of a file that the user named: 46340×46340, 8.6 GB in Pillow's hands."""
+
 _lifting = threading.Lock()
 
 

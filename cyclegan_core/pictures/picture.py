@@ -17,9 +17,6 @@ from ..device.precision import is_finite
 from .files import opened, peculiarities, write_image
 from .rows import ImageRows, RowSource, TensorRows, bytes_of, to_image
 
-MAX_PIXELS = 2**31
-"""Most pixels of a file that the user named: 46340×46340, 8.6 GB in Pillow's hands."""
-
 
 @dataclass(frozen=True, slots=True)
 class Picture:

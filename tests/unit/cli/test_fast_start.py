@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ..commands import save
+from ..commands import draw, save
 
 ROOT = Path(__file__).parents[3]
 
@@ -57,7 +57,7 @@ print(f"code {code or 0}, loaded {sorted(loaded)}")
     ],
 )
 def test_torch_is_not_imported(words: str, code: int, tmp_path: Path) -> None:
-    (tmp_path / "here.jpg").touch()
+    draw(tmp_path / "here.jpg")
     (tmp_path / "models").mkdir()
     (tmp_path / "run").mkdir()
     run = {"config": {}, "command": {"dir_a": "missing_a", "dir_b": "missing_b"}}

@@ -79,6 +79,9 @@ def test_one_file_to_one_name(here: Path) -> None:
     assert plan("in/*.png", "in/*.png", out=OUT).keys() == {"in/d.png"}  # named twice, done once
     Path("out.png").mkdir()
     assert plan("a.png", out=Path("out.png")) == {"a.png": "out.png/a.png"}
+    Path("out.pdf").mkdir()  # a folder, for it is there
+    for folder in ("out.pdf", "out.v2", "out.2026", "v1.0"):
+        assert plan("a.png", out=Path(folder)) == {"a.png": f"{folder}/a.png"}
     with pytest.raises(ValueError, match=r"y\.png names one file, but there are 2 pictures"):
         plan("a.png", "b.jpg", out=Path("y.png"))
 

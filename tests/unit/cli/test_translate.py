@@ -277,8 +277,8 @@ def test_a_dry_run_writes_nothing(run, model: Path, tmp_path: Path) -> None:
     assert result.code == 1
     assert result.err.splitlines() == [
         f"{source} → {tmp_path / 'out' / 'a.png'}",
-        f"failed: {missing} does not exist; check the path.",
-        "2 pictures, nothing was written, 1 failed",
+        f"not found: {missing} does not exist; check the path.",
+        "1 picture, nothing was written, 0 failed, 1 not found",
     ]
     report = run(*argv, "--json").json
     assert report["dry_run"] is True
@@ -294,12 +294,23 @@ def test_what_is_missing_is_said_before_a_model_is_loaded(run, tmp_path: Path) -
     result = run("translate", missing, source, "-m", tmp_path / "bad.pth")
     assert result.code == 1
     first, second = result.err.splitlines()
-    assert first == f"failed: {missing} does not exist; check the path."
+    assert first == f"not found: {missing} does not exist; check the path."
     assert "bad.pth" in second
     for extra in ((), ("--json",)):  # and if nothing is left to do, the model is not looked at
         result = run("translate", missing, "-m", tmp_path / "bad.pth", *extra)
         assert result.code == 1
         assert "bad.pth does not" not in result.err
+    report = run("translate", missing, "-m", tmp_path / "bad.pth", "--json").json
+    assert (report["failed"], report["pictures"][0]["not_found"]) == (1, True)
+
+
+def test_what_is_no_picture_is_said_before_a_model_is_loaded(run, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no picture")
+    result = run("translate", tmp_path / "notes.txt", "-m", tmp_path / "no.pth")
+    assert result.code == 1
+    failed, last = result.err.splitlines()
+    assert failed == f"failed: {tmp_path / 'notes.txt'} is not a picture that Pillow can read."
+    assert last.endswith("1 failed")
 
 
 @pytest.mark.parametrize(("command", "columns"), [("translate", 2), ("reconstruct", 3)])
@@ -314,10 +325,11 @@ def test_a_sheet_of_before_and_after(run, model: Path, tmp_path: Path, command, 
     assert result.code == 0
     assert f"before and after: {sheet}" in result.err
     with Image.open(sheet) as image:
-        assert image.size == (columns * 516 - 4, 16 + 2 * 516)
-        # The second row begins with the white picture, fitted into 512 × 256.
-        assert image.convert("RGB").getpixel((256, 16 + 516 + 128)) == (255, 255, 255)
-        after = image.convert("RGB").getpixel((516 + 256, 16 + 516 + 128))
+        # All are equally wide and stand close together, whatever their shape.
+        assert image.size == (columns * 516 - 4, 16 + 1024 + 4 + 256)
+        # The second row begins with the white picture.
+        assert image.convert("RGB").getpixel((256, 16 + 1028 + 128)) == (255, 255, 255)
+        after = image.convert("RGB").getpixel((516 + 256, 16 + 1028 + 128))
     name = "white.png" if command == "translate" else "white_translated.png"
     with Image.open(tmp_path / "out" / name) as made:
         centre = made.convert("RGB").getpixel((16, 8))
@@ -345,7 +357,8 @@ def test_reconstruct_writes_three_files_and_a_number(run, model: Path, tmp_path:
         written = read_picture(tmp_path / "out" / name).pixels
         assert (written - pixels[0]).abs().mean() < 0.05  # JPEG
     result = run(*argv, "--overwrite")
-    assert f"(cycle error {entry['cycle_error']})" in result.err
+    made = f"{tmp_path / 'out' / names[0]}, {names[1]}, {names[2]}"
+    assert f"{source} → {made} (cycle error {entry['cycle_error']})" in result.err
 
 
 def test_reconstruct_needs_both_generators_and_a_folder(run, model: Path, tmp_path: Path) -> None:
@@ -406,6 +419,7 @@ def test_json_is_all_that_is_printed(run, model: Path, tmp_path: Path) -> None:
         (("translate", "-o", "out", "-m", "M"), 2, "no pictures were named"),
         (("translate", "", "-o", "out", "-m", "M"), 2, "the name of a picture is empty"),
         (("translate", "x.png", "-o", "o.gif", "-m", "M"), 2, "o.gif can't be written; use .bmp,"),
+        (("translate", "x.png", "-o", "o.pdf"), 2, "o.pdf ends like a file, but not like a pic"),
         (("translate", "x.png", "x.png", "-o", "o.png", "-m", "M"), 2, "there are 2 pictures"),
         (
             ("translate", "x.png", "-o", "o", "-m", "M", "--device", "abacus"),

@@ -424,10 +424,10 @@ def test_the_contact_sheet_shows_pictures_and_partners(folders, model, tmp_path)
     sheet = tmp_path / "sheets" / "s.png"
     evaluate(model, *folders, paired=True, directions=["b_to_a"], sheet=sheet, max_pictures=3)
     found = read_picture(sheet).pixels
-    assert found.shape == (3, 16 + 3 * 260, 4 * 260 - 4)
+    assert found.shape == (3, 16 + 3 * 217 - 4, 4 * 260 - 4)  # 24 × 20 each
     paths = [sorted(folder.iterdir())[2] for folder in folders[:2]]  # of 6, the 0th, 2nd and 4th
     for column, path in ((0, paths[1]), (2, paths[0])):
-        cell = found[:, 16 + 260 : 16 + 260 + 213, column * 260 : column * 260 + 256]
+        cell = found[:, 16 + 217 : 16 + 217 + 213, column * 260 : column * 260 + 256]
         small = torch.nn.functional.interpolate(cell[None], (20, 24), mode="area")[0]
         assert (small - read_picture(path).pixels).abs().mean() < 0.02
 
@@ -436,4 +436,4 @@ def test_a_two_way_models_sheet_shows_the_round_trip(folders, model, tmp_path) -
     sheet = tmp_path / "s.jpg"
     evaluate(model, *folders[:2], extractor=Colours(), sheet=sheet, **SETS)
     # Both directions, 6 rows each; source, translation, round trip.
-    assert read_picture(sheet).pixels.shape == (3, 2 * (16 + 6 * 260), 3 * 260 - 4)
+    assert read_picture(sheet).pixels.shape == (3, 2 * (16 + 6 * 217) - 4, 3 * 260 - 4)

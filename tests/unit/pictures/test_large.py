@@ -13,8 +13,8 @@ from PIL import Image
 
 from cyclegan_core import PictureError, read_picture, write_picture
 from cyclegan_core.pictures import files as picture_files
-from cyclegan_core.pictures.files import opened
-from cyclegan_core.pictures.picture import MAX_PIXELS, OpenPicture, open_picture
+from cyclegan_core.pictures.files import MAX_PIXELS, opened
+from cyclegan_core.pictures.picture import OpenPicture, open_picture
 from cyclegan_core.pictures.rows import ImageRows
 
 from ..commands import Shell, draw, save
