@@ -23,6 +23,9 @@ Memory = Literal["auto", "whole", "streamed", "thumbnail"]
 Speedup = Literal["none", "graph", "compile"]
 """How a network is run on whole pictures."""
 
+Statistics = Literal["frame", "shared", "smoothed"]
+"""What the instance norms of a film's frames norm with."""
+
 Objective = Literal["cyclegan", "pix2pix"]
 """What a training minimises: the paper's of CycleGAN, or that of pix2pix, which needs pairs."""
 
@@ -533,6 +536,34 @@ class DataConfig:
     def crops(self) -> bool:
         """Whether every sample is a square of `crop_size`."""
         return "crop" in self.preprocess
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FilmSettings:
+    """How the frames of a film, or of a batch, are kept from flickering.
+
+    An instance norm takes mean and variance of each feature map from the picture itself (Ulyanov et
+    al. 2016). From frame to frame they move with whatever comes into view, and with them the tones
+    of everything else. Networks without instance norm look at each place alone: all three are the
+    same for them.
+
+    Raises:
+        ValueError: one of them is out of range.
+    """
+
+    statistics: Statistics = "frame"
+    """Of frames of a film: frame takes every frame for itself; shared norms all frames with the
+    mean statistics of the film; smoothed with those of the frames so far, the last ones most."""
+    smoothing_frames: float = 12.0
+    """The time constant of smoothed, in frames: the weight of a frame is 1/e after so many."""
+    measured_frames: int = 32
+    """How many frames, spread over the film, shared measures before the first is translated; 0
+    measures all."""
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        check_float("smoothing_frames", self.smoothing_frames, low=1)
+        check_int("measured_frames", self.measured_frames, least=0)
 
 
 ExtractorName = Literal["lite0", "lite2", "builtin", "inception"]

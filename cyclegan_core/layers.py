@@ -60,6 +60,49 @@ class InstanceNorm(nn.InstanceNorm2d):
         return ones, torch.zeros_like(ones)
 
 
+StatisticsRule = Callable[[str, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(a norm's name, mean and variance (C,) of the map it was given) -> those to norm it with."""
+
+
+class RuledNorm(InstanceNorm):
+    """Instance norm of one picture, in eval mode, by the statistics that a rule makes of its own.
+
+    It shares the parameters of the norm whose place it takes.
+    """
+
+    def __init__(self, norm: nn.InstanceNorm2d, name: str, rule: StatisticsRule) -> None:
+        """`name` is what the rule knows the norm by."""
+        super().__init__(norm.num_features, norm.eps, affine=norm.affine)
+        self.weight, self.bias = norm.weight, norm.bias
+        self.name, self.rule = name, rule
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(1,C,H,W) -> same shape and dtype; exact float32 on a CPU overwrites its input."""
+        weight, bias = self._scale(input)
+        if input.device.type == "cpu" and is_channels_last(input):
+            found = _moments(input, weight)
+        else:
+            variance, mean = torch.var_mean(at_least_float32(input), (0, 2, 3), correction=0)
+            found = mean, variance
+        mean, variance = self.rule(self.name, *found)
+        if is_channels_last(input) and _is_exact_on_cpu(input):
+            return _scale_in_place(input, mean, variance, weight, bias, self.eps)
+        wide = at_least_float32(input)
+        mean, variance, weight, bias = (part.to(wide) for part in (mean, variance, weight, bias))
+        return F.batch_norm(wide, mean, variance, weight, bias, eps=self.eps).to(input.dtype)
+
+
+def fixed_norm(norm: nn.InstanceNorm2d, mean: Tensor, variance: Tensor) -> BatchNorm:
+    """What `norm` does to every map if these, (C,) each, are the statistics of all of them.
+
+    That is a batch norm in eval mode, with the norm's own parameters.
+    """
+    fixed = BatchNorm(norm.num_features, norm.eps, affine=norm.affine, device=mean.device)
+    fixed.running_mean, fixed.running_var = mean, variance
+    fixed.weight, fixed.bias = norm.weight, norm.bias
+    return fixed.eval()
+
+
 class BatchNorm(nn.BatchNorm2d):
     """Batch norm (Ioffe & Szegedy 2015) computed in float32 when its input is narrower."""
 
@@ -283,12 +326,18 @@ def _normed(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor
 def _norm_in_place(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     """Norm pictures where they are: memory just read is written quicker than new memory."""
     for picture in x.split(1):
-        mean, variance = _moments(picture, weight)
-        scale = weight * (variance + eps).rsqrt()
-        shift = bias - mean * scale
-        scale, shift = (part.to(x.dtype).view(1, -1, 1, 1) for part in (scale, shift))
-        torch.addcmul(shift, picture, scale, out=picture)
+        _scale_in_place(picture, *_moments(picture, weight), weight, bias, eps)
     return x
+
+
+def _scale_in_place(
+    x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, bias: Tensor, eps: float
+) -> Tensor:
+    """Norm (1,C,H,W) where it is, by statistics (C,)."""
+    scale = weight * (variance + eps).rsqrt()
+    shift = bias - mean * scale
+    scale, shift = (part.to(x.dtype).view(1, -1, 1, 1) for part in (scale, shift))
+    return torch.addcmul(shift, x, scale, out=x)
 
 
 def _moments(x: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,9 +17,11 @@ from .config import (
     DIRECTIONS,
     GENERATOR_NAMES,
     Direction,
+    FilmSettings,
     Memory,
     ModelConfig,
     Speedup,
+    Statistics,
     opposite,
 )
 from .errors import CheckpointError, MissingDirectionError
@@ -30,10 +32,11 @@ from .networks import build_generator, init_weights
 from .pictures.rows import RowSink, RowSource
 from .pixels import to_channels
 from .progress import OnProgress, ignore
+from .translation.film import Film
 from .translation.plan import Limits, TranslateSettings
 from .translation.translate import Translation
 from .translation.whole_pass import forget
-from .translation.work_size import translate_batch, translate_rows
+from .translation.work_size import translate_rows
 from .validation import WorkSize
 
 if TYPE_CHECKING:
@@ -171,6 +174,9 @@ class CycleGAN(nn.Module, HubModel):
         speedup: Speedup = "none",
         work_size: WorkSize = 0,
         detail: float = 1.0,
+        statistics: Statistics = "frame",
+        smoothing_frames: float = 12.0,
+        measured_frames: int = 32,
     ) -> Tensor:
         """Translate pictures from one domain to the other.
 
@@ -198,6 +204,11 @@ class CycleGAN(nn.Module, HubModel):
                 to at most 4 × work_size² pixels.
             detail: how much of the fine detail that was lost in reducing is put back, from 0
                 (smooth) to 1; edges get no halos. It says nothing at the picture's own size.
+            statistics: what instance norms norm with where `images` are the frames of a film:
+                "frame" (each its own, which flickers), "shared" (the means over the film), or
+                "smoothed" (an exponential average over the frames so far).
+            smoothing_frames: the time constant of "smoothed", from 1 up.
+            measured_frames: how many frames, evenly spread, "shared" measures; 0 is all.
 
         Returns:
             (B,C',H,W) in [0,1], with the dtype and device of `images`; C' is the target domain's.
@@ -211,8 +222,42 @@ class CycleGAN(nn.Module, HubModel):
         settings = TranslateSettings(
             memory=memory, dtype=dtype, limits=limits or Limits(), speedup=speedup
         )
+        film_settings = FilmSettings(
+            statistics=statistics,
+            smoothing_frames=smoothing_frames,
+            measured_frames=measured_frames,
+        )
         translation = self._translation(direction, settings)
-        return translate_batch(translation, images, work_size, detail, on_progress)
+        film = Film(translation, film_settings, work_size=work_size, detail=detail)
+        return film.translate_all(images, on_progress)
+
+    def film(  # noqa: PLR0913 - those of `translate`
+        self,
+        direction: Direction = "a_to_b",
+        settings: FilmSettings | None = None,
+        *,
+        memory: Memory = "auto",
+        dtype: torch.dtype | None = None,
+        limits: Limits | None = None,
+        speedup: Speedup = "none",
+        work_size: WorkSize = 0,
+        detail: float = 1.0,
+    ) -> Film:
+        """Begin a film whose frames need not all be in memory: see `Film`.
+
+        `settings` has the statistics; the other arguments are those of `translate`. Where
+        `Film.to_measure` names frames they are measured first, then all are translated in order.
+
+        Raises:
+            ValueError: an argument is wrong.
+            MissingDirectionError: there is no generator for `direction`.
+        """
+        how = TranslateSettings(
+            memory=memory, dtype=dtype, limits=limits or Limits(), speedup=speedup
+        )
+        translation = self._translation(direction, how)
+        settings = settings or FilmSettings()
+        return Film(translation, settings, work_size=work_size, detail=detail)
 
     def translate_rows(  # noqa: PLR0913 - those of `translate`, and where to
         self,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..layers import BatchNorm
+from ..layers import BatchNorm, RuledNorm
 
 _CHUNK = {"cpu": 2**20, "other": 2**23}
 """Numbers widened at a time: 8 MB or 64 MB, enough to keep all cores busy."""
@@ -71,6 +71,8 @@ class Moments:
     def affine(self, norm: nn.InstanceNorm2d, like: Tensor) -> Affine:
         """What `norm` does to a map with these moments, on the device of `like`."""
         mean, variance = torch.stack([self.mean, self.variance]).cpu()  # waits for the device once
+        if isinstance(norm, RuledNorm):
+            mean, variance = norm.rule(norm.name, mean, variance)
         return _affine(mean, variance, norm, like)
 
 

@@ -4,6 +4,7 @@ translate: one call: settings, plan, pass, and the next plan where memory runs o
 plan: the ways a picture can go, best first, and the memory each takes.
 whole_pass: one pass, plain, compiled, or as a CUDA graph.
 overlap: copies while a GPU computes.
+film: norm statistics that don't jump from frame to frame.
 work_size: a smaller copy through the network, and the picture's own detail put back.
 """
 
