@@ -1,16 +1,18 @@
 """What pairs are worth: pix2pix beside an unpaired training of the same processor time.
 
-    python benchmarks/pairs.py DATA --work DIR [--rows pix2pix unpaired] [--minutes 3] [--json FILE]
+    python benchmarks/pairs.py DATA --work DIR [--rows pix2pix unpaired] [--seeds 0 1] [--minutes 3]
+        [--json FILE]
 
 DATA holds trainA, trainB, testA and testB, whose pictures of one name are partners. Both rows have
 the same networks, crops and rates; *pix2pix* and *l1* (the same without a discriminator) learn both
 directions from all pairs, *unpaired* is CycleGAN on the first half of A and the second half of B,
 which have no partner in common. Every row trains for so many minutes of processor time, of which
 its first steps tell how many steps that are; with OMP_NUM_THREADS=1 a minute of processor time is
-a minute of the clock on a quiet machine. DIR keeps the run folders, FILE the rows that are done.
+a minute of the clock on a quiet machine. DIR keeps the run folders, FILE what is done.
 
-Told are PSNR, SSIM and L1 to the true partner on the test pictures, beside the floors: pictures as
-they are, and the mean picture of the training.
+Told are PSNR, SSIM and L1 to the true partner on the test pictures, means over the seeds and the
+least and the greatest of them, beside the floors: pictures as they are, and the mean picture of the
+training.
 """
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=["pix2pix", "unpaired"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--channels", type=int, default=32)
@@ -59,14 +62,16 @@ def main() -> None:
     options = parser.parse_args()
     is_there = options.json and options.json.exists()
     rows = json.loads(options.json.read_text())["rows"] if is_there else {}
-    for name in options.rows:
-        if name not in rows:
-            rows |= row(name, options)
-            write_json(options, {"minutes": options.minutes, "rows": rows})
+    for seed in options.seeds:
+        for name in options.rows:
+            runs = rows.setdefault(name, {})
+            if str(seed) not in runs:
+                runs[str(seed)] = train(name, seed, options)
+                write_json(options, {"minutes": options.minutes, "rows": rows})
     show(rows)
 
 
-def row(name: str, options: argparse.Namespace) -> dict[str, Any]:
+def train(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Train and score one of `ROWS`; the floors come with it."""
     size = options.size
     model = ModelConfig(base_channels=options.channels, num_blocks=6, image_size=size)
@@ -75,6 +80,7 @@ def row(name: str, options: argparse.Namespace) -> dict[str, Any]:
         disc_channels=options.channels,
         precision="bf16",
         sample_every=200,
+        seed=seed,
         **{"lambda_identity": 0.0} | ROWS[name],  # the domains look nothing alike
     )
     data = open_data(name, options, DataConfig(load_size=round(size * 286 / 256), crop_size=size))
@@ -83,18 +89,19 @@ def row(name: str, options: argparse.Namespace) -> dict[str, Any]:
     trial.run(on_step=lambda report: times.append(time.process_time()))
     seconds = (times[-1] - times[1]) / (TRIAL - 2)
     steps = round(60 * options.minutes / seconds)
-    print(f"{name}: {steps} steps of {seconds:.3f} s", flush=True)
+    print(f"{name}, seed {seed}: {steps} steps of {seconds:.3f} s", flush=True)
     trainer = Trainer(replace(config, max_steps=steps), data, device=options.device)
     started = time.process_time()
-    with RunFolder(options.work / name, trainer) as folder:
+    run = options.work / f"{name}_{seed}"
+    with RunFolder(run, trainer) as folder:
         trainer.run(on_step=folder.on_step)
         folder.save()
     spent = time.process_time() - started
     folders = (options.data / part for part in ("testA", "testB", "trainA", "trainB"))
     evaluator = Evaluator(*folders, EvaluationConfig(paired=True, size=size), device=options.device)
     found = evaluator.evaluate(
-        load_model(options.work / name / "model.safetensors"),
-        sheet=options.work / f"{name}.jpg",
+        load_model(run / "model.safetensors"),
+        sheet=run.with_suffix(".jpg"),
     )
     scores = {
         each.direction: {
@@ -103,7 +110,7 @@ def row(name: str, options: argparse.Namespace) -> dict[str, Any]:
         }
         for each in found.directions
     }
-    return {name: {"steps": steps, "processor seconds": spent, "scores": scores}}
+    return {"steps": steps, "processor seconds": spent, "scores": scores}
 
 
 def open_data(
@@ -128,17 +135,24 @@ def open_data(
 
 def show(rows: dict[str, Any]) -> None:
     """A line per row and direction, and the floors once."""
-    print(f"{'':24}{'steps':>7}{'PSNR':>8}{'SSIM':>8}{'L1':>8}")
+    metrics = ("PSNR", "SSIM", "L1")
+    print(f"{'':26}{'steps':>10}" + "".join(f"{metric:>22}" for metric in metrics))
     told: set[str] = set()
-    for name, found in rows.items():
-        for direction, scores in found["scores"].items():
-            for kind, each in scores.items():
+    for name, runs in rows.items():
+        found = list(runs.values())
+        for direction, scores in found[0]["scores"].items():
+            for kind in scores:
                 title = f"{direction} {name if kind == MODEL else kind}"
-                if title not in told:
-                    told.add(title)
-                    steps = found["steps"] if kind == MODEL else ""
-                    figures = "".join(f"{each[m]:8.3f}" for m in ("PSNR", "SSIM", "L1"))
-                    print(f"{title:24}{steps:>7}{figures}")
+                if title in told:
+                    continue
+                told.add(title)
+                steps = {run["steps"] for run in found} if kind == MODEL else set[int]()
+                line = f"{title:26}{', '.join(map(str, sorted(steps))):>10}"
+                for metric in metrics:
+                    values = [run["scores"][direction][kind][metric] for run in found]
+                    line += f"{sum(values) / len(values):8.3f}"
+                    line += f" ({min(values):.3f}-{max(values):.3f})".rjust(14)
+                print(line)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .data.paired_folders import PairedFolders
     from .data.unpaired_folders import UnpairedFolders
     from .distillation.comparison import Comparison
-    from .distillation.distill import distill
+    from .distillation.student import distill
     from .export import ExportReport, export_model
     from .model import CycleGAN, Reconstruction, load_model, save_model
     from .pictures.picture import Picture, read_picture, write_picture
@@ -41,7 +41,7 @@ else:
         data__paired_folders=("PairedFolders",),
         data__unpaired_folders=("UnpairedFolders",),
         distillation__comparison=("Comparison",),
-        distillation__distill=("distill",),
+        distillation__student=("distill",),
         export=("ExportReport", "export_model"),
         model=("CycleGAN", "Reconstruction", "load_model", "save_model"),
         pictures__picture=("Picture", "read_picture", "write_picture"),

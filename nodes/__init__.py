@@ -10,7 +10,7 @@ from .examples import CycleGANExamplePictures
 from .load import LoadCycleGAN
 from .reconstruct import ReconstructCycleGAN
 from .save import SaveCycleGAN
-from .training import CycleGANTrainSettings, PlotCycleGANLosses, TrainCycleGAN
+from .training import CycleGANTrainSettings, DistillCycleGAN, PlotCycleGANLosses, TrainCycleGAN
 from .translate import TranslateCycleGAN
 
 
@@ -27,6 +27,7 @@ class CycleGANExtension(ComfyExtension):
             TrainCycleGAN,
             CycleGANTrainSettings,
             PlotCycleGANLosses,
+            DistillCycleGAN,
             SaveCycleGAN,
             CycleGANExamplePictures,
         ]

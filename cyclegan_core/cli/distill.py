@@ -74,7 +74,7 @@ class Distill:
 
         from ..checkpoint.checkpoint import read_checkpoint
         from ..device.precision import NAMES, fastest_dtype
-        from ..distillation.distill import distill
+        from ..distillation.student import distill
         from ..model import CycleGAN
 
         device = choose_device(self.device)

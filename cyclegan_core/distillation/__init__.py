@@ -1,6 +1,6 @@
 """Distillation: a small fast student learns what a large model does to the user's own pictures.
 
-- `distill`: the whole way, from a teacher and a folder of pictures to the student's file.
+- `student`: the whole way, from a teacher and a folder of pictures to the student's file.
 - `pairs`: crops and what the teacher makes of them, made once and kept.
 - `self_ensemble`: a teacher's cleaner output, the median over shifted and mirrored views.
 - `comparison`: how close the student is on pictures held out, and how much faster.
@@ -13,8 +13,10 @@ from ..config import DistillConfig
 
 if TYPE_CHECKING:
     from .comparison import Comparison
-    from .distill import distill
+    from .student import WORK_SUFFIX, distill
 else:
-    __getattr__, __dir__ = lazy_names(__name__, comparison=("Comparison",), distill=("distill",))
+    __getattr__, __dir__ = lazy_names(
+        __name__, comparison=("Comparison",), student=("WORK_SUFFIX", "distill")
+    )
 
-__all__ = ["Comparison", "DistillConfig", "distill"]
+__all__ = ["WORK_SUFFIX", "Comparison", "DistillConfig", "distill"]

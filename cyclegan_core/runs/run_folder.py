@@ -13,7 +13,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -59,6 +59,7 @@ class RunFolder:
         trainer: Trainer,
         *,
         num_samples: int = 4,
+        captions: Sequence[str] | None = None,
         evaluation: TrainingEvaluation | None = None,
         command: Mapping[str, Any] | None = None,
     ) -> None:
@@ -68,6 +69,7 @@ class RunFolder:
             path: the folder, made if it is not there.
             trainer: the training.
             num_samples: rows of the grid.
+            captions: what stands over the grid's columns; by default the domains' names.
             evaluation: scores the model as it learns, keeps the best one and stops the trainer when
                 its patience is over; made for the same folder. Under `torch.distributed` rank 0
                 needs one, and the others wait while it evaluates.
@@ -76,6 +78,7 @@ class RunFolder:
         self.path = Path(path)
         self.trainer = trainer
         self.num_samples = num_samples
+        self.captions = list(captions or _captions(trainer))
         self.evaluation = evaluation if trainer.rank == 0 else None
         """What scores the model on this rank."""
         self._evaluate_every = 0
@@ -234,16 +237,7 @@ class RunFolder:
             rows.append(torch.cat([picture.cpu() for picture in row], dim=2))
         width = max(row.shape[2] for row in rows)
         padded = [torch.nn.functional.pad(r, (0, width - r.shape[2]), value=1.0) for r in rows]
-        return with_captions(torch.cat(padded, dim=1), self._captions(), widths)
-
-    def _captions(self) -> list[str]:
-        """What stands over the columns of the grid: a picture, and what becomes of it."""
-        config = self.trainer.config
-        captions: list[str] = []
-        for direction in config.trained_directions:
-            a, b = map(drawable, config.model.domains(direction), direction.upper().split("_TO_"))
-            captions += [a, f"to {b}", b if config.objective == "pix2pix" else f"back to {a}"]
-        return captions
+        return with_captions(torch.cat(padded, dim=1), self.captions, widths)
 
     def write_samples(self) -> Path:
         """Write the grid of the current step."""
@@ -306,6 +300,16 @@ class RunFolder:
         atomic_write(
             self.path / RUN_NAME, lambda temporary: temporary.write_text(text, encoding="utf-8")
         )
+
+
+def _captions(trainer: Trainer) -> list[str]:
+    """What stands over the columns of the grid: a picture, and what becomes of it."""
+    config = trainer.config
+    captions: list[str] = []
+    for direction in config.trained_directions:
+        a, b = map(drawable, config.model.domains(direction), direction.upper().split("_TO_"))
+        captions += [a, f"to {b}", b if config.objective == "pix2pix" else f"back to {a}"]
+    return captions
 
 
 def _to_rgb(picture: Tensor, height: int) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...cyclegan_core import PictureError, hub, read_picture, write_picture
 from ...cyclegan_core.checkpoint import SUFFIXES
+from ...cyclegan_core.distillation import WORK_SUFFIX
 from ...cyclegan_core.errors import CycleGANError
 from ...cyclegan_core.pictures import find_pictures, is_picture_name
 from ...cyclegan_core.runs import STATE_NAME
@@ -75,9 +76,17 @@ def write_example(name: str, pixels: Tensor) -> None:
 
 
 def model_names() -> list[str]:
-    """What the user can choose in a loader: the host's list, less training states and features."""
-    names = folder_paths.get_filename_list(MODEL_FOLDER)
-    return [name for name in names if Path(name).name not in (STATE_NAME, hub.FEATURES_NAME)]
+    """What the user can choose in a loader: the host's list, less what is no finished model.
+
+    Those are training states, features, and what a distillation keeps to go on from.
+    """
+    paths = {name: Path(name) for name in folder_paths.get_filename_list(MODEL_FOLDER)}
+    return [
+        name
+        for name, path in paths.items()
+        if path.name not in (STATE_NAME, hub.FEATURES_NAME)
+        and not any(parent.suffix == WORK_SUFFIX for parent in path.parents)
+    ]
 
 
 def model_path(name: str) -> Path | None:

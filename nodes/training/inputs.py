@@ -17,7 +17,7 @@ from .settings import SettingsType
 NONE = "none"
 """The choice of no folder."""
 
-_NO_FOLDERS = "put folders of pictures into ComfyUI's input folder, then press R"
+NO_FOLDERS = "put folders of pictures into ComfyUI's input folder, then press R"
 """The only choice while there is nothing to choose."""
 
 _LOAD_RATIO = 286 / 256
@@ -31,7 +31,7 @@ def train_inputs() -> list[io.Input]:
     """
     folders = host.picture_folders()
     return [
-        *_folder_inputs(folders or [_NO_FOLDERS]),
+        *_folder_inputs(folders or [NO_FOLDERS]),
         *_length_inputs(),
         *_optional_inputs(),
         *_evaluation_inputs([NONE, *folders]),

@@ -90,6 +90,24 @@ NODES = {
         ["CYCLEGAN", "STRING"],
     ),
     "CycleGAN_PlotLosses": (["losses", "smoothing"], ["IMAGE"]),
+    "CycleGAN_Distill": (
+        [
+            "model",
+            "folder",
+            "run_name",
+            "base_channels",
+            "num_blocks",
+            "num_pairs",
+            "steps",
+            "direction",
+            "crop_size",
+            "load_size",
+            "num_held_out",
+            "seed",
+            "license",
+        ],
+        ["CYCLEGAN", "IMAGE", "STRING"],
+    ),
     "CycleGAN_Examples": ([], ["COMBO", "COMBO", "IMAGE"]),
 }
 """Node id → inputs in order of the page, types of the outputs."""
@@ -145,6 +163,7 @@ def test_what_leaves_files_can_be_run_alone(info: dict[str, Any]) -> None:
         "CycleGAN_Train",
         "CycleGAN_Download",
         "CycleGAN_Examples",
+        "CycleGAN_Distill",
     }
 
 
@@ -252,6 +271,7 @@ FOLDED = {
     "CycleGAN_Translate": {"memory", "precision"},
     "CycleGAN_Reconstruct": {"memory", "precision"},
     "CycleGAN_Train": {"evaluate_every", "patience"},
+    "CycleGAN_Distill": {"crop_size", "load_size", "num_held_out", "seed", "license"},
 }
 """Widgets that a page shows only when asked; Train Settings has its own test."""
 

@@ -131,3 +131,12 @@ def test_the_start_of_another_size_is_not_gone_on_with(undisturbed, photographs)
     config = DistillConfig(**{n: getattr(TINY, n) for n in TINY.__slots__} | {"num_blocks": 2})
     with pytest.raises(CycleGANError, match=r"a student of 4 channels and 1 blocks"):
         distill(make_teacher(), photographs, undisturbed[0], config=config)
+
+
+def test_the_face_offers_the_function_whatever_was_imported_before() -> None:
+    """A module of the function's own name would hide it."""
+    from cyclegan_core.distillation import WORK_SUFFIX
+    from cyclegan_core.distillation import distill as found
+
+    assert found is distill
+    assert Path("small.safetensors").with_suffix(WORK_SUFFIX) == Path("small.distill")

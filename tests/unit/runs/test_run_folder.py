@@ -154,11 +154,11 @@ def test_every_column_has_its_caption(tmp_path, pictures):
     model = replace(MODEL, **names)
     trainer = Trainer(make_config(model=model), open_folders(pictures))
     folder = RunFolder(tmp_path / "run", trainer, num_samples=1)
-    assert folder._captions() == [
+    assert folder.captions == [
         *("photograph", "to Wiese", "back to photograph"),
         *("Wiese", "to photograph", "back to Wiese"),
     ]
-    grid = with_captions(torch.zeros(3, 7, 300), folder._captions(), [50] * 6)
+    grid = with_captions(torch.zeros(3, 7, 300), folder.captions, [50] * 6)
     line = grid[:, :-7]
     assert line.shape[1] == caption_height(50)
     assert torch.equal(grid[:, -7:], torch.zeros(3, 7, 300))

@@ -30,10 +30,14 @@ from .comparison import Comparison, compare
 from .pairs import Source, make_pairs, weights_digest
 from .start import part_of
 
+WORK_SUFFIX = ".distill"
+"""Of the folder beside the student's file where pairs and training are kept."""
+
 _START_PAIRS = 32
 """Crops that the start is fitted on."""
 
 
+@torch.inference_mode(mode=False)  # a host may have it on
 def distill(  # noqa: PLR0913 - of what, on what, to where, how
     teacher: CycleGAN,
     pictures: str | Path,
@@ -82,7 +86,7 @@ def distill(  # noqa: PLR0913 - of what, on what, to where, how
         TrainingDivergedError: see `Trainer.read`.
     """
     config, out = config or DistillConfig(), Path(out)
-    work = out.with_suffix(".distill") if work is None else Path(work)
+    work = out.with_suffix(WORK_SUFFIX) if work is None else Path(work)
     device = next(teacher.parameters()).device
     dtype = None if precision == "fp32" else DTYPES[precision]
     student_config = _student_config(teacher, direction, config)
@@ -130,19 +134,10 @@ def distill(  # noqa: PLR0913 - of what, on what, to where, how
         seed=config.seed,
     )
     trainer = Trainer(training, data, device=device, model=start)
-    with RunFolder(work / "training", trainer) as folder:
-
-        def after_step(report: StepReport) -> None:
-            folder.on_step(report)
-            try:
-                on_step(report)
-            except BaseException:  # whatever ends it here, the step is complete
-                folder.save()
-                raise
-
-        trainer.run(on_step=after_step)
-        folder.save()
-    student = trainer.export()
+    try:
+        student = _train(trainer, work / "training", on_step)
+    finally:
+        trainer.release()
     student.training_info |= {
         "data": source.digest,
         "teacher": teacher_name,
@@ -159,6 +154,24 @@ def distill(  # noqa: PLR0913 - of what, on what, to where, how
         dtype=dtype,
         on_progress=on_compare,
     )
+
+
+def _train(trainer: Trainer, path: Path, on_step: OnStep) -> CycleGAN:
+    """Train in a run folder to the end; if `on_step` raises before, everything learned is kept."""
+    with RunFolder(path, trainer, captions=("picture", "student", "teacher")) as folder:
+
+        def after_step(report: StepReport) -> None:
+            folder.on_step(report)
+            try:
+                on_step(report)
+            except BaseException:  # whatever ends it here, the step is complete
+                folder.save()
+                raise
+
+        student = trainer.run(on_step=after_step)
+        folder.save()
+        folder.write_samples()
+    return student
 
 
 def check_target(out: Path) -> None:
