@@ -89,7 +89,7 @@ class RunFolder:
         self._losses = LossTable(self.path / "losses.csv", trainer.term_names)
         self._lock: FileLock | None = None
         self._seconds = 0.0
-        self._saved_step = -1
+        self._first_step = self._saved_step = -1
         self._since = time.monotonic()
 
     def __enter__(self) -> RunFolder:
@@ -149,7 +149,7 @@ class RunFolder:
                     trainer.stop()  # as it had been before
             if has_state and run["step"] != trainer.step:
                 self._write_rest()  # the last save was cut off after the state
-        self._saved_step = trainer.step
+        self._first_step = self._saved_step = trainer.step
 
     def __exit__(
         self,
@@ -182,18 +182,27 @@ class RunFolder:
                 try:
                     self.evaluation.evaluate(model, report.step)
                 except CycleGANError:
-                    self.save()  # the step is good, whatever is wrong with its pictures
+                    self._save()  # the step is good, whatever is wrong with its pictures
                     raise
                 if self.evaluation.should_stop:
                     self.trainer.stop()
         if report.step % config.save_every == 0:
-            self.save()
+            self._save()
 
     def save(self) -> None:
-        """Write state, model, losses and run.json, each atomically; nothing if already done.
+        """Write state, model, losses, run.json and the last step's samples, each atomically.
 
-        Under `torch.distributed` all ranks call this together, and rank 0 writes.
+        Nothing that is there already. Under `torch.distributed` all ranks call this together, and
+        rank 0 writes.
         """
+        self._save()
+        trainer = self.trainer
+        is_new = trainer.step != self._first_step and self.newest_samples != self._samples_path
+        if trainer.rank == 0 and is_new:
+            self.write_samples()
+
+    def _save(self) -> None:
+        """All of a save but the samples, which have an interval of their own."""
         trainer = self.trainer
         if trainer.step == self._saved_step or trainer.step == 0:
             return
@@ -239,9 +248,14 @@ class RunFolder:
         padded = [torch.nn.functional.pad(r, (0, width - r.shape[2]), value=1.0) for r in rows]
         return with_captions(torch.cat(padded, dim=1), self.captions, widths)
 
+    @property
+    def _samples_path(self) -> Path:
+        """Where the grid of the current step goes."""
+        return self.path / "samples" / f"step_{self.trainer.step:07d}.jpg"
+
     def write_samples(self) -> Path:
         """Write the grid of the current step."""
-        path = self.path / "samples" / f"step_{self.trainer.step:07d}.jpg"
+        path = self._samples_path
         with torch.inference_mode(mode=False):
             write_picture(path, self.samples())
         self.newest_samples = path

@@ -59,6 +59,11 @@ class TrainProgress:
                 preview = ("JPEG", grid.convert("RGB"), PREVIEW_PIXELS)
         self._bar.update_absolute(step, preview=preview)
 
+    def end(self, step: int, samples: Path | None) -> None:
+        """Leave the grid of the last step on the node, if another one is there."""
+        if samples != self._shown:
+            self.update(step, samples)
+
 
 def bytes_progress() -> Callable[[int, int], None]:
     """A callback for downloads: bytes on the node's bar, and a raise when the user cancels."""

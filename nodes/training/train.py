@@ -276,15 +276,14 @@ class _Session:
                     model = trainer.run(on_step=on_step)
                 except host.Cancelled:
                     folder.save()
+                    progress.end(trainer.step, folder.newest_samples)
                     host.show_text(
                         f"Cancelled: everything is saved at step {trainer.step:,} of "
                         f"{trainer.config.max_steps:,}, in {self._place}; run again to go on."
                     )
                     raise
                 folder.save()
-                # The newest grid stays on the node; at a multiple it is there already.
-                if trainer.step > first_step and trainer.step % trainer.config.sample_every:
-                    progress.update(trainer.step, folder.write_samples())
+                progress.end(trainer.step, folder.newest_samples)
                 samples = folder.samples()
             summary = self._summary(trainer, first_step, time.monotonic() - started)
             host.show_text(self._end(trainer, first_step))

@@ -61,8 +61,10 @@ def test_cancelled_training_ends_as_one_that_never_stopped(
     run = cancel_at(client, graph, 3)
     steps = progress_of(run)
     stopped = read_run(run_dir)["step"]
-    # The host raises when the step after the last one reported is done.
-    assert stopped == steps[-1] + 1
+    # The host raises when the step after the last one reported is done; that one's samples follow.
+    assert steps[-2:] == [stopped - 1, stopped]
+    assert (run_dir / "samples" / f"step_{stopped:07d}.jpg").is_file()
+    assert len(run.previews) == 2, "of the first step and of the last"
     assert 3 < stopped < STEPS
     assert run.texts["train"][-1] == (
         f"Cancelled: everything is saved at step {stopped} of {STEPS}, in "

@@ -36,6 +36,7 @@ def test_all_files(tmp_path, pictures):
         "checkpoints/model_step_0000006.safetensors",
         "samples/step_0000001.jpg",
         "samples/step_0000004.jpg",
+        "samples/step_0000006.jpg",  # the last step's, whatever the interval
     }
     for name in ("model.safetensors", "checkpoints/model_step_0000006.safetensors"):
         model = load_model(tmp_path / "run" / name)
@@ -146,6 +147,22 @@ def test_samples_on_disk(tmp_path, pictures):
     assert path == folder.newest_samples == tmp_path / "run" / "samples" / "step_0000000.jpg"
     with Image.open(path) as image:
         assert image.size == (6 * 16, LINE + 3 * 16)
+
+
+def test_the_last_step_has_samples_however_it_ends(tmp_path, pictures):
+    """One at the end, one for a stop; none where nothing was trained."""
+    path = tmp_path / "run"
+    for steps, wanted in ((3, [1, 3]), (3, [1, 3]), (5, [1, 3, 5])):
+        config = make_config(max_steps=steps, sample_every=100, save_every=steps)
+        trainer = Trainer(config, open_folders(pictures))
+        with RunFolder(path, trainer, num_samples=1) as folder:
+            trainer.run(on_step=folder.on_step)
+            folder.save()
+            before = [file.stat().st_mtime_ns for file in sorted(path.glob("samples/*"))]
+            folder.save()  # again, in vain
+        names = sorted(file.name for file in path.glob("samples/*"))
+        assert names == [f"step_{step:07d}.jpg" for step in wanted]
+        assert [file.stat().st_mtime_ns for file in sorted(path.glob("samples/*"))] == before
 
 
 def test_every_column_has_its_caption(tmp_path, pictures):
