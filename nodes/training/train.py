@@ -78,7 +78,12 @@ class TrainCycleGAN(io.ComfyNode):
 
     @classmethod
     def validate_inputs(
-        cls, folder_a: str | None, folder_b: str | None, run_name: str | None
+        cls,
+        folder_a: str | None,
+        folder_b: str | None,
+        run_name: str | None,
+        folder_test_a: str | None = NONE,
+        folder_test_b: str | None = NONE,
     ) -> bool:
         """Leave it to `execute` to say what is wrong with the folders and the name.
 

@@ -88,6 +88,10 @@ DRAWN = """(type) => app.graph.nodes.filter(node => node.type === type).flatMap(
 TEXT = """type => app.graph.nodes.find(node => node.type === type).widgets
     .find(widget => widget.name === '$$node-text-preview')?.value"""
 
+IN_HAND = """() => app.canvas.state?.ghostNodeId == null ? null
+    : [app.graph.nodes.at(-1).size[0] / 2 * app.canvas.ds.scale, -10 * app.canvas.ds.scale]"""
+"""Where the mouse holds a new node that follows it until it is put down: from the node's corner."""
+
 REPEAT = """(amount) => {
     const find = type => app.graph.nodes.find(node => node.type === type);
     const repeat = LiteGraph.createNode('RepeatImageBatch');
@@ -212,6 +216,11 @@ class ComfyPage:
         self.found(title).first.click()
         self.tab.wait_for_function("count => app.graph.nodes.length > count", arg=count)
         self.offered().first.wait_for(state="detached")
+        if held := self.tab.evaluate(IN_HAND):  # on newer pages
+            self.tab.mouse.move(at[0] + held[0], at[1] + held[1], steps=3)
+            self.tab.mouse.down()
+            self.tab.mouse.up()
+            self.tab.wait_for_function(f"() => ({IN_HAND})() === null")
         self.settle()
 
     def drag_link(self, source: tuple[str, str], target: tuple[str, str]) -> None:
@@ -303,10 +312,9 @@ class ComfyPage:
         details.or_(dialog).first.wait_for()
         if not details.count():
             return self.dialog().inner_text()
-        details.click()  # a newer page has them in a panel
-        panel = self.tab.locator("body")
-        panel.get_by_text("Error Report").or_(panel.get_by_text("Errors detected")).first.wait_for()
-        return panel.inner_text()
+        details.click()  # a newer page has them in a panel, and gathers the report first
+        self.tab.get_by_text("ComfyUI Error Report").first.wait_for()
+        return self.tab.locator("body").inner_text()
 
     def complaints(self) -> list[str]:
         """What dialogs and alerts say now, such as that a node is missing or a file is invalid."""

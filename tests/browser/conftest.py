@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.host.client import Client, png_bytes
-from tests.host.comfyui import REPO_DIR, Host
+from tests.host.comfyui import HELPER_PACK, REPO_DIR, Host
 from tests.host.samples import write_models
 from tests.unavailable import unavailable
 from tests.unit.hub.server import Hub
@@ -99,6 +99,7 @@ def host(
     host = Host(app_dir, tmp_path_factory.mktemp("host").resolve())
     host.use_hub(one_hub.url)
     host.prepare()
+    host.link_pack(HELPER_PACK, "host-test-nodes")
     write_models(host.models_dir)
     picture = Image.fromarray(data.astronaut()).resize((256, 192))
     (host.input_dir / "example.png").write_bytes(png_bytes(picture))

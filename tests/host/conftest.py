@@ -15,7 +15,7 @@ from tests.unavailable import unavailable
 from tests.unit.hub.server import Hub
 
 from .client import Client, Graph
-from .comfyui import Host, ProvisionError, cache_dir, download_wheel
+from .comfyui import HELPER_PACK, Host, ProvisionError, cache_dir, download_wheel
 from .graphs import load_image, load_model, translate
 from .samples import save_random_model, write_models, write_pictures
 
@@ -40,7 +40,7 @@ def host(app_dir: Path, one_hub: Hub, tmp_path_factory: pytest.TempPathFactory) 
     host = Host(app_dir, tmp_path_factory.mktemp("host").resolve())
     host.use_hub(one_hub.url)
     host.prepare()
-    host.link_pack(Path(__file__).with_name("helper_pack"), "host-test-nodes")
+    host.link_pack(HELPER_PACK, "host-test-nodes")
     write_models(host.models_dir)
     save_random_model(host.extra_models_dir / "elsewhere.safetensors", seed=3)
     with host:

@@ -1,4 +1,4 @@
-"""Nodes that only the host tests use, loaded by ComfyUI beside the pack."""
+"""Nodes that only tests use, loaded by ComfyUI beside the pack."""
 
 from __future__ import annotations
 
