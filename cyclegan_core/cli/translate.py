@@ -71,7 +71,7 @@ class Results:
     overwrite: bool = False
     """Replace results that exist already; a picture that is read is never replaced."""
     skip_existing: bool = False
-    """Leave out pictures whose results exist already."""
+    """Leave out pictures whose results exist already; what is there of others stays."""
     dry_run: bool = False
     """Only say what would be written."""
 
@@ -309,12 +309,13 @@ class _PictureCommand:
 
     def _check_outputs(self, outputs: Iterable[Path], inputs: Container[FileId | None]) -> None:
         self._check_inputs_stay(outputs, inputs)
-        for output in outputs:
-            if file_id(output) and not self.results.overwrite:
-                raise PictureError(
-                    f"{output} exists; add --overwrite to replace it, or --skip-existing to leave "
-                    "it."
-                )
+        there = [output for output in outputs if file_id(output)]
+        # What an earlier run was killed in the middle of is completed.
+        is_rest = self.results.skip_existing and len(there) < len(outputs)
+        if there and not self.results.overwrite and not is_rest:
+            raise PictureError(
+                f"{there[0]} exists; add --overwrite to replace it, or --skip-existing to leave it."
+            )
 
     def _check_model(self, model: CycleGAN, direction: Direction) -> None:
         """Make sure that the model can do what is asked."""
@@ -424,11 +425,17 @@ class Reconstruct(_PictureCommand):
         ):
             written = picture.new_result(len(pixels))
             written.write(0, pixels)
-            picture.write(path, written)
+            if not self._is_left(path):
+                picture.write(path, written)
             cells[name] = written.image
-        write_picture(outputs[2], result.error[0])
+        if not self._is_left(outputs[2]):
+            write_picture(outputs[2], result.error[0])
         error = round(float(result.error.mean()), 5)
         return self._written(outputs) | {"cycle_error": error}, cells
+
+    def _is_left(self, path: Path) -> bool:
+        """Whether a result stays as it is, of a picture that lacks another one."""
+        return self.results.skip_existing and file_id(path) is not None
 
 
 def _tell(entry: dict[str, Any], console: Console) -> None:

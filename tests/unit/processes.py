@@ -31,10 +31,10 @@ def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
-def start_server(module: str, env: Mapping[str, str]) -> subprocess.Popen[str]:
+def start_server(module: str, env: Mapping[str, str], *words: str) -> subprocess.Popen[str]:
     """Start a server that forks; orders go to its input, answers come from its output."""
     return subprocess.Popen(
-        [sys.executable, "-m", module],
+        [sys.executable, "-m", module, *words],
         env=env,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

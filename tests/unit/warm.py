@@ -1,7 +1,8 @@
 """The command in processes of their own that start warm: one that has imported everything forks.
 
 Run by `python -m` it is that server: each line on its input is an order, for which it forks a
-child that does `cyclegan …`; what it prints is said at `Server`.
+child that does `cyclegan …`; what it prints is said at `Server`. Its words are modules
+to import beforehand.
 """
 
 from __future__ import annotations
@@ -21,11 +22,20 @@ OPERATIONS = ("open", "os.rename", "os.remove", "os.chmod", "os.mkdir")
 """Python's audit events that are counted in a child; `open` only for writing."""
 
 
+MODULES = ("cyclegan_core.cli.train", "cyclegan_core.model", "cyclegan_core.runs.run_folder")
+"""What most commands import when they run."""
+
+
 class Server:
     """Starts children one at a time; a context manager."""
 
+    def __init__(self, *modules: str, **env: str) -> None:
+        self.modules = modules
+        self.env = env
+
     def __enter__(self) -> Server:
-        self.process = start_server("tests.unit.warm", environment())
+        env = environment() | self.env
+        self.process = start_server("tests.unit.warm", env, *MODULES, *self.modules)
         assert self.process.stdout.readline() == "ready\n"
         return self
 
@@ -38,7 +48,8 @@ class Server:
         Orders: `die_at` (number of the file operation before which it kills itself, from 1),
         `freeze_at` (likewise, SIGSTOP), `tell_at` (likewise, it says so and goes on), `cpu`
         (seconds of its CPU time after which it is ended without notice), `limit` (bytes that a
-        file may have).
+        file may have), `cwd`, `clock` (seconds by which its clock goes back each time it is read),
+        `count` (at its end it says how many file operations it did).
         """
         folder.mkdir(exist_ok=True)
         orders |= {"argv": [str(word) for word in argv], "folder": str(folder)}
@@ -47,7 +58,11 @@ class Server:
         return self.line()["child"]
 
     def line(self) -> dict[str, int]:
-        """The next thing it says: {"child": pid}, {"told": n}, {"frozen": n}, {"ended": code}."""
+        """The next thing it says.
+
+        {"child": pid}, {"told": n}, {"frozen": n}, {"operations": n}, {"ended": code, "cpu": its
+        seconds of CPU time}.
+        """
         return json.loads(self.process.stdout.readline())
 
     def end(self) -> int:
@@ -62,7 +77,7 @@ class Server:
         return self.end()
 
 
-def say(**words: int) -> None:
+def say(**words: float) -> None:
     os.write(3, (json.dumps(words) + "\n").encode())
 
 
@@ -72,8 +87,8 @@ def serve() -> None:
 
     import torch
 
-    for module in ("cli.train", "model", "runs.run_folder"):  # commands import them when they run
-        importlib.import_module(f"cyclegan_core.{module}")
+    for module in sys.argv[1:]:
+        importlib.import_module(module)
     torch.set_num_threads(1)
     torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])  # imports more
     os.dup2(1, 3)
@@ -82,21 +97,24 @@ def serve() -> None:
         order = json.loads(line)
         pid = fork(child, order)
         say(child=pid)
-        say(ended=wait(pid))
+        wait(pid)
 
 
-def wait(pid: int) -> int:
+def wait(pid: int) -> None:
     while True:
-        _, status = os.waitpid(pid, os.WUNTRACED)
+        _, status, used = os.wait4(pid, os.WUNTRACED)
         if not os.WIFSTOPPED(status):
-            return os.waitstatus_to_exitcode(status)
+            break
         say(frozen=0)
+    say(ended=os.waitstatus_to_exitcode(status), cpu=used.ru_utime + used.ru_stime)
 
 
 def child(order: dict[str, Any]) -> int:
     from cyclegan_core.cli.main import main
 
     settle(order)
+    if "clock" in order:
+        turn_back(order["clock"])
     if "cpu" in order:
         signal.setitimer(signal.ITIMER_PROF, order["cpu"])  # whose signal ends a process
     count = 0
@@ -114,7 +132,25 @@ def child(order: dict[str, Any]) -> int:
             say(told=count)
 
     sys.addaudithook(count_operations)
-    return main(order["argv"])
+    try:
+        return main(order["argv"])
+    finally:
+        if "count" in order:
+            say(operations=count)
+
+
+def turn_back(seconds: float) -> None:
+    """Let the clock of the wall go backwards; that of `time.monotonic` can't."""
+    import time
+
+    now = time.time()
+
+    def backwards() -> float:
+        nonlocal now
+        now -= seconds
+        return now
+
+    time.time = backwards
 
 
 def is_writing(args: tuple[Any, ...]) -> bool:

@@ -361,6 +361,23 @@ def test_reconstruct_writes_three_files_and_a_number(run, model: Path, tmp_path:
     assert f"{source} → {made} (cycle error {entry['cycle_error']})" in result.err
 
 
+def test_reconstruct_completes_what_was_cut_off(run, model: Path, tmp_path: Path) -> None:
+    """A kill between the three files of a picture; those that are there stay."""
+    source, out = draw(tmp_path / "x.png"), tmp_path / "out"
+    argv = ("reconstruct", source, "-o", out, "-m", model)
+    assert run(*argv).code == 0
+    wanted = (out / "x_error.png").read_bytes()
+    (out / "x_error.png").unlink()
+    (out / "x_reconstructed.png").write_bytes(b"precious")
+    result = run(*argv)
+    assert "x_translated.png exists; add --overwrite to replace it, or --skip" in result.err
+    result = run(*argv, "--skip-existing")
+    assert (result.code, "skipped" in result.err) == (0, False)
+    assert (out / "x_error.png").read_bytes() == wanted
+    assert (out / "x_reconstructed.png").read_bytes() == b"precious"
+    assert "skipped" in run(*argv, "--skip-existing").err
+
+
 def test_reconstruct_needs_both_generators_and_a_folder(run, model: Path, tmp_path: Path) -> None:
     save(tmp_path / "one.safetensors", directions=["a_to_b"])
     source = draw(tmp_path / "x.png")
