@@ -6,7 +6,7 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -307,7 +307,7 @@ class _PictureCommand:
                     "choose another -o."
                 )
 
-    def _check_outputs(self, outputs: Iterable[Path], inputs: Container[FileId | None]) -> None:
+    def _check_outputs(self, outputs: Sequence[Path], inputs: Container[FileId | None]) -> None:
         self._check_inputs_stay(outputs, inputs)
         there = [output for output in outputs if file_id(output)]
         # What an earlier run was killed in the middle of is completed.
