@@ -7,7 +7,10 @@ import copy
 import json
 import sys
 
+import comfy.model_management
+import torch
 from comfy_api.latest import ComfyExtension, io
+from torch.utils._python_dispatch import TorchDispatchMode
 
 
 def schema(node_id: str, display_name: str, source: io.Input, result: io.Output) -> io.Schema:
@@ -112,9 +115,51 @@ def _count(event: str, arguments: tuple) -> None:
 sys.addaudithook(_count)
 
 
+class _Fault(TorchDispatchMode):
+    """Something happens at an operation of torch in this thread, and then no more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.what, self.left, self.is_on = "nothing", 0, False
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if self.left > 0:
+            self.left -= 1
+            if self.left == 0:
+                if self.what == "memory":
+                    raise torch.OutOfMemoryError("Out of memory, as was asked for.")
+                comfy.model_management.unload_all_models()
+        return func(*args, **(kwargs or {}))
+
+
+FAULT = _Fault()
+
+
+class Fault(io.ComfyNode):
+    """Exhaust the memory, or evict all models, at an operation of torch from now.
+
+    Gives how many operations the last order still lacked.
+    """
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        result = schema("HostTest_Fault", "Plan a fault", io.String.Input("what"), io.Int.Output())
+        result.inputs += [io.Int.Input("at"), io.String.Input("salt")]
+        return result
+
+    @classmethod
+    def execute(cls, what, at, salt) -> io.NodeOutput:
+        left, FAULT.left = FAULT.left, 0
+        if not FAULT.is_on:
+            FAULT.is_on = True
+            FAULT.__enter__()  # and never left: this thread runs all prompts
+        FAULT.what, FAULT.left = what, at
+        return io.NodeOutput(left)
+
+
 class HostTestExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [ToHalf, TrainSettings, Losses, CopyInInferenceMode, CountWalks]
+        return [ToHalf, TrainSettings, Losses, CopyInInferenceMode, CountWalks, Fault]
 
 
 async def comfy_entrypoint() -> HostTestExtension:
