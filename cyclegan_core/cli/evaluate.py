@@ -35,8 +35,8 @@ class Evaluate:
 
     test_a: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="TEST_A")]]
     """Folder with held-out pictures of the model's domain A; searched through."""
-    test_b: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="TEST_B")]]
-    """Folder with held-out pictures of domain B."""
+    test_b: tyro.conf.Positional[Annotated[Path | None, optional("TEST_B")]] = None
+    """Folder with held-out pictures of domain B. To be left out with --side-by-side."""
     model: Annotated[str, tyro.conf.arg(aliases=["-m"], metavar="MODEL")]
     """A weight file, a folder with one, a name of `cyclegan list`, or hub:owner/repo."""
     model_b_to_a: Annotated[str | None, optional("MODEL")] = None
@@ -49,7 +49,7 @@ class Evaluate:
     train_a: Annotated[Path | None, optional("FOLDER")] = None
     """Training pictures of domain A, which the floors are fitted on."""
     train_b: Annotated[Path | None, optional("FOLDER")] = None
-    """Training pictures of domain B."""
+    """Training pictures of domain B. To be left out with --side-by-side."""
     sheet: Annotated[Path | None, optional("FILE")] = None
     """Write a contact sheet: test pictures beside their translations."""
     device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
@@ -69,8 +69,17 @@ class Evaluate:
             raise ValueError(
                 f"--sheet {self.sheet} can't be written: use one of {', '.join(sorted(WRITABLE))}."
             )
+        is_side_by_side = self.config.side_by_side != "no"
+        if is_side_by_side == (self.test_b is not None):
+            raise ValueError(
+                "with --side-by-side the files of TEST_A have both domains; leave TEST_B out."
+                if is_side_by_side
+                else "TEST_B is missing: name the folder of domain B's pictures too, or say with "
+                "--side-by-side ab that the files of TEST_A have both."
+            )
         for folder, domain in ((self.test_a, "A"), (self.test_b, "B")):
-            check_data_folder(folder, domain)
+            if folder is not None:
+                check_data_folder(folder, domain)
         from ..device.precision import DTYPES, NAMES, fastest_dtype
         from ..evaluation.evaluator import Evaluator
 

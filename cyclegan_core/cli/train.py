@@ -122,7 +122,14 @@ class Train:
         check_int("evaluate_every", self.evaluate_every, least=0)
         if self.patience is not None:
             check_int("patience", self.patience, least=1)
+        is_side_by_side = self.evaluation.side_by_side != "no"
+        if is_side_by_side and self.test_b is not None:
+            raise ValueError(
+                "with --evaluation.side-by-side the files of --test-a have both domains; leave "
+                "--test-b out."
+            )
         given = [self.test_a is not None, self.test_b is not None, self.evaluate_every > 0]
+        given[1] |= is_side_by_side and self.test_a is not None
         if any(given) and not all(given):
             raise ValueError(
                 "an evaluation during the training needs --test-a, --test-b and --evaluate-every; "
@@ -218,12 +225,14 @@ class Train:
         return 130 if stop.is_done else 0
 
     def _training_folders(self) -> tuple[Path | None, Path | None]:
-        """What an evaluation fits its floors on: none of pictures that lie side by side."""
-        return (None, None) if self.dir_b is None else (self.dir_a, self.dir_b)
+        """What an evaluation fits its floors on: folders like those that it tests with."""
+        if self.data.side_by_side == self.evaluation.side_by_side:
+            return self.dir_a, self.dir_b
+        return None, None
 
     def _evaluation(self, device: torch.device) -> TrainingEvaluation | None:
         """What scores the model on the test folders, if that is wanted."""
-        if self.test_a is None or self.test_b is None:
+        if self.test_a is None:
             return None
         from ..evaluation.evaluator import Evaluator
         from ..evaluation.training_evaluation import TrainingEvaluation

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from PIL import Image
+
 from ..config import DataConfig
 from ..errors import DatasetError, PictureError, reason
 from ..pictures.files import find_pictures
@@ -203,17 +205,14 @@ class PictureFolder:
         (width, height), is_grey = read_header(path)
         if self.half is None:
             return (width, height), is_grey
-        if width % 2:
-            raise PictureError(f"{path} is {width} pixels wide, so that its halves are not equal.")
+        check_halves(path, width)
         return (width // 2, height), is_grey
 
     def _decode(self, path: Path) -> Pixels:
         """Read and resize a picture, and keep it in memory if pictures are kept."""
         image = read_flat(path, channels=self._channels, background=self._config.background)
         if self.half is not None:
-            middle, (width, height) = image.width // 2, image.size
-            left, right = (0, middle) if self.half == "left" else (middle, width)
-            image = image.crop((left, 0, right, height))
+            image = half_of(image, self.half)
         pixels = prepare(image, self._config)
         if self.keeps_pixels:
             self._cache[path] = pixels
@@ -243,6 +242,23 @@ class PictureFolder:
             if fault is not None:
                 self.skip(file.path, fault)
         return [result for result, _ in results]
+
+
+def half_of(image: Image.Image, half: Half) -> Image.Image:
+    """The left or the right half of a picture of even width."""
+    middle, (width, height) = image.width // 2, image.size
+    left, right = (0, middle) if half == "left" else (middle, width)
+    return image.crop((left, 0, right, height))
+
+
+def check_halves(path: Path, width: int) -> None:
+    """A file that shows a pair side by side has an even width.
+
+    Raises:
+        PictureError: it has not.
+    """
+    if width % 2:
+        raise PictureError(f"{path} is {width} pixels wide, so that its halves are not equal.")
 
 
 def _reason(path: Path, error: PictureError) -> str:

@@ -26,7 +26,7 @@ from .distances import (
     psnr,
 )
 from .extractors import Extractor, LiteExtractor, new_extractor
-from .folders import Folders, MeanPicture, PictureReader, as_written, spread
+from .folders import Folders, MeanPicture, Picture, PictureReader, as_written, spread
 from .report import COLOUR, IDENTITY, MEAN, MODEL, REAL, DirectionReport, Evaluation, Row, Score
 from .segmentation import ConfusionCounts, Segmentation
 from .sheet import Sheet
@@ -40,9 +40,9 @@ class _Side:
     """One domain: its pictures, and what is found out about them once."""
 
     name: str
-    test: Sequence[Path]
+    test: Sequence[Picture]
     test_dir: Path
-    train: Sequence[Path] = ()
+    train: Sequence[Picture] = ()
     mean: MeanPicture = field(default_factory=MeanPicture)
     """Of the training pictures, once they were read."""
     test_set: tuple[Tensor, float] | None = None
@@ -61,7 +61,7 @@ class Evaluator:
     def __init__(  # noqa: PLR0913 - two folders to test with, two to fit with, and how
         self,
         test_a: str | Path,
-        test_b: str | Path,
+        test_b: str | Path | None = None,
         train_a: str | Path | None = None,
         train_b: str | Path | None = None,
         config: EvaluationConfig | None = None,
@@ -73,10 +73,10 @@ class Evaluator:
         """List the folders and read the extractor's weights.
 
         Args:
-            test_a: held-out pictures of domain A.
-            test_b: held-out pictures of domain B.
+            test_a: held-out pictures of domain A, or with `config.side_by_side` of both.
+            test_b: held-out pictures of domain B; none if they are side by side.
             train_a: pictures that the floors are fitted on: the mean picture and the colour match.
-            train_b: the same of domain B; both or none.
+            train_b: the same of domain B; both or none, and none if they are side by side.
             config: how to compare.
             extractor: an extractor of one's own for KID and FID, instead of `config.extractor`.
             segmentation: how to score classes, for paired folders.
@@ -89,13 +89,25 @@ class Evaluator:
             ValueError: the arguments do not fit together.
         """
         self.config = config or EvaluationConfig()
-        if (train_a is None) != (train_b is None):
-            raise ValueError("the training folders are given both or not at all.")
+        order = self.config.side_by_side
+        if order == "no":
+            if test_b is None:
+                raise ValueError(
+                    "an evaluation needs a test folder of domain B too, or side_by_side ab for "
+                    "files that show A beside B."
+                )
+            if (train_a is None) != (train_b is None):
+                raise ValueError("the training folders are given both or not at all.")
+        elif test_b is not None or train_b is not None:
+            raise ValueError(
+                f"side_by_side is {order}, so that one folder has both domains; leave those of "
+                "domain B out."
+            )
         if segmentation is not None and not self.config.paired:
             raise ValueError("a segmentation score needs paired folders.")
         self.segmentation = segmentation
         paired = self.config.paired
-        tests = Folders.list(test_a, test_b, paired=paired, most=self.config.max_pictures)
+        tests = self._list(test_a, test_b, most=self.config.max_pictures)
         self._read = PictureReader(self.config.size)
         self._sides = {
             "A": _Side("A", tests.a, tests.dir_a),
@@ -107,7 +119,7 @@ class Evaluator:
         if not paired and tests.dir_a.samefile(tests.dir_b):
             raise ValueError(f"both test folders are {tests.dir_a}; give one of each domain.")
         for test, train, domain in ((test_a, train_a, "A"), (test_b, train_b, "B")):
-            if train is not None and Path(test).samefile(train):
+            if train is not None and test is not None and Path(test).samefile(train):
                 self.notes.append(
                     f"The test folder of domain {domain} is the training folder, so that its "
                     "scores say nothing about pictures that the model has never seen."
@@ -123,17 +135,21 @@ class Evaluator:
         # What the floors are fitted on; partners are kept together.
         self._train_pairs = False
         self._matches: dict[Direction, AffineColour] = {}
-        if train_a is not None and train_b is not None:
-            trains = Folders.list(train_a, train_b, paired=False)
+        if train_a is not None:
             if paired:
                 try:
-                    trains = Folders.list(train_a, train_b, paired=True)
+                    trains = self._list(train_a, train_b)
                     self._train_pairs = True
                 except DatasetError:
+                    if train_b is None:
+                        raise
+                    trains = Folders.list(train_a, train_b, paired=False)
                     self.notes.append(
                         "The training folders have no pairs, so that the colour match was fitted "
                         "on the mean and covariance of their colours."
                     )
+            else:
+                trains = self._list(train_a, train_b)
             self._sides["A"].train = spread(trains.a, MAX_TRAINING_PICTURES)
             self._sides["B"].train = spread(trains.b, MAX_TRAINING_PICTURES)
         else:
@@ -438,6 +454,7 @@ class Evaluator:
             "test_a": str(side_a.test_dir),
             "test_b": str(side_b.test_dir),
             "pictures": self._read.rule,
+            **({"side_by_side": order} if (order := self.config.side_by_side) != "no" else {}),
             "precision": str(dtype or torch.float32).removeprefix("torch."),
         }
         if self._matches:
@@ -464,7 +481,16 @@ class Evaluator:
         a, b = self._sides["A"], self._sides["B"]
         return (a, b) if direction == "a_to_b" else (b, a)
 
-    def _check_counts(self, kind: str, paths: Sequence[Path], folder: Path) -> None:
+    def _list(
+        self, dir_a: str | Path, dir_b: str | Path | None, most: int | None = None
+    ) -> Folders:
+        """Two folders, or one of pairs side by side, as the settings want it."""
+        if self.config.side_by_side != "no":
+            return Folders.side_by_side(dir_a, self.config.side_by_side, most=most)
+        assert dir_b is not None
+        return Folders.list(dir_a, dir_b, paired=self.config.paired, most=most)
+
+    def _check_counts(self, kind: str, paths: Sequence[Picture], folder: Path) -> None:
         if len(paths) < self.config.subset_size:
             limit = " of max_pictures" if len(paths) == self.config.max_pictures else ""
             raise DatasetError(
@@ -476,7 +502,7 @@ class Evaluator:
 def evaluate(
     model: CycleGAN,
     test_a: str | Path,
-    test_b: str | Path,
+    test_b: str | Path | None = None,
     train_a: str | Path | None = None,
     train_b: str | Path | None = None,
     **options: Any,  # noqa: ANN401 - those of three signatures, named below
@@ -486,7 +512,7 @@ def evaluate(
     Args:
         model: what to score.
         test_a: held-out pictures of domain A.
-        test_b: held-out pictures of domain B.
+        test_b: held-out pictures of domain B; none with `side_by_side`.
         train_a: pictures that the mean picture and the colour match are fitted on.
         train_b: the same of domain B.
         options: fields of `EvaluationConfig`; `extractor` may be an `Extractor`; `segmentation`;
@@ -526,7 +552,7 @@ class _Means:
         self._sums: dict[str, float] = {}
         self._count = 0
 
-    def add(self, scores: dict[str, float], path: Path) -> None:
+    def add(self, scores: dict[str, float], path: Picture) -> None:
         """Take in the scores of one picture.
 
         Raises:
@@ -571,7 +597,7 @@ def _finite(row: dict[str, Score], name: str, where: str) -> Row:
     return row
 
 
-def _check_side(path: Path, picture: Tensor) -> None:
+def _check_side(path: Picture, picture: Tensor) -> None:
     height, width = picture.shape[-2:]
     if min(height, width) < LEAST_SIDE:
         raise DatasetError(

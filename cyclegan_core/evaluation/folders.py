@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..config import DataConfig
-from ..data.folder import list_pictures
+from ..data.folder import Half, check_halves, half_of, list_pictures
 from ..data.paired_folders import by_name
 from ..data.transforms import prepare
 from ..errors import DatasetError
@@ -20,17 +20,31 @@ from ..pictures.picture import read_flat
 
 T = TypeVar("T")
 
+
+@dataclass(frozen=True, slots=True)
+class HalfPicture:
+    """One half of a file that shows a pair side by side."""
+
+    path: Path
+    half: Half
+
+    def __str__(self) -> str:
+        return f"{self.path} ({self.half} half)"
+
+
+Picture = Path | HalfPicture
+
 _MEAN_SIDE = 256
 """Height and width of the mean picture; pictures of this size enter it as they are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """Two folders, listed."""
+    """Two folders, listed; or one of files that show pairs side by side."""
 
-    a: tuple[Path, ...]
+    a: tuple[Picture, ...]
     """Pictures of domain A, sorted by name."""
-    b: tuple[Path, ...]
+    b: tuple[Picture, ...]
     """Pictures of domain B; number k is the partner of `a`'s number k if they are paired."""
     dir_a: Path
     dir_b: Path
@@ -38,6 +52,25 @@ class Folders:
     """Pictures that have no partner, of both folders, if they are paired."""
     names_agree: bool = False
     """Whether both folders have the same names, as pairs have."""
+
+    @classmethod
+    def side_by_side(
+        cls, folder: str | Path, order: Literal["ab", "ba"], *, most: int | None = None
+    ) -> Folders:
+        """Search one folder, whose files have A in one half and B in the other.
+
+        Raises:
+            DatasetError: it can't be used.
+        """
+        files = spread(list_pictures(Path(folder), "A"), most)
+        half_a, half_b = ("left", "right") if order == "ab" else ("right", "left")
+        return cls(
+            tuple(HalfPicture(file.path, half_a) for file in files),
+            tuple(HalfPicture(file.path, half_b) for file in files),
+            Path(folder),
+            Path(folder),
+            names_agree=True,
+        )
 
     @classmethod
     def list(
@@ -106,17 +139,23 @@ class PictureReader:
         )
         """How pictures are resized before anything else, for the record."""
 
-    def __call__(self, path: Path) -> Tensor:
+    def __call__(self, picture: Picture) -> Tensor:
         """(3,H,W) float32 in [0,1].
 
         Raises:
-            PictureError: the file can't be read; a score without it would be another score.
+            PictureError: the file can't be read, or has no halves; a score without it would be
+                another score.
         """
-        image = read_flat(path)
+        if isinstance(picture, HalfPicture):
+            image = read_flat(picture.path)
+            check_halves(picture.path, image.width)
+            image = half_of(image, picture.half)
+        else:
+            image = read_flat(picture)
         pixels = np.asarray(image) if self._config is None else prepare(image, self._config)
         return torch.from_numpy(pixels.transpose(2, 0, 1).copy()).float().div_(255)
 
-    def pair(self, path: Path, partner: Path) -> tuple[Tensor, Tensor]:
+    def pair(self, path: Picture, partner: Picture) -> tuple[Tensor, Tensor]:
         """Two pictures of one size.
 
         Raises:

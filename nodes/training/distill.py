@@ -205,6 +205,14 @@ def _advanced_inputs(preset: DistillConfig) -> list[io.WidgetInput]:
             optional=True,
         ),
         _number(
+            "views",
+            preset.views,
+            (1, 32),
+            "Shifted and mirrored views of a crop whose median is learned: 16 for a teacher with "
+            "flecks or a lattice (so many times as long to translate), 1 for a clean one.",
+            optional=True,
+        ),
+        _number(
             "num_held_out",
             preset.num_held_out,
             (1, 1000),

@@ -102,6 +102,7 @@ NODES = {
             "direction",
             "crop_size",
             "load_size",
+            "views",
             "num_held_out",
             "seed",
             "license",
@@ -271,7 +272,7 @@ FOLDED = {
     "CycleGAN_Translate": {"memory", "precision"},
     "CycleGAN_Reconstruct": {"memory", "precision"},
     "CycleGAN_Train": {"evaluate_every", "patience"},
-    "CycleGAN_Distill": {"crop_size", "load_size", "num_held_out", "seed", "license"},
+    "CycleGAN_Distill": {"crop_size", "load_size", "views", "num_held_out", "seed", "license"},
 }
 """Widgets that a page shows only when asked; Train Settings has its own test."""
 

@@ -107,7 +107,8 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     for seed, name in enumerate(folders):
         fill(root / name, 4, seed, (44, 40))
-    fill(root / "facades" / "train", 4, 99, (88, 40))
+    for seed, name in enumerate(("train", "test")):
+        fill(root / "facades" / name, 4, 98 + seed, (88, 40))
 
     for seed, name in enumerate(("G_A", "G_B", "G_AB", "G_BA", "latest_net_G_A")):
         network = foreign.scramble(foreign.upstream(), seed)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from ..commands import SMALL, Shell, save
 from ..evaluation.samples import fill
@@ -92,6 +94,63 @@ def test_faults_are_one_sentence(run, files, options, code, sentence) -> None:
     assert result.err.startswith("cyclegan: ")
     assert sentence in result.err
     assert len(result.err.splitlines()) == 1
+
+
+def beside(folder: Path, left: Path, right: Path) -> Path:
+    """Files that show the pictures of two folders side by side, as pix2pix's data sets do."""
+    folder.mkdir()
+    for path in left.iterdir():
+        with Image.open(path) as first, Image.open(right / path.name) as second:
+            wide = Image.new("RGB", (2 * first.width, first.height))
+            wide.paste(first, (0, 0))
+            wide.paste(second, (first.width, 0))
+            wide.save(folder / path.name)
+    return folder
+
+
+@pytest.mark.parametrize("order", ["ab", "ba"])  # without a word it is ab
+def test_pairs_side_by_side_score_as_in_two_folders(run, files, tmp_path, order) -> None:
+    a, b = ("a", "b") if order == "ab" else ("b", "a")
+    test, train = (
+        beside(tmp_path / part, files / f"{part}_{a}", files / f"{part}_{b}")
+        for part in ("test", "train")
+    )
+    model = ("-m", files / "m.safetensors", "--json")
+    option = () if order == "ab" else (order,)
+    found = run("evaluate", test, *model, "--side-by-side", *option, "--train-a", train).json
+    wanted = run(*command(files, "--paired", "--json", *training(files))).json
+    assert found["directions"] == wanted["directions"]
+    assert (found["paired"], found["settings"]["side_by_side"]) == (True, order)
+    assert "side_by_side" not in wanted["settings"]
+
+
+@pytest.mark.parametrize(
+    ("folders", "options", "sentence"),
+    [
+        (("test_a",), (), "TEST_B is missing: name the folder of domain B's pictures too"),
+        (("test_a", "test_b"), ("--side-by-side", "ab"), "have both domains; leave TEST_B out."),
+        (
+            ("test_a",),
+            ("--side-by-side", "ab", "--train-b", "x"),
+            "side_by_side is ab, so that one folder has both domains; leave those of domain B out",
+        ),
+    ],
+)
+def test_one_folder_or_two(run, files, folders, options, sentence) -> None:
+    dirs = (files / name for name in folders)
+    result = run("evaluate", *dirs, "-m", files / "m.safetensors", *options)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("cyclegan: ")
+    assert sentence in result.err
+    assert len(result.err.splitlines()) == 1
+
+
+def test_a_file_without_halves(run, files, tmp_path) -> None:
+    fill(tmp_path, 2, 3, size=(31, 20))
+    result = run("evaluate", tmp_path, "-m", files / "m.safetensors", "--side-by-side", "ab")
+    assert (result.code, result.out) == (1, "")
+    assert "000.png is 31 pixels wide, so that its halves are not equal." in result.err
+    assert len(result.err.strip().splitlines()) == 1
 
 
 def test_folders_without_common_names(run, files, tmp_path) -> None:

@@ -98,6 +98,11 @@ def test_start_from_a_model(run, pictures, tmp_path):
         (("--device", "abacus"), 2, "'abacus' can't be used"),
         (("--model.channels-a", "1"), 2, "lambda_identity must be 0 when the domains have"),
         (("--test-a", "x"), 2, "needs --test-a, --test-b and --evaluate-every; give all three"),
+        (
+            ("--test-a", "x", "--test-b", "y", "--evaluation.side-by-side", "ab"),
+            2,
+            "the files of --test-a have both domains; leave --test-b out.",
+        ),
         (("--evaluate-every", "5"), 2, "needs --test-a, --test-b and --evaluate-every"),
         (("--evaluate-every", "-1"), 2, "evaluate_every must be a whole number of at least 0"),
         (("--patience", "2"), 2, "--patience and --metric are about an evaluation"),
@@ -311,8 +316,10 @@ def test_pairs_are_learned_from_scored_and_go_on(run, pictures, tmp_path):
 def test_pairs_side_by_side(run, tmp_path):
     fill(tmp_path / "pairs", 3, 0, size=(36, 18))
     argv = ("train", "--side-by-side", tmp_path / "pairs", *PAIRS, "--run", tmp_path / "run")
-    result = run(*argv, "--max-steps", 1)
+    scored = ("--test-a", tmp_path / "pairs", "--evaluation.side-by-side", "ab")
+    result = run(*argv, "--max-steps", 1, *scored, "--evaluate-every", 1)
     assert result.code == 0
+    assert load_model(tmp_path / "run" / "best.safetensors").training_info["steps"] == 1
     assert f"3 pictures in {tmp_path / 'pairs'}, left halves" in result.err
     saved = json.loads((tmp_path / "run" / "run.json").read_text())
     assert "right halves" in saved["data"]["b"]
