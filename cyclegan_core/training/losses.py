@@ -204,11 +204,12 @@ def generator_terms(
             idt_a = generate(model, "b_to_a", real_a) if idt_a is None else idt_a
             terms["identity_a"] = lambda_idt_a * l1(idt_a, real_a)
         if config.lambda_equivariance > 0:
-            for name, direction, source, fake, moves in (
-                ("equivariance_ab", "a_to_b", source_a, fake_b, moves_a),
-                ("equivariance_ba", "b_to_a", source_b, fake_a, moves_b),
-            ):
-                terms[name] = equivariance_term(model, config, direction, source, fake, moves)
+            terms["equivariance_ab"] = equivariance_term(
+                model, config, "a_to_b", source_a, fake_b, moves_a
+            )
+            terms["equivariance_ba"] = equivariance_term(
+                model, config, "b_to_a", source_b, fake_a, moves_b
+            )
         if config.lambda_gan > 0:  # eq. 1
             for name, disc, fake, draws in (
                 ("gan_ab", disc_b, fake_b, draws_b),
