@@ -237,7 +237,9 @@ def _batch_norm(
         if bias.shape != mean.shape:
             raise MismatchError(f"has a bias that does not fit '{theirs}'")
         # In float64, because 8-bit floats, which are refused by their dtype later, can't subtract.
-        mean = (mean.double() - bias.double()).to(mean.dtype)
+        # Without numbers there is nothing to subtract, for which torch would import its compiler.
+        if not mean.is_meta:
+            mean = (mean.double() - bias.double()).to(mean.dtype)
     return {
         f"{ours}.weight": tensors.get(f"{theirs}.weight", torch.ones_like(mean)),
         f"{ours}.bias": tensors.get(f"{theirs}.bias", torch.zeros_like(mean)),

@@ -7,7 +7,8 @@ import logging
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -16,7 +17,7 @@ from PIL import Image
 from ..config import DataConfig
 from ..errors import DatasetError, PictureError, reason
 from ..pictures.files import find_pictures
-from ..pictures.picture import read_flat, read_header
+from ..pictures.picture import PictureHeader, read_flat, read_header
 from ..progress import ignore
 from ..validation import check_data_folder
 from .transforms import Pixels, prepare, prepared_size
@@ -123,10 +124,16 @@ class PictureFolder:
         """Width and height of each picture, upright."""
         self.grey: set[Path] = set()
         """Pictures without colour."""
+        self.colours: dict[Path, str] = {}
+        """What is done about profiles of other colour spaces, by picture."""
+        self.losses: dict[Path, str] = {}
+        """What of a decoded picture can't be shown, such as samples below 0."""
         for file, header in zip(self.files, self._attempt_all(self._read_header), strict=True):
             if header is not None:
-                self.sizes[file.path], is_grey = header
-                self.grey |= {file.path} if is_grey else set()
+                self.sizes[file.path] = header.size
+                self.grey |= {file.path} if header.is_grey else set()
+                if header.colours:
+                    self.colours[file.path] = header.colours
 
     def __len__(self) -> int:
         return len(self.files)
@@ -160,6 +167,12 @@ class PictureFolder:
         if path not in self.skipped:
             self.skipped[path] = reason
             log.warning("Skipping %s: it %s", path, reason)
+
+    def _note_loss(self, path: Path, loss: str) -> None:
+        """Keep for the report, and say once in the log, what of a picture can't be shown."""
+        if path not in self.losses:
+            self.losses[path] = loss
+            log.warning("Reading %s: %s", path, loss)
 
     def settle(self) -> None:
         """Take the skipped pictures off the list, for good.
@@ -200,17 +213,23 @@ class PictureFolder:
             self.skip(file.path, _reason(file.path, error))
             return None
 
-    def _read_header(self, path: Path) -> tuple[tuple[int, int], bool]:
-        """Width and height of a picture, and whether it is grey, from its file's header."""
-        (width, height), is_grey = read_header(path)
+    def _read_header(self, path: Path) -> PictureHeader:
+        """What a picture's file says before it is decoded."""
+        header = read_header(path)
         if self.half is None:
-            return (width, height), is_grey
+            return header
+        width, height = header.size
         check_halves(path, width)
-        return (width // 2, height), is_grey
+        return replace(header, size=(width // 2, height))
 
     def _decode(self, path: Path) -> Pixels:
         """Read and resize a picture, and keep it in memory if pictures are kept."""
-        image = read_flat(path, channels=self._channels, background=self._config.background)
+        image = read_flat(
+            path,
+            channels=self._channels,
+            background=self._config.background,
+            on_loss=partial(self._note_loss, path),
+        )
         if self.half is not None:
             image = half_of(image, self.half)
         pixels = prepare(image, self._config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,6 +124,7 @@ def _warnings(
                 f"{grey} of {len(sizes)} pictures in {folder.folder} are grey and the others in "
                 f"colour; all are read as {'RGB' if channels == 3 else 'grey'}."
             )
+        yield from _colour_warnings(folder)
         yield from _size_warnings(folder.folder, sizes, config)
     if twins:
         names = ", ".join(file.name for file, _ in twins[:_NAMED_IN_TEXT])
@@ -131,6 +132,21 @@ def _warnings(
         yield (
             f"{len(twins)} files of A are in B too ({names}{more}); "
             "a picture should show one domain only."
+        )
+
+
+def _colour_warnings(folder: PictureFolder) -> Iterator[str]:
+    """A sentence for each way in which colours are not what the files hold."""
+    used = {file.path for file in folder.files}
+    notes = Counter(note for path, note in folder.colours.items() if path in used)
+    for note, count in notes.most_common(_NAMED_IN_TEXT):
+        yield f"{count} of {len(used)} pictures in {folder.folder}: {note}."
+    losses = [f"{path.name} ({loss})" for path, loss in folder.losses.items()]
+    if losses:
+        more = "" if len(losses) <= _NAMED_IN_TEXT else f" and {len(losses) - _NAMED_IN_TEXT} more"
+        yield (
+            f"Samples below 0 in {folder.folder} can't be shown: "
+            f"{', '.join(sorted(losses)[:_NAMED_IN_TEXT])}{more}."
         )
 
 

@@ -5,6 +5,7 @@ Between, Pillow holds the samples as bytes; only the strips that are read become
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from ..device.precision import is_finite
+from ..progress import ignore
+from .colours import Colours, colours, to_srgb
 from .files import opened, peculiarities, write_image
 from .rows import ImageRows, RowSource, TensorRows, bytes_of, to_image
 
@@ -71,7 +74,8 @@ class OpenPicture:
 def open_picture(path: Path, *, max_pixels: int | None = None) -> OpenPicture:
     """Decode a picture file into bytes.
 
-    Honours the EXIF orientation; keeps alpha apart; scales 16-bit and float samples to [0,1];
+    Honours the EXIF orientation and colour profiles (RGB becomes sRGB); keeps alpha apart; scales
+    16-bit and float samples to [0,1];
     takes the first frame of an animation or multi-page file and says so.
 
     Args:
@@ -83,18 +87,21 @@ def open_picture(path: Path, *, max_pixels: int | None = None) -> OpenPicture:
     """
     with opened(path, max_pixels=max_pixels) as file:
         notes = peculiarities(file)
-        # A profile of a CMYK or Lab file doesn't fit the RGB pixels made from it.
-        profile = file.info.get("icc_profile") if file.mode not in ("CMYK", "LAB") else None
+        profile: bytes | None = file.info.get("icc_profile")
         ImageOps.exif_transpose(file, in_place=True)
         if _is_deep(file):
-            samples, depth = _decode_deep(file)
-            return OpenPicture(TensorRows(samples), None, profile, (*notes, "grey", depth))
+            samples, depth, black = _decode_deep(file)
+            deep = f"{depth}, {black}" if black else depth
+            return OpenPicture(TensorRows(samples), None, profile, (*notes, "grey", deep))
         has_alpha = file.has_transparency_data
         is_grey = file.mode in ("1", "L", "LA", "La")
         mode = ("LA" if has_alpha else "L") if is_grey else ("RGBA" if has_alpha else "RGB")
         file.load()
-        image = file if file.mode == mode else file.convert(mode)
+        image, found = _converted(file, mode)
+        if found.transform or file.mode in ("CMYK", "LAB"):  # it doesn't fit the RGB made from it
+            profile = None
     notes += ["grey"] if is_grey else []
+    notes += [found.note] if found.note else []
     alpha = image.getchannel("A") if has_alpha else None
     return OpenPicture(ImageRows(image), alpha, profile, tuple(notes))
 
@@ -102,7 +109,8 @@ def open_picture(path: Path, *, max_pixels: int | None = None) -> OpenPicture:
 def read_picture(path: str | Path) -> Picture:
     """Decode one picture file.
 
-    Honours the EXIF orientation; keeps alpha apart; scales 16-bit and float samples to [0,1];
+    Honours the EXIF orientation and colour profiles (RGB becomes sRGB); keeps alpha apart; scales
+    16-bit and float samples to [0,1];
     takes the first frame of an animation or multi-page file and says so.
 
     Raises:
@@ -114,11 +122,16 @@ def read_picture(path: str | Path) -> Picture:
 
 
 def read_flat(
-    path: str | Path, *, channels: int = 3, background: tuple[int, int, int] = (255, 255, 255)
+    path: str | Path,
+    *,
+    channels: int = 3,
+    background: tuple[int, int, int] = (255, 255, 255),
+    on_loss: Callable[[str], object] = ignore,
 ) -> Image.Image:
-    """Decode one picture file to 8 bits per sample without alpha, upright.
+    """Decode one picture file to 8 bits per sample without alpha, upright, in sRGB.
 
-    The mode is "RGB" for 3 channels and "L" for 1; transparent parts show `background`.
+    The mode is "RGB" for 3 channels and "L" for 1; transparent parts show `background`. `on_loss`
+    is told of samples that can't be shown.
 
     Raises:
         PictureError: missing, not a picture, damaged, or far too large.
@@ -126,13 +139,29 @@ def read_flat(
     with opened(Path(path)) as image:
         upright = ImageOps.exif_transpose(image)
         if _is_deep(upright):
-            upright = to_image(_decode_deep(upright)[0])
+            samples, _, black = _decode_deep(upright)
+            upright = to_image(samples)
+            if black:
+                on_loss(black)
         elif upright.has_transparency_data:
             grey_too = upright.convert("LA") if upright.mode == "La" else upright
-            layer = grey_too.convert("RGBA")
+            layer, _ = _converted(grey_too, "RGBA")
             sheet = Image.new("RGBA", layer.size, (*background, 255))
             upright = Image.alpha_composite(sheet, layer)
+        elif upright.mode not in ("1", "L"):
+            upright, _ = _converted(upright, "RGB")
         return upright.convert("L" if channels == 1 else "RGB")
+
+
+@dataclass(frozen=True, slots=True)
+class PictureHeader:
+    """What a file says of its picture before it is decoded."""
+
+    size: tuple[int, int]
+    """Width and height of the upright picture."""
+    is_grey: bool
+    colours: str
+    """What is done about its colour profile, such as "Display P3 converted to sRGB"; or empty."""
 
 
 def read_size(path: str | Path) -> tuple[int, int]:
@@ -141,11 +170,11 @@ def read_size(path: str | Path) -> tuple[int, int]:
     Raises:
         PictureError: missing, not a picture, or far too large.
     """
-    return read_header(path)[0]
+    return read_header(path).size
 
 
-def read_header(path: str | Path) -> tuple[tuple[int, int], bool]:
-    """What `read_size` reads, and whether the picture is grey.
+def read_header(path: str | Path) -> PictureHeader:
+    """What `read_size` reads, and what a training's report tells of colours.
 
     Raises:
         PictureError: missing, not a picture, or far too large.
@@ -154,9 +183,11 @@ def read_header(path: str | Path) -> tuple[tuple[int, int], bool]:
         is_grey = image.mode in ("1", "L", "LA", "La") or _is_deep(image)
         # The PNG reader's own getexif would decode the pixels to look behind them.
         orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
-        if orientation in (5, 6, 7, 8) and image.format != "TIFF":  # whose size is upright already
-            return (image.height, image.width), is_grey
-        return image.size, is_grey
+        is_turned = orientation in (5, 6, 7, 8) and image.format != "TIFF"  # whose size is upright
+        size = (image.height, image.width) if is_turned else image.size
+        mode = "CMYK" if image.mode == "CMYK" else "RGB"
+        note = "" if is_grey else colours(image.info.get("icc_profile"), mode).note
+        return PictureHeader(size, is_grey, note)
 
 
 def write_picture(
@@ -182,12 +213,25 @@ def _is_deep(image: Image.Image) -> bool:
     return image.mode.startswith("I") or image.mode == "F"
 
 
-def _decode_deep(image: Image.Image) -> tuple[Tensor, str]:
-    """Grey samples of more than 8 bits -> (1,H,W) float32 in [0,1], and what they were.
+def _converted(image: Image.Image, mode: str) -> tuple[Image.Image, Colours]:
+    """The image in `mode` (L, LA, RGB or RGBA) and in sRGB, and what was done about its profile."""
+    direct = image.mode == "CMYK" and mode == "RGB"
+    profile: bytes | None = image.info.get("icc_profile")
+    found = colours(profile, "CMYK" if direct else mode)
+    if direct and found.transform is not None:
+        return to_srgb(image, found), found
+    if image.mode in ("CMYK", "LAB"):  # made into RGB by Pillow, which asks no profile
+        return image.convert(mode), found
+    changed = image if image.mode == mode else image.convert(mode)
+    return to_srgb(changed, found), found
+
+
+def _decode_deep(image: Image.Image) -> tuple[Tensor, str, str]:
+    """Grey samples of more than 8 bits -> (1,H,W) float32 in [0,1], what they were, what is lost.
 
     Whole numbers are taken for 16 bits (Pillow's mode "I" also holds those) unless they are
     larger; floats for [0,1] unless they are larger, then their maximum is white. What is negative
-    is black, which is noted.
+    is black, which is what is lost.
 
     Raises:
         ValueError: a float is NaN or infinite.
@@ -198,8 +242,7 @@ def _decode_deep(image: Image.Image) -> tuple[Tensor, str]:
     lowest, highest = (float(extreme) for extreme in torch.aminmax(samples))
     if image.mode == "F":
         white, note = (1.0, "float") if highest <= 1 else (highest, f"float, {highest:g} is white")
-        if lowest < 0:
-            note += f", {lowest:g} to 0 is black"
     else:
         white, note = (65535.0, "16-bit") if highest <= 65535 else (2.0**32 - 1, "32-bit")
-    return samples.div_(white).clamp_(0, 1).float(), note
+    black = f"{lowest:g} to 0 is black" if lowest < 0 else ""
+    return samples.div_(white).clamp_(0, 1).float(), note, black

@@ -132,7 +132,7 @@ def test_16_bit_grey(suffix: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("samples", "expected", "note"),
     [
-        (np.array([[0, 65535, -5]], np.int32), [0.0, 1.0, 0.0], "16-bit"),
+        (np.array([[0, 65535, -5]], np.int32), [0.0, 1.0, 0.0], "16-bit, -5 to 0 is black"),
         (np.array([[0, 2**31 - 1]], np.int32), [0.0, 0.5], "32-bit"),
         (np.array([[0, 0.25, 1]], np.float32), [0.0, 0.25, 1.0], "float"),
         (np.array([[0, -1, 0.5]], np.float32), [0.0, 0.0, 0.5], "float, -1 to 0 is black"),
