@@ -18,7 +18,7 @@ from tests.unit.tiny import draw_folders
 from tests.unit.warm import Server
 
 _CORE = (
-    *("cli.export", "cli.distill", "cli.evaluate", "distillation.distill", "evaluation.evaluator"),
+    *("cli.export", "cli.distill", "cli.evaluate", "distillation.student", "evaluation.evaluator"),
     *("evaluation.training_evaluation", "evaluation.sheet", "export", "hub.install"),
     *("translation.plan", "cli.weights"),
 )

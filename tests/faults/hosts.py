@@ -179,9 +179,9 @@ class Campaign:
 
     def kills(self, count: int) -> None:
         """The server, in the middle of a training."""
-        steps, name, done = 12 * count, "killed", 0
+        steps, name, done = 10 * count, "killed", 0
         for _ in range(count):
-            target = done + self.rng.randint(1, 8)
+            target = done + self.rng.randint(1, 4)
             wait = self.rng.random() * 0.3
             reached = threading.Event()
 
@@ -204,7 +204,7 @@ class Campaign:
             assert before < done < steps, (before, done)
             self.host.start()
             self.client = Client(self.host.address)
-        self.finish(name, done + 3)
+        self.finish(name, steps)
         self.check()
 
     def cancels(self, count: int) -> None:
@@ -244,7 +244,8 @@ class Campaign:
             self.client.forget_results()
             self.arm(what, at)
             memory = "whole" if kind == "whole" else "auto"
-            graph = self.training("faulty", 12 + number) if kind == "train" else None
+            name = f"faulty_{number}"
+            graph = self.training(name, 12) if kind == "train" else None
             run = self.client.run_prompt(graph or self.translation(memory=memory))
             struck = self.arm("nothing", 0) == 0
             ending = "went well" if run.error is None else "told"
@@ -256,7 +257,7 @@ class Campaign:
                 assert "memory" in text, run.failure
             self.check()
             if kind == "train":
-                self.finish("faulty", 12 + number)
+                self.finish(name, 12)
 
     def arm(self, what: str, at: int) -> int:
         """What shall happen at an operation from now; how many were left of the last order."""

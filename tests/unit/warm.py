@@ -48,8 +48,8 @@ class Server:
         Orders: `die_at` (number of the file operation before which it kills itself, from 1),
         `freeze_at` (likewise, SIGSTOP), `tell_at` (likewise, it says so and goes on), `cpu`
         (seconds of its CPU time after which it is ended without notice), `limit` (bytes that a
-        file may have), `cwd`, `clock` (seconds by which its clock goes back each time it is read),
-        `count` (at its end it says how many file operations it did).
+        file may have), `cwd`, `env` (more variables), `clock` (seconds by which its clock goes
+        back each time it is read), `count` (at its end it says how many file operations it did).
         """
         folder.mkdir(exist_ok=True)
         orders |= {"argv": [str(word) for word in argv], "folder": str(folder)}
@@ -88,7 +88,8 @@ def serve() -> None:
     import torch
 
     for module in sys.argv[1:]:
-        importlib.import_module(module)
+        with suppress(ModuleNotFoundError):  # it only saves time
+            importlib.import_module(module)
     torch.set_num_threads(1)
     torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])  # imports more
     os.dup2(1, 3)
@@ -113,6 +114,7 @@ def child(order: dict[str, Any]) -> int:
     from cyclegan_core.cli.main import main
 
     settle(order)
+    os.environ.update(order.get("env", {}))
     if "clock" in order:
         turn_back(order["clock"])
     if "cpu" in order:
