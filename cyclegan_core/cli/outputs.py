@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import PictureError, reason
+from ..films.names import FORMATS, is_video_name
 from ..pictures.files import READABLE, WRITABLE, file_id, find_pictures
 
 Job = tuple[Path, Path | PictureError]
@@ -31,8 +32,9 @@ def plan_outputs(
     """Pair every picture with where its result goes, or with why it can't go anywhere.
 
     A folder's pictures keep their path below that folder, a file its name. `out` is a file name
-    when it ends like a picture and there is one input file; otherwise a folder. Without it the
-    results of a folder go to `PAINTED` inside it, and that of a file to `PAINTED` beside it.
+    when it ends like a picture or a video and there is one input file; otherwise a folder. Without
+    it the results of a folder go to `PAINTED` inside it, and that of a file to `PAINTED` beside it.
+    Videos are what is named, never what a folder holds.
 
     Raises:
         ValueError: there is nothing to do, or `out` is a file name that doesn't fit.
@@ -40,9 +42,11 @@ def plan_outputs(
     found = [job for text in inputs for job in _expand(text, out)]
     if not found:
         raise ValueError("no pictures were named; give files, folders or globs.")
-    if out is not None and out.suffix.lower() in READABLE and not is_folder(out):
+    is_file = out is not None and (out.suffix.lower() in READABLE or is_video_name(out))
+    if out is not None and is_file and not is_folder(out):
         _check_file_name(out, num_pictures=len(found), single_file=single_file)
         ((source, target),) = found
+        _check_kind(source, out)
         return [(source, target if isinstance(target, PictureError) else out)]
     if out is not None and _LIKE_A_FILE.fullmatch(out.suffix) and not is_folder(out):
         raise ValueError(
@@ -55,7 +59,10 @@ def plan_outputs(
         if isinstance(target, PictureError):
             jobs.append((source, target))
             continue
-        if target.suffix.lower() not in WRITABLE:
+        if is_video_name(source):
+            if target.suffix.lower() not in FORMATS:
+                target = target.with_suffix(".mp4")
+        elif target.suffix.lower() not in WRITABLE:
             target = target.with_suffix(".png")
         if target not in taken:
             taken[target] = source
@@ -79,8 +86,19 @@ def _check_file_name(out: Path, *, num_pictures: int, single_file: bool) -> None
         raise ValueError(f"{out} names one file, but there are several results; give a folder.")
     if num_pictures > 1:
         raise ValueError(f"{out} names one file, but there are {num_pictures} pictures.")
-    if out.suffix.lower() not in WRITABLE:
-        raise ValueError(f"{out} can't be written; use {', '.join(sorted(WRITABLE))}.")
+    kinds = FORMATS if is_video_name(out) else WRITABLE
+    if out.suffix.lower() not in kinds:
+        raise ValueError(f"{out} can't be written; use {', '.join(sorted(kinds))}.")
+
+
+def _check_kind(source: Path, out: Path) -> None:
+    """A video becomes a video, a picture a picture."""
+    if is_video_name(source) == is_video_name(out):
+        return
+    kind, kinds = ("video", FORMATS) if is_video_name(source) else ("picture", WRITABLE)
+    raise ValueError(
+        f"{source} is a {kind}, and {out} none; name the result with {', '.join(sorted(kinds))}."
+    )
 
 
 def _expand(text: str, out: Path | None) -> list[Job]:

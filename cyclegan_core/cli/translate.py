@@ -15,8 +15,9 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..config import Direction, Memory, Speedup
+from ..config import Direction, FilmSettings, Memory, Speedup
 from ..errors import CompilerError, CycleGANError, PictureError
+from ..films.names import is_video_name
 from ..hub.catalog import DEFAULT_BACK, DEFAULT_MODEL, find_local
 from ..hub.repository import PREFIX
 from ..pictures.files import MAX_PIXELS, WRITABLE, FileId, file_id, opened
@@ -86,7 +87,7 @@ class _PictureCommand:
             tyro.conf.arg(metavar="PICTURE ...", help_behavior_hint="(at least one)"),
         ]
     ]
-    """Files, folders (searched through, their inner structure is kept) or globs."""
+    """Files, folders (searched through for pictures, their inner structure is kept) or globs."""
     out: Annotated[
         Path | None,
         tyro.conf.arg(
@@ -143,7 +144,16 @@ class _PictureCommand:
             sys.stdout.write(json.dumps(summary | counts | {"pictures": report}) + "\n")
         else:
             there = len(jobs) - missing
-            text = f"{there} picture" + ("" if there == 1 else "s")
+            videos = sum(
+                is_video_name(source) and "not_found" not in entry
+                for (source, _), entry in zip(jobs, report, strict=True)
+            )
+            counted = {"picture": there - videos, "video": videos}
+            text = ", ".join(
+                f"{count} {kind}" + ("" if count == 1 else "s")
+                for kind, count in counted.items()
+                if count or (kind == "picture" and not videos)
+            )
             text += ", nothing was written" if self.results.dry_run else f", {duration(seconds)}"
             text += f", {failed - missing} failed" + (f", {skipped} skipped" if skipped else "")
             text += f", {missing} not found" if missing else ""
@@ -182,11 +192,17 @@ class _PictureCommand:
             if self.results.skip_existing and all(map(file_id, outputs)):
                 return entry | self._written(outputs) | {"skipped": True}
             self._check_outputs(outputs, inputs)
-            with opened(source, max_pixels=MAX_PIXELS):
-                pass  # of what is no picture only the first bytes are read
+            self._check_source(source, target)
         except PictureError as error:
             return entry | {"error": str(error)}
         return entry | (self._written(outputs) if self.results.dry_run else {})
+
+    def _check_source(self, source: Path, target: Path) -> None:
+        """Make sure that a file is a picture, of which only the first bytes are read."""
+        if is_video_name(source):
+            raise PictureError(f"{source} is a video; only `cyclegan translate` takes those.")
+        with opened(source, max_pixels=MAX_PIXELS):
+            pass
 
     def _translate(
         self,
@@ -237,8 +253,12 @@ class _PictureCommand:
             task = bar.add_task("translating", total=len(jobs))
             for number, (job, entry) in enumerate(zip(jobs, report, strict=True)):
 
-                def on_progress(done: int, total: int, number: int = number) -> None:
+                def on_progress(
+                    done: int, total: int, number: int = number, source: Path = job[0]
+                ) -> None:
                     bar.update(task, completed=number + done / total)
+                    if is_video_name(source):
+                        bar.update(task, description=f"{source.name}: {done} of {total} frames")
 
                 if not {"error", "skipped"} & entry.keys():
                     bar.update(task, description=job[0].name)
@@ -277,13 +297,18 @@ class _PictureCommand:
                 raise target
             outputs = self._outputs(target)
             self._check_outputs(outputs, inputs)
-            picture = open_picture(source, max_pixels=MAX_PIXELS)
-            made, cells = self._process(model, picture, outputs, settings)
-            entry |= made
+            if is_video_name(source):
+                made, cells = self._process_film(model, source, outputs[0], settings)
+                entry |= made
+            else:
+                picture = open_picture(source, max_pixels=MAX_PIXELS)
+                made, cells = self._process(model, picture, outputs, settings)
+                cells = {"before": picture.image(), **cells}
+                entry |= made
+                entry["size"] = list(picture.rows.size[:0:-1])
+                entry["notes"] = list(picture.notes)
             if sheet is not None and sheet.height < _LARGEST_SHEET:
-                sheet.add("", {"before": picture.image(), **cells})
-            entry["size"] = list(picture.rows.size[:0:-1])
-            entry["notes"] = list(picture.notes)
+                sheet.add("", cells)
             entry["seconds"] = round(time.perf_counter() - started, 3)
         except CompilerError:  # it would fail for every picture, after a while each
             raise
@@ -342,12 +367,24 @@ class _PictureCommand:
         """Write the files; the facts for the report, and what was made for the sheet."""
         raise NotImplementedError
 
+    def _process_film(
+        self, model: CycleGAN, source: Path, output: Path, settings: Settings
+    ) -> tuple[dict[str, Any], dict[str, Image.Image]]:
+        """Write a video; the facts for the report, and a frame before and after for the sheet."""
+        raise NotImplementedError
+
+
+def _steady() -> FilmSettings:
+    """What suits a video: nothing that stands still changes."""
+    return FilmSettings(statistics="shared")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Translate(_PictureCommand):
-    """Translate pictures to the other domain; each keeps its size and name.
+    """Translate pictures and videos to the other domain; each keeps its size and name.
 
-    For a single picture, --out can be a file name.
+    For a single picture or video, --out can be a file name. A video keeps its sound and frame rate;
+    the same command goes on where a run of it was stopped.
     """
 
     work_size: Annotated[WorkSize, tyro.conf.arg(metavar="PIXELS|auto")] = 0
@@ -356,6 +393,7 @@ class Translate(_PictureCommand):
     twice the size that the model was trained at."""
     detail: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 1.0
     """How much of the fine detail that a smaller --work-size loses is put back, from 0 to 1."""
+    film: Annotated[FilmSettings, tyro.conf.OmitArgPrefixes] = field(default_factory=_steady)
 
     def _check(self) -> None:
         super()._check()
@@ -386,6 +424,32 @@ class Translate(_PictureCommand):
         model.translate_rows(picture.rows, result, **settings, **how)
         picture.write(outputs[0], result)
         return self._written(outputs), {"after": result.image}
+
+    def _check_source(self, source: Path, target: Path) -> None:
+        if not is_video_name(source):
+            super()._check_source(source, target)
+            return
+        from ..films.clip import read_clip
+        from ..films.writer import check_target
+
+        check_target(read_clip(source, count=False), target)
+
+    def _process_film(
+        self, model: CycleGAN, source: Path, output: Path, settings: Settings
+    ) -> tuple[dict[str, Any], dict[str, Image.Image]]:
+        from ..films.clip import first_image
+        from ..films.translate import translate_film
+
+        how: Settings = {"work_size": self.work_size, "detail": self.detail}
+        made = translate_film(model, source, output, settings=self.film, **settings, **how)
+        notes = list(made.notes)
+        if made.resumed_frames:
+            notes.insert(0, f"went on from frame {made.resumed_frames + 1}")
+        facts = {"size": [made.width, made.height], "frames": made.frames, "notes": notes}
+        cells: dict[str, Image.Image] = {}
+        if self.compare is not None:
+            cells = {"before": first_image(source), "after": first_image(output)}
+        return self._written([output]) | facts, cells
 
 
 @dataclass(frozen=True, kw_only=True)

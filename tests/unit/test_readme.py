@@ -101,6 +101,10 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("everything")
     for name in ("photo.jpg", "a.jpg", "huge.tif", "in/1.png", "example_workflows/astronaut.jpg"):
         draw(root / name, size=(40, 30))
+    if importlib.util.find_spec("av"):
+        from .films.clips import make_clip
+
+        make_clip(root / "clip.mp4", frames=3)
     folders = (
         *("photos", "paintings", "drawings", "frames", "A", "B", "facades/A", "facades/B"),
         *("test/photos", "test/paintings", "test/facades", "test/labels"),

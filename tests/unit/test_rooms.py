@@ -8,10 +8,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 ROOMS = [
-    *("cli", "distillation", "export", "runs", "training", "evaluation", "discriminators", "model"),
-    *("translation", "hub", "checkpoint", "streaming", "data", "networks", "pixels", "layers"),
-    *("pictures", "config", "device", "files", "validation", "errors", "progress", "_lazy"),
-    "_version",
+    *("cli", "films", "distillation", "export", "runs", "training", "evaluation"),
+    *("discriminators", "model", "translation", "hub", "checkpoint", "streaming", "data"),
+    *("networks", "pixels", "layers", "pictures", "config", "device", "files", "validation"),
+    *("errors", "progress", "_lazy", "_version"),
 ]
 """High to low: a file imports its own room and lower ones, also under TYPE_CHECKING."""
 

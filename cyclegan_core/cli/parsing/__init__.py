@@ -1,1 +1,0 @@
-"""How words become commands: options in groups, and mistakes in sentences."""

@@ -1,0 +1,210 @@
+"""A video file through a model, frame by frame, so that a killed run goes on where it ended.
+
+Beside the result, in a hidden folder, the finished segments lie until they are put together, with
+what has been measured; the folder goes when the result is there. It names the clip, the weights and
+all settings: with others the work begins anew.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ..config import Direction, FilmSettings
+from ..distillation.pairs import weights_digest
+from ..errors import PictureError, reason
+from ..files import atomic_write, read_table
+from ..model import CycleGAN
+from ..progress import OnProgress, ignore
+from ..translation.film import Film
+from .clip import Clip, Frame, read_clip, read_frames
+from .writer import check_target, join, write_segment
+
+SEGMENT_FRAMES = 100
+"""Frames of a segment: what a killed run loses at most."""
+
+_PIXELS_AT_A_TIME = 2**23
+"""Most pixels of frames that are in memory at a time, beside what the network needs; a frame at
+least."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilmReport:
+    """What became of a clip."""
+
+    width: int
+    height: int
+    frames: int
+    resumed_frames: int
+    """How many of them an earlier run had translated."""
+    notes: tuple[str, ...]
+    """What was unusual about the file, for people."""
+
+
+def translate_film(
+    model: CycleGAN,
+    source: Path,
+    target: Path,
+    direction: Direction = "a_to_b",
+    settings: FilmSettings | None = None,
+    *,
+    on_progress: OnProgress = ignore,
+    **how: Any,  # noqa: ANN401
+) -> FilmReport:
+    """Translate a video file; sound, frame rate, even a variable one, and size stay.
+
+    A clip that is stored turned comes out upright. Colours are of 8 bits, without transparency.
+
+    Args:
+        model: on any device.
+        source: the clip.
+        target: ends like one of `names.FORMATS`; replaced if it is there.
+        direction: "a_to_b" or "b_to_a".
+        settings: the statistics of norms.
+        on_progress: called after each frame that is measured or translated; the total is an
+            estimate if the file tells no true one.
+        **how: the other arguments of `CycleGAN.film`.
+
+    Raises:
+        PictureError: the clip can't be read, the result can't be written, another process is
+            writing it, or PyAV is not installed.
+        CycleGANError: see `CycleGAN.translate`.
+    """
+    settings = settings or FilmSettings()
+    clip = read_clip(source)
+    check_target(clip, target)
+    film = model.film(direction, settings, **how)
+    names = {name: str(value) for name, value in how.items() if name != "limits"}
+    job = {
+        "clip": [str(source.resolve()), source.stat().st_size, source.stat().st_mtime_ns],
+        "weights": weights_digest(model, direction),
+        "device": str(next(model.parameters()).device.type),
+        "settings": asdict(settings) | names | {"direction": direction},
+    }
+    with _work_folder(target, job) as folder:
+        number = len(_segments(folder))
+        measured = film.to_measure(clip.frames)
+        progress = _Progress(on_progress, len(measured) + clip.frames)
+
+        # The statistics of an earlier run, or else the clip's own if they are wanted first.
+        statistics = folder / (f"{number:06d}" if not measured else "shared")
+        statistics = statistics.with_suffix(".safetensors")
+        if statistics.exists():
+            film.load_state(load_file(statistics))
+            progress.add(len(measured))
+        elif measured:
+            _measure(film, clip, len(measured), progress)
+            _save(film, statistics)
+
+        # Segment after segment; the state after it is there before the segment itself.
+        done = number * SEGMENT_FRAMES
+        if done:
+            progress.add(done)
+        frames = read_frames(clip, done)
+        while True:
+            first = next(frames, None)
+            if first is None:
+                break
+            part = chain([first], islice(frames, SEGMENT_FRAMES - 1))
+
+            def translated(part: Iterator[Frame] = part, number: int = number) -> Iterator[Frame]:
+                yield from _translated(film, clip, part, progress)
+                if not measured:
+                    _save(film, folder / f"{number + 1:06d}.safetensors")
+
+            write_segment(folder / f"{number:06d}.nut", clip, target, translated())
+            (folder / f"{number:06d}.safetensors").unlink(missing_ok=True)
+            number += 1
+        written = join(_segments(folder), clip, target)
+    notes = clip.notes
+    if settings.statistics != "frame" and not film.has_statistics:
+        notes = (*notes, "no instance norm, so nothing to share")
+    return FilmReport(clip.width, clip.height, written, min(done, written), notes)
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Counts frames, of which there may be more or fewer than a file says."""
+
+    on_progress: OnProgress
+    total: int
+    done: int = 0
+
+    def add(self, frames: int) -> None:
+        self.done = min(self.total, self.done + frames)
+        self.on_progress(self.done, self.total)
+
+
+def _measure(film: Film, clip: Clip, count: int, progress: _Progress) -> None:
+    """Measure so many frames, spread over the clip."""
+    step = max(1, clip.frames // count)
+    for frame in islice(read_frames(clip, step=step, offset=step // 2), count):
+        film.measure(_floats([frame]))
+        progress.add(1)
+
+
+def _translated(
+    film: Film, clip: Clip, frames: Iterator[Frame], progress: _Progress
+) -> Iterator[Frame]:
+    """The frames translated, as many at a time as are not much."""
+    chunk = max(1, _PIXELS_AT_A_TIME // (clip.width * clip.height))
+    while part := list(islice(frames, chunk)):
+        pixels = film.translate(_floats(part)).expand(-1, 3, -1, -1)  # of grey ones, too
+        samples = pixels.mul(255).round_().byte().permute(0, 2, 3, 1).numpy()
+        for frame, picture in zip(part, samples, strict=True):
+            yield replace(frame, pixels=np.ascontiguousarray(picture))
+        progress.add(len(part))
+
+
+def _floats(frames: list[Frame]) -> Tensor:
+    """(B,3,H,W) float32 in [0,1]."""
+    samples = torch.from_numpy(np.stack([frame.pixels for frame in frames]))
+    return samples.permute(0, 3, 1, 2).float().div_(255)
+
+
+@contextmanager
+def _work_folder(target: Path, job: dict[str, Any]) -> Generator[Path]:
+    """The folder of what is done already of exactly this job; it goes when the block ends well."""
+    folder = target.with_name(f".{target.name}.film")
+    name = folder / "job.json"
+    text = json.dumps(job, indent=1, sort_keys=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / "lock", timeout=0)
+        with lock:
+            if not name.exists() or read_table(name) != text:
+                for path in folder.iterdir():
+                    if path.name != "lock":
+                        path.unlink()
+                atomic_write(name, lambda path: path.write_text(text, encoding="utf-8"))
+            yield folder
+        shutil.rmtree(folder, ignore_errors=True)
+    except Timeout:
+        raise PictureError(f"another process is writing {target}; wait for it.") from None
+    except OSError as error:
+        raise PictureError(
+            f"{target} can't be written: {reason(error)}; choose another folder."
+        ) from None
+
+
+def _segments(folder: Path) -> list[Path]:
+    """The finished ones, in order."""
+    return sorted(folder.glob("*.nut"))
+
+
+def _save(film: Film, path: Path) -> None:
+    state = film.state()
+    if state:
+        atomic_write(path, lambda partial: save_file(state, partial))
