@@ -92,7 +92,10 @@ def commands() -> str:
     first = shown("--help")
     names = re.findall(r"^  ([a-z]+) {2,}", first, re.MULTILINE)
     sections = ["# Commands", "", "What `cyclegan --help` prints, and that of each command.", ""]
-    for title, text in [("cyclegan", first), *((name, shown(name, "--help")) for name in names)]:
+    for title, text in [
+        ("cyclegan", first),
+        *((name, shown(name, "--help-all")) for name in names),
+    ]:
         sections += [f"## {title}", "", "```text", text.rstrip(), "```", ""]
     return "\n".join(sections)
 

@@ -14,6 +14,8 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Union
 
@@ -60,7 +62,7 @@ def _main(argv: list[str]) -> int:
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     try:
         command = parse(argv)
-    except ValueError as error:  # a setting that its dataclass refuses
+    except ValueError as error:
         return _fail(str(error), code=2, as_json="--json" in argv)
     try:
         return command.run()
@@ -74,20 +76,31 @@ def parse(argv: Sequence[str]) -> Any:  # noqa: ANN401 - one of many commands
     """The command that these words mean, with its settings; its `run` does it.
 
     Raises:
-        SystemExit: with code 2 after a sentence, or 0 after help.
-        ValueError: a setting that its dataclass refuses.
+        SystemExit: after help.
+        ValueError: words that make no sense, or a setting that its dataclass refuses.
     """
     import tyro
 
+    from .parsing.groups import MORE
+    from .parsing.mistakes import as_sentences
+
     argv = _with_side_by_side(list(argv))
-    return tyro.cli(
-        _commands(argv),
-        prog="cyclegan",
-        description="CycleGAN: translate pictures between two unpaired domains.",
-        args=argv,
-        config=(tyro.conf.OmitSubcommandPrefixes,),
-        registry=_registry(),
-    )
+    asks = not {"-h", "--help", _ALL}.isdisjoint(argv)
+    is_short = asks and _ALL not in argv
+    argv = ["--help" if word == _ALL else word for word in argv]
+    try:
+        with nullcontext() if asks else as_sentences(argv):
+            return tyro.cli(
+                _commands(argv),
+                prog="cyclegan",
+                description="CycleGAN: translate pictures between two unpaired domains.",
+                args=argv,
+                config=(tyro.conf.OmitSubcommandPrefixes,),
+                registry=_registry(is_short=is_short),
+            )
+    finally:
+        if is_short and argv[0] == "train":
+            sys.stdout.write(MORE)
 
 
 def run() -> int:
@@ -162,6 +175,9 @@ def _commands(argv: Sequence[str]) -> Any:  # noqa: ANN401 - a type made of type
     return Union[tuple(commands)]  # noqa: UP007 - of a list that is made at run time
 
 
+_ALL = "--help-all"
+"""Help with the options that few need."""
+
 _START = "cyclegan translate photo.jpg"
 """What the help tells newcomers to type."""
 
@@ -179,7 +195,7 @@ def _overview() -> str:
             lines += _entry(name, about, width)
         lines.append("")
     lines.append("Options:")
-    lines += _entry("COMMAND --help", "All options of a command.", width)
+    lines += _entry("COMMAND --help", "The options of a command; train --help-all has all.", width)
     lines += _entry("--version", "The version.", width)
     lines += _entry(
         "--tyro-print-completion bash|zsh",
@@ -219,11 +235,15 @@ def _with_side_by_side(argv: list[str]) -> list[str]:
     return words
 
 
-def _registry() -> Any:  # noqa: ANN401 - of a package that is imported late
-    """How `int | None`, `float | None` and so on look: `--grad-clip FLOAT|none`."""
+def _registry(*, is_short: bool = False) -> Any:  # noqa: ANN401 - of a package imported late
+    """How `int | None`, `float | None` and so on look, and the groups of `train`."""
     from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+    from .parsing.groups import rule
+    from .train import Train
+
     registry = ConstructorRegistry()
+    registry.struct_rule(partial(rule, command=Train, is_short=is_short))
 
     @registry.primitive_rule
     def _(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:

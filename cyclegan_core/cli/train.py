@@ -48,8 +48,8 @@ class Train:
     Data-parallel: torchrun --nproc-per-node 2 -m -- cyclegan_core.cli train ...
     """
 
-    dir_a: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="DIR_A")]]
-    """Folder with domain A's pictures; searched through."""
+    dir_a: tyro.conf.Positional[Annotated[Path | None, optional("DIR_A")]] = None
+    """Folder with domain A's pictures; searched through. To be left out to go on with a run."""
     dir_b: tyro.conf.Positional[Annotated[Path | None, optional("DIR_B")]] = None
     """Folder with domain B's pictures; searched through. To be left out with --side-by-side."""
     run_dir: Annotated[Path, tyro.conf.arg(name="run", metavar="DIR")]
@@ -101,6 +101,15 @@ class Train:
 
     def _check_folders(self) -> None:
         """Whether one or two folders are given, as the objective and the pictures want it."""
+        if self.dir_a is None:
+            problem = (
+                f"there is no run in {self.run_dir} to go on with; to begin one, name two folders"
+                if read_run(self.run_dir) is None
+                else f"the run in {self.run_dir} does not say what it learns from; name the folders"
+            )
+            raise ValueError(
+                f"{problem} of pictures: cyclegan train DIR_A DIR_B --run {self.run_dir}."
+            )
         is_side_by_side = self.data.side_by_side != "no"
         if is_side_by_side and self.config.objective != "pix2pix":
             raise ValueError(
@@ -179,6 +188,7 @@ class Train:
 
         level = logging.INFO if rank_and_world_size()[0] == 0 else logging.ERROR
         logging.getLogger("cyclegan_core").setLevel(level)
+        assert self.dir_a is not None
         data = open_folders(self.config.objective, self.dir_a, self.dir_b, self.data)
         start = load_model(start_path) if start_path else None
         model = replace(self.config.model, image_size=self.data.crop_size)
@@ -336,7 +346,6 @@ def defaults(argv: Sequence[str]) -> Train | None:
     steps = {} if preset.max_steps is None else {"max_steps": preset.max_steps}
     config = TrainConfig(**steps, **preset.train)
     return Train(
-        dir_a=tyro.MISSING,
         run_dir=tyro.MISSING,
         preset=found.preset,
         config=replace(config, model=replace(config.model, **preset.model)),
@@ -383,7 +392,6 @@ def _as_before(folder: Path, run: dict[str, Any], preset: str | None) -> Train:
     how: dict[str, Any] = dict(command.get("evaluation_settings", {}))
     if how.get("inception_weights"):
         how["inception_weights"] = Path(how["inception_weights"])
-    kept = {"dir_a": tyro.MISSING} | kept
     return Train(
         **kept,
         run_dir=tyro.MISSING,

@@ -17,7 +17,7 @@ _NETWORKS = ("generators", "discriminators")
 """Whose gradients' norms a row has, in its order; without discriminators only the first."""
 _IN_ORDER = (
     *("cycle_a", "cycle_b", "identity_b", "identity_a", "l1_b", "l1_a", "gan_ab", "gan_ba"),
-    *("disc_b", "disc_a"),
+    *("equivariance_ab", "equivariance_ba", "disc_b", "disc_a"),
 )
 """A step's terms in the order in which they are computed: the first bad one is named."""
 

@@ -29,7 +29,7 @@ GanMode = Literal["lsgan", "vanilla", "wgangp", "hinge"]
 class Losses(NamedTuple):
     """One step's terms, as they enter the objectives (weights included); scalars on the device.
 
-    The generators minimise the sum of the first six, the discriminators the sum of the last two.
+    The generators minimise the sum of all but disc_a and disc_b, which the discriminators minimise.
     """
 
     gan_ab: Tensor
@@ -48,6 +48,10 @@ class Losses(NamedTuple):
     """Half the sum of disc_a's losses on real_a and on pooled fake_a."""
     disc_b: Tensor
     """Half the sum of disc_b's losses on real_b and on pooled fake_b."""
+    equivariance_ab: Tensor | None = None
+    """λ |gen_ab(T real_a) − T fake_b|₁ for a small move T; None if λ is 0."""
+    equivariance_ba: Tensor | None = None
+    """The same of gen_ba."""
 
 
 class PairedLosses(NamedTuple):
@@ -73,7 +77,10 @@ class PairedLosses(NamedTuple):
 def term_names(config: TrainConfig) -> tuple[str, ...]:
     """The terms that steps of such a training have, in the order of their tables."""
     if config.objective == "cyclegan":
-        return Losses._fields  # a term of weight 0 is 0: it may come back when the run goes on
+        # A term of weight 0 is 0, and may come back when the run goes on; but for the late-comers,
+        # without which a training has what the original's has.
+        late = () if config.lambda_equivariance > 0 else Losses._field_defaults
+        return tuple(name for name in Losses._fields if name not in late)
     there: set[str] = set()
     for direction in config.trained_directions:
         target = direction[-1]
@@ -109,6 +116,10 @@ class Batch(NamedTuple):
     """(B,3,NUM_DRAWS) in [0,1): for domain A's fake that is to fool, real, and pooled fake."""
     draws_b: Tensor
     """The same of domain B."""
+    moves_a: Tensor
+    """(B,3) int64: for `moved`, of source_a and fake_b."""
+    moves_b: Tensor
+    """The same of source_b and fake_a."""
 
 
 Terms = dict[str, Tensor]
@@ -158,7 +169,7 @@ def generator_terms(
         identity: how many times the identity terms count in this step.
     """
     terms: Terms = {}
-    real_a, real_b, source_a, source_b, draws_a, draws_b = batch
+    real_a, real_b, source_a, source_b, draws_a, draws_b, moves_a, moves_b = batch
     lambda_idt_a = config.lambda_a * config.lambda_identity * identity
     lambda_idt_b = config.lambda_b * config.lambda_identity * identity
 
@@ -192,6 +203,13 @@ def generator_terms(
         if lambda_idt_a > 0:
             idt_a = generate(model, "b_to_a", real_a) if idt_a is None else idt_a
             terms["identity_a"] = lambda_idt_a * l1(idt_a, real_a)
+        if config.lambda_equivariance > 0:
+            terms["equivariance_ab"] = equivariance_term(
+                model, config, "a_to_b", source_a, fake_b, moves_a
+            )
+            terms["equivariance_ba"] = equivariance_term(
+                model, config, "b_to_a", source_b, fake_a, moves_b
+            )
         if config.lambda_gan > 0:  # eq. 1
             for name, disc, fake, draws in (
                 ("gan_ab", disc_b, fake_b, draws_b),
@@ -218,7 +236,7 @@ def paired_terms(
     """
     terms: Terms = {}
     fakes: dict[Direction, Tensor] = {}
-    real_a, real_b, source_a, source_b, draws_a, draws_b = batch
+    real_a, real_b, source_a, source_b, draws_a, draws_b, *_ = batch
     with autocast(config, real_a.device):
         for direction, source, given, target, disc, draws, (l1_name, gan_name) in (
             ("a_to_b", source_a, real_a, real_b, disc_b, draws_b, ("l1_b", "gan_ab")),
@@ -232,6 +250,49 @@ def paired_terms(
             if disc is not None:
                 terms[gan_name] = adversarial_term(disc, config, fake, draws, given)
     return fakes.get("b_to_a"), fakes.get("a_to_b"), terms
+
+
+def equivariance_term(
+    model: CycleGAN,
+    config: TrainConfig,
+    direction: Direction,
+    source: Tensor,
+    fake: Tensor,
+    moves: Tensor,
+) -> Tensor:
+    """How far a generator is from translating a moved picture as it moves the translation.
+
+    That is the geometry consistency of Fu et al. 2019 ("Geometry-Consistent Generative Adversarial
+    Networks for One-Sided Unsupervised Domain Mapping") for the smallest moves: patterns that hang
+    on the grid of the strides break it, strokes that hang on the picture do not. The border, which
+    padding changes, does not count.
+    """
+    grid = config.model.size_multiple
+    of_moved = generate(model, direction, moved(source, moves, grid))
+    move_of = moved(fake, moves, grid)
+    top, left = (side // 8 for side in move_of.shape[-2:])
+    inner = (..., slice(top, -top or None), slice(left, -left or None))
+    return config.lambda_equivariance * l1(of_moved[inner], move_of[inner])
+
+
+def moved(images: Tensor, moves: Tensor, grid: int) -> Tensor:
+    """Windows into pictures, each of which begins elsewhere.
+
+    Args:
+        images: (B,C,H,W).
+        moves: (B,3) int64: the row and the column of the first pixel, both below `grid`, and 1
+            for a window that is mirrored.
+        grid: how much smaller the windows are.
+
+    Returns:
+        (B,C,H - grid,W - grid).
+    """
+    channels, height, width = images.shape[1], *(side - grid for side in images.shape[-2:])
+    rows = torch.arange(height, device=images.device) + moves[:, :1]
+    columns = torch.arange(width, device=images.device) + moves[:, 1:2]
+    columns = torch.where(moves[:, 2:] == 1, columns.flip(1), columns)
+    images = images.gather(2, rows[:, None, :, None].expand(-1, channels, -1, width + grid))
+    return images.gather(3, columns[:, None, None, :].expand(-1, channels, height, -1))
 
 
 def adversarial_term(

@@ -38,8 +38,8 @@ _FIXED = (
 )
 """Settings that the state's tensors depend on, or without which it isn't the same training."""
 
-_SWITCHES = ("lambda_gan", "lambda_l1")
-"""The same where a change from or to 0 adds or takes away terms, as with objective pix2pix."""
+_SWITCHES = ("lambda_gan", "lambda_l1", "lambda_equivariance")
+"""The same where a change from or to 0 adds or takes away terms."""
 
 _FIXED_DATA = ("preprocess", "crop_size", "channels_a", "channels_b")
 """The same of `DataConfig`: pooled pictures have the size of new ones."""

@@ -54,6 +54,10 @@ class Inputs(NamedTuple):
     the real one, and the pooled fake."""
     draws_b: Tensor
     """The same of domain B."""
+    moves_a: Tensor
+    """(B,3) int64: rows, columns and mirror of domain A's pictures for the equivariance term."""
+    moves_b: Tensor
+    """The same of domain B."""
     share: Tensor
     """A number: what the new weights count for in their average."""
 
@@ -80,6 +84,12 @@ def draw_inputs(state: TrainState, real_a: Tensor, real_b: Tensor, rng: torch.Ge
         strength = config.input_noise * torch.rand(2, count, 1, 1, 1, generator=rng)
         shapes = (real_a.shape, real_b.shape)
         noise = [s * torch.randn(x, generator=rng) for s, x in zip(strength, shapes, strict=True)]
+    moves = torch.zeros(2, count, 3, dtype=torch.int64)
+    if config.lambda_equivariance > 0:
+        grid = config.model.size_multiple
+        shift = torch.randint(1, grid**2, (2, count), generator=rng)  # never none at all
+        mirror = torch.randint(2, (2, count), generator=rng)
+        moves = torch.stack([shift // grid, shift % grid, mirror], dim=-1)
     share = torch.tensor(share_of_new(config.ema_decay, step=state.step))
 
     def on_device(tensor: Tensor) -> Tensor:
@@ -97,6 +107,8 @@ def draw_inputs(state: TrainState, real_a: Tensor, real_b: Tensor, rng: torch.Ge
         alpha_b=on_device(alphas[0]),
         draws_a=on_device(draws[0]),
         draws_b=on_device(draws[1]),
+        moves_a=on_device(moves[0]),
+        moves_b=on_device(moves[1]),
         share=on_device(share),
     )
 
@@ -129,7 +141,8 @@ def train_step(state: TrainState, inputs: Inputs) -> Tensor:
     fakes_a: list[Tensor] = []
     fakes_b: list[Tensor] = []
     sources = inputs.source_a, inputs.source_b
-    whole = Batch(real_a, real_b, *sources, inputs.draws_a, inputs.draws_b)
+    draws = inputs.draws_a, inputs.draws_b, inputs.moves_a, inputs.moves_b
+    whole = Batch(real_a, real_b, *sources, *draws)
     for batch in map(Batch, *(each.chunk(parts) for each in whole)):
         if is_warmup:
             part = warmup_terms(model, config, batch, "a" if state.step % 2 == 0 else "b")

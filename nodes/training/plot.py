@@ -22,6 +22,8 @@ PLAIN = {
     "cycle_b": "B and back differs",
     "identity_a": "needless change of A",
     "identity_b": "needless change of B",
+    "equivariance_ab": "A to B hangs on a grid",
+    "equivariance_ba": "B to A hangs on a grid",
     "l1_a": "to A differs from partner",
     "l1_b": "to B differs from partner",
     "disc_a": "mistakes of A's critic",
@@ -33,6 +35,7 @@ _KINDS = {
     "gan": "judged fake",
     "cycle": "way back differs",
     "identity": "needless change",
+    "equivariance": "hangs on a grid",
     "l1": "differs from partner",
     "disc": "critics' mistakes",
 }

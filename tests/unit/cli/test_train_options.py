@@ -128,7 +128,7 @@ def test_none_can_be_said():
 @pytest.mark.parametrize("width", ["80", "120"])
 def test_help_names_and_explains_every_option(run, monkeypatch, width):
     monkeypatch.setenv("COLUMNS", width)
-    result = run("train", "--help")
+    result = run("train", "--help-all")
     assert (result.code, result.err) == (0, "")
     text = " ".join(re.sub(r"[│╭╰─╮╯]", " ", result.out).split())
     for kind, prefix in ((TrainConfig, ""), (DataConfig, ""), (ModelConfig, "model.")):
@@ -141,6 +141,29 @@ def test_help_names_and_explains_every_option(run, monkeypatch, width):
         assert f"{name}: {preset.advice}" in text
     assert "None" not in text
     assert max(map(len, result.out.splitlines())) <= int(width)
+
+
+def test_the_short_help_has_what_everybody_needs(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for word in ("--help", "-h"):
+        code, out, err = run("train", word)
+        assert (code, err) == (0, "")
+        for option in ("--run", "--preset", "--start", "--max-steps", "--crop-size", "--precision"):
+            assert re.search(rf"^\W+{option}\b", out, re.MULTILINE)
+        for option in (
+            "--beta1",
+            "--disc-norm",
+            "--compile",
+            "--model.norm",
+            "--test-a",
+            "--evalu",
+        ):
+            assert option not in out
+        assert out.endswith("cyclegan train --help-all\n")
+        assert len(out.splitlines()) < 90
+    whole = run("train", "--help-all").out
+    for subject in ("losses", "discriminator", "learning", "speed", "pictures", "scores", "model"):
+        assert f" {subject} options " in whole
 
 
 def first_sentences(kind: type) -> dict[str, str]:

@@ -466,20 +466,26 @@ def test_faults_are_one_sentence(run, model, tmp_path, monkeypatch, argv, code, 
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
-        ((), "translate"),
         (("paint",), "paint"),
         (("translate", "x.png", "-o", "out", "-m", "M", "--colour", "red"), "--colour"),
+        (("translate", "x.png", "--detal", "0"), "no option --detal: did you mean --detail? See"),
+        (("translate", "x.png", "--work-size", "atuo"), "whole number or auto; got 'atuo': did yo"),
+        (("translate", "x.png", "--detail", "x"), "--detail takes a number; got 'x'; see"),
+        (("translate", "x.png", "-o"), "-o/--out needs a value; see `cyclegan translate --help`."),
         (("translate", "x.png", "-o", "out", "-m", "M", "--direction", "up"), "up"),
         (("translate", "x.png", "-o", "out", "-m", "M", "--precision", "int8"), "int8"),
-        (("info",), "MODEL"),
-        (("convert", "a.pth"), "--out"),
+        (("info",), "MODEL is missing; see `cyclegan info --help`."),
+        (("convert", "a.pth"), "--out PATH is missing"),
     ],
 )
 def test_a_command_line_that_makes_no_sense(run, argv, expected: str) -> None:
-    for extra in ((), ("--json",)):
-        result = run(*argv, *extra)
-        assert (result.code, result.out) == (2, "")
-        assert expected in result.err
+    result = run(*argv)
+    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+    assert expected in result.err
+    if argv[-1] != "-o" and argv[0] != "paint":
+        result = run(*argv, "--json")
+        assert (result.code, result.err) == (2, "")
+        assert expected in result.json["error"]
 
 
 def test_a_direction_that_is_not_there_is_said_once(run, tmp_path: Path) -> None:

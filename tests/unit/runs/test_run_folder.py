@@ -15,7 +15,6 @@ from cyclegan_core import CycleGANError, UnpairedFolders, load_model
 from cyclegan_core.errors import CheckpointError
 from cyclegan_core.runs.grid import caption_height, with_captions
 from cyclegan_core.runs.run_folder import RunFolder
-from cyclegan_core.training.losses import Losses
 from cyclegan_core.training.trainer import Trainer
 
 from ..folders import noise
@@ -61,11 +60,11 @@ def test_no_checkpoints_unless_wanted(tmp_path, pictures):
 def test_losses(tmp_path, pictures):
     trainer = run(tmp_path / "run", pictures, save_every=4, lr_interval=1)
     table = rows(tmp_path / "run")
-    assert list(table[0]) == ["step", "lr", *Losses._fields]
+    assert list(table[0]) == ["step", "lr", *trainer.term_names]
     for number, (row, terms) in enumerate(zip(table, trainer.history, strict=True), start=1):
         assert int(row["step"]) == number
         assert float(row["lr"]) == pytest.approx(trainer.learning_rate(number), rel=1e-5)
-        for name, term in zip(Losses._fields, terms.tolist(), strict=True):
+        for name, term in zip(trainer.term_names, terms.tolist(), strict=True):
             assert float(row[name]) == pytest.approx(term, rel=1e-5)
     assert len(table) == 6
     assert len({row["lr"] for row in table}) > 1

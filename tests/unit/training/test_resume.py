@@ -51,6 +51,7 @@ CASES = {
     "features and patches": {**FEATURES, "discriminator": "patch_features", "pool_size": 2},
     "features in fp16": {**FEATURES, "precision": "fp16", "channels_last": "off"},
     "noise": {"input_noise": 0.1, "batch_size": 2, "accumulate": 2},
+    "equivariance": {"lambda_equivariance": 5.0, "batch_size": 2, "accumulate": 2},
     "identity now and then": {"identity_every": 4},
     "warm-up": {"warmup_steps": 2, "init": "residual_zero", "model": replace(MODEL, norm="none")},
     "saved in the warm-up": {"warmup_steps": 4, "precision": "bf16"},

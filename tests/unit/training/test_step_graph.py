@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from cyclegan_core.model import CycleGAN
 from cyclegan_core.training.divergence import check_finite
 from cyclegan_core.training.image_pool import ImagePool
-from cyclegan_core.training.losses import Losses
+from cyclegan_core.training.losses import term_names
 from cyclegan_core.training.optimiser import LossScale, total_norm, update_average
 from cyclegan_core.training.step import draw_inputs
 from cyclegan_core.training.step_graph import StepGraph, find_obstacle
@@ -123,11 +123,11 @@ def test_a_step_stays_on_the_gpu():
             weight.grad = torch.empty_like(weight)
         scale.unscale(model.parameters())
         norm = total_norm(list(model.parameters()))
-        norms = [norm, total_norm([weight])]
-        row, skip = check_finite({"gan_ab": images.mean()}, Losses._fields, norms, scale, flag)
+        norms, names = [norm, total_norm([weight])], term_names(make_config())
+        row, skip = check_finite({"gan_ab": images.mean()}, names, norms, scale, flag)
         update_average(average, model, torch.where(skip, 0.0, torch.empty(())))
     assert {tensor.device.type for tensor in (shown, row, skip, norm)} == {"cuda"}
-    assert (shown.shape, row.shape) == ((2, 3, 16, 16), (12,))
+    assert (shown.shape, row.shape) == ((2, 3, 16, 16), (len(names) + 4,))
 
 
 # --- on a GPU ----------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""How words become commands: options in groups, and mistakes in sentences."""
