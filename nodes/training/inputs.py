@@ -17,7 +17,7 @@ from .settings import SettingsType
 NONE = "none"
 """The choice of no folder."""
 
-NO_FOLDERS = "put folders of pictures into ComfyUI's input folder, then press R"
+NO_FOLDERS = "put folders into input, press R"
 """The only choice while there is nothing to choose."""
 
 _LOAD_RATIO = 286 / 256

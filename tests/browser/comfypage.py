@@ -26,6 +26,7 @@ SETTINGS = {
     "Comfy.TutorialCompleted": True,  # else the template browser covers the page
     "Comfy.Minimap.Visible": False,
     "Comfy.Graph.CanvasInfo": False,
+    "Comfy.RightSidePanel.IsOpen": False,
     "Comfy.PromptFilename": True,
     "Comfy.Locale": "en",
     "Comfy.VueNodes.Enabled": False,  # the canvas that all versions have; tests turn it on

@@ -155,7 +155,7 @@ def _small_training(steps: int) -> list[Spec]:
         _node(
             "CycleGAN_Train",
             (860, 0),
-            (400, 700),
+            (400, 800),
             folder_a="cyclegan_examples/summer",
             folder_b="cyclegan_examples/winter",
             run_name="my_first_style",

