@@ -65,9 +65,9 @@ def campaign(shop: Workshop, name: str, count: int, rng: random.Random) -> Count
                 break
             assert code in (-signal.SIGKILL, -signal.SIGPROF), shop.output()
             found["kills"] += 1
+            age(here)
             before, step = step, last_step(here)
             assert step >= before, f"a step was lost: {before} → {step}"
-        age(here)
         assert shop.run(command, here, *command.again) == 0, shop.output()
         if "--skip-existing" in command.again and leftovers(here):  # nothing was written any more
             assert shop.run(command, here, "--overwrite") == 0, shop.output()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import copy
 import json
 import sys
@@ -157,9 +158,68 @@ class Fault(io.ComfyNode):
         return io.NodeOutput(left)
 
 
+class HalfLoaded(io.ComfyNode):
+    """What the pack's loan does with a model that a host's loader left half on the CPU.
+
+    The GPU is torch's device "meta", on which tensors have shapes alone. Gives JSON: where weights
+    were in the loan, the shape of a translation there, and where they were moved afterwards.
+    """
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "HostTest_HalfLoaded",
+            "Borrow a model that is half loaded",
+            io.Custom("CYCLEGAN").Input("model"),
+            io.String.Output(),
+        )
+
+    @classmethod
+    def execute(cls, model) -> io.NodeOutput:
+        mm = comfy.model_management
+        (pack,) = (module for name, module in sys.modules.items() if name.endswith(".nodes.host"))
+        gpu, moves = torch.device("meta"), []
+
+        def load(patchers, **_):
+            """As some hosts do: three of four layers stay where they were."""
+            layers = [layer for layer in patchers[0].model.modules() if layer._parameters]
+            for layer in layers[1::4]:
+                layer.to(gpu)
+
+        with torch.inference_mode(mode=False):
+            model = copy.deepcopy(model)
+        model.to = lambda device: (
+            moves.append(str(device))
+            or (torch.nn.Module.to(model, device) if device == gpu else model)
+        )
+        with (
+            replaced(
+                mm,
+                get_torch_device=lambda: gpu,
+                get_total_memory=lambda _: 2**30,
+                load_models_gpu=load,
+            ),
+            pack.lease(model, torch.zeros(1, 8, 8, 3), torch.float32) as lent,
+        ):
+            found = {str(parameter.device) for parameter in lent.parameters()}
+            made = lent.gen_ab(torch.zeros(1, 3, 8, 8, device=gpu))
+        return io.NodeOutput(json.dumps([sorted(found), list(made.shape), moves]))
+
+
+@contextlib.contextmanager
+def replaced(module, **values):
+    """Other values in a module for a while."""
+    before = {name: getattr(module, name) for name in values}
+    vars(module).update(values)
+    try:
+        yield
+    finally:
+        vars(module).update(before)
+
+
 class HostTestExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [ToHalf, TrainSettings, Losses, CopyInInferenceMode, CountWalks, Fault]
+        return [ToHalf, TrainSettings, Losses, CopyInInferenceMode, CountWalks, Fault, HalfLoaded]
 
 
 async def comfy_entrypoint() -> HostTestExtension:
