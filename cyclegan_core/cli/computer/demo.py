@@ -1,9 +1,6 @@
 """`cyclegan demo`: a page of one's own to try models on pictures; nothing leaves this computer.
 
-A Hugging Face Space with cyclegan[cli,demo] among its requirements needs no more than an `app.py`:
-
-    from cyclegan_core.cli.computer.demo import build
-    build().launch()
+`demo/space.py` of a clone makes the folder of a Hugging Face Space that shows the same page.
 """
 
 from __future__ import annotations
