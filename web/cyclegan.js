@@ -71,3 +71,26 @@ app.registerExtension({
     if (node.size[0] < least) node.setSize([least, node.size[1]]);
   },
 });
+
+// The page gives the text that a node writes on itself two lines; what a training has to say is
+// longer. The room grows with it and the node with that, in steps, so that nothing jumps.
+const TEXT = "$$node-text-preview";
+const LINE = 17;
+const LETTER = 6;
+
+function showAllText(node) {
+  const widget = node?.widgets?.find(({ name }) => name === TEXT);
+  if (!node?.comfyClass?.startsWith("CycleGAN_") || !widget?.options) return;
+  const letters = Math.max(20, (node.size[0] - 40) / LETTER);
+  const lines = String(widget.value ?? "").split("\n");
+  const count = lines.reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / letters)), 0);
+  const height = LINE * count + 28;
+  if (height <= (widget.options.getMinHeight?.() ?? 0)) return;
+  widget.options.getMinHeight = () => height;
+  const needed = node.computeSize()[1];
+  if (node.size[1] < needed) node.setSize([node.size[0], needed]);
+}
+
+app.api.addEventListener("progress_text", ({ detail }) =>
+  requestAnimationFrame(() => showAllText(app.graph.getNodeById(detail.nodeId))),
+);
