@@ -110,16 +110,24 @@ def _locked(path: Path) -> Generator[bool]:
 
 
 def _tidy(folder: Path) -> None:
-    """Remove what killed processes left in a folder, once in a process; nothing that is in use."""
-    if folder in _tidied:
-        return
-    _tidied.add(folder)
+    """`remove_partials`, once in a process; not of a file so new that it may not be locked yet."""
+    if folder not in _tidied:
+        _tidied.add(folder)
+        remove_partials(folder, seconds=_SECONDS_TO_LOCK)
+
+
+def remove_partials(folder: Path, *, seconds: float = 0) -> None:
+    """Remove what killed processes left in a folder; nothing that is in use.
+
+    Args:
+        folder: the files' own.
+        seconds: how old they must be; 0 where nobody else is about to write.
+    """
     with suppress(OSError):
         names = [entry.name for entry in os.scandir(folder) if _PARTIAL.fullmatch(entry.name)]
         for path in map(folder.joinpath, names):
             with suppress(OSError):
-                # Whoever made one a moment ago may not have locked it yet.
-                is_old = time.time() - check_file(path).st_mtime > _SECONDS_TO_LOCK
+                is_old = time.time() - check_file(path).st_mtime >= seconds
                 with _locked(path) as is_ours:
                     if is_old and is_ours:
                         path.unlink()

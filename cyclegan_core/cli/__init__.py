@@ -5,6 +5,7 @@
 - `translate`, `train`, `evaluate`, `distill`, `export`: a command each; `translate` holds
   `reconstruct` too.
 - `hub`: pull, push and list. `weights`: info and convert.
+- `cluster`: `bulk`, for any number of pictures on any number of computers.
 - `computer`: `doctor`, which looks at this computer, and `demo`, a page on it.
 - `outputs`: which pictures are meant, and where the result of each goes.
 

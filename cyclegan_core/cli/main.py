@@ -127,6 +127,7 @@ def ask_for_large_pages() -> None:
 
 def _groups() -> dict[str, dict[str, type]]:
     """All commands by name, in the order and under the headings of the help."""
+    from .cluster.bulk import Bulk
     from .computer.demo import Demo
     from .computer.doctor import Doctor
     from .distill import Distill
@@ -138,7 +139,7 @@ def _groups() -> dict[str, dict[str, type]]:
     from .weights import Convert, Info
 
     return {
-        "Pictures": {"translate": Translate, "reconstruct": Reconstruct},
+        "Pictures": {"translate": Translate, "reconstruct": Reconstruct, "bulk": Bulk},
         "A style of your own": {"train": Train, "evaluate": Evaluate},
         "Models": {
             "list": List,

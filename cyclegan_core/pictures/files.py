@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import Image, ImageFile, TiffImagePlugin, TiffTags
 
@@ -84,16 +84,19 @@ def is_picture_name(name: str) -> bool:
 
 
 @contextmanager
-def opened(path: Path, *, max_pixels: int | None = None) -> Generator[ImageFile.ImageFile]:
+def opened(
+    path: Path | str, *, max_pixels: int | None = None, content: BinaryIO | None = None
+) -> Generator[ImageFile.ImageFile]:
     """Open a picture file; what goes wrong with it in the block becomes a `PictureError`.
 
     `max_pixels` stands in for Pillow's limit of 179 million pixels, which is meant for files
-    from strangers.
+    from strangers. `content` is read instead of a file, and `path` is then only what it is called.
     """
     lifted = nullcontext() if max_pixels is None else _without_limit()
     try:
-        check_file(path)
-        with lifted, Image.open(path) as image:
+        if content is None:
+            check_file(Path(path))
+        with lifted, Image.open(path if content is None else content) as image:
             if max_pixels is not None:
                 _check_size(image, max_pixels)
             yield image

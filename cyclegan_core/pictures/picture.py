@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -71,7 +72,9 @@ class OpenPicture:
         write_image(path, result.image, alpha=self.alpha, icc_profile=profile)
 
 
-def open_picture(path: Path, *, max_pixels: int | None = None) -> OpenPicture:
+def open_picture(
+    path: Path | str, *, max_pixels: int | None = None, content: BinaryIO | None = None
+) -> OpenPicture:
     """Decode a picture file into bytes.
 
     Honours the EXIF orientation and colour profiles (RGB becomes sRGB); keeps alpha apart; scales
@@ -81,11 +84,12 @@ def open_picture(path: Path, *, max_pixels: int | None = None) -> OpenPicture:
     Args:
         path: the file.
         max_pixels: stands in for Pillow's limit of 179 million pixels.
+        content: read instead of the file, whose name is then only what errors call it.
 
     Raises:
         PictureError: missing, not a picture, damaged, or too large.
     """
-    with opened(path, max_pixels=max_pixels) as file:
+    with opened(path, max_pixels=max_pixels, content=content) as file:
         notes = peculiarities(file)
         profile: bytes | None = file.info.get("icc_profile")
         ImageOps.exif_transpose(file, in_place=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 ROOMS = [
-    *("cli", "films", "distillation", "export", "runs", "training", "evaluation"),
+    *("cli", "bulk", "films", "distillation", "export", "runs", "training", "evaluation"),
     *("discriminators", "model", "translation", "hub", "checkpoint", "streaming", "data"),
     *("networks", "pixels", "layers", "pictures", "config", "device", "files", "validation"),
     *("errors", "progress", "_lazy", "_version"),

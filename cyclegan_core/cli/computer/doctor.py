@@ -41,6 +41,7 @@ EXTRAS = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "tensorboard": ("tensorboard",),
     "demo": ("gradio",),
+    "ray": ("ray", "pyarrow"),
 }
 """Extras of the package, and the modules that each brings."""
 

@@ -1,0 +1,1 @@
+"""What works on many computers: `bulk`, which translates any number of pictures."""

@@ -1,0 +1,205 @@
+"""Whole jobs on a real Ray: by the command, from and to an object store, with an actor killed.
+
+One small Ray serves all of them; the command's own is started in `tests/faults/test_bulk.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+pytest.importorskip("pyarrow")
+pytest.importorskip("ray")
+
+import fsspec
+import psutil
+
+from cyclegan_core import CycleGAN, ModelConfig, save_model
+from cyclegan_core.bulk import bulk
+from cyclegan_core.bulk.bulk import Workers, translate_bulk
+from cyclegan_core.bulk.worker import Settings
+from cyclegan_core.cli.main import main
+from cyclegan_core.errors import CycleGANError
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Ray, by Ray
+
+SETTINGS = Settings(direction="a_to_b")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cluster() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        # Ray's workers stand back for everybody else, and on a busy machine for ever.
+        patch.setenv("RAY_worker_niceness", "0")
+        # For the object store of one test; its processes have them from their Ray.
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        with bulk._cluster(Workers(count=1)):
+            yield
+
+
+@pytest.fixture(scope="module")
+def model() -> CycleGAN:
+    torch.manual_seed(1)
+    return CycleGAN(ModelConfig(base_channels=2, num_blocks=1)).eval()
+
+
+def draw(folder: Path, count: int = 6) -> Path:
+    for number in range(count):
+        path = folder / f"{number % 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((20 + number % 3, 16), 80).convert("RGB").save(path)
+    return folder
+
+
+def pixels(folder: Path) -> dict[str, bytes]:
+    names = [path for path in folder.rglob("*.png") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in names}
+
+
+def test_the_command_makes_the_same_files_as_translate(
+    model: CycleGAN, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = draw(tmp_path / "in")
+    (source / "bad.png").write_bytes(b"nothing")
+    save_model(model, tmp_path / "m.safetensors")
+    words = ["--model", str(tmp_path / "m.safetensors"), "--precision", "fp32"]
+    command = ["bulk", str(source), str(tmp_path / "out"), *words, "--json", "--workers", "1"]
+    assert main(command) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert (said["translated"], said["there"], said["failed"]) == (6, 0, 1)
+    assert main(["translate", str(source), "-o", str(tmp_path / "other"), *words]) == 1
+    assert pixels(tmp_path / "out") == pixels(tmp_path / "other")
+
+    # The same command finds nothing left but the broken one; mended, all is well.
+    capsys.readouterr()
+    Image.new("RGB", (16, 16)).save(source / "bad.png")
+    (tmp_path / "out/0/0.png").write_bytes((tmp_path / "out/0/0.png").read_bytes()[:-20])
+    assert main(command) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["translated"], said["there"], said["failed"]) == (2, 5, 0)
+    (tmp_path / "out/bad.png").unlink()
+    (source / "bad.png").unlink()
+    assert pixels(tmp_path / "out") == pixels(tmp_path / "other")
+
+    # With nothing to do no Ray is asked; another job is refused.
+    assert main(command) == 0
+    assert main([*command, "--work-size", "8"]) == 1
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert "holds results of another job, whose work_size was 0, and not 8" in said
+
+
+def test_an_actor_that_is_killed_is_replaced(model: CycleGAN, tmp_path: Path) -> None:
+    source = draw(tmp_path / "in", 40)
+    killed: list[int] = []
+    over = threading.Event()
+
+    def kill() -> None:
+        """Kill the first actor that has made a result."""
+        while not over.wait(0.01):
+            if len(pixels(tmp_path / "out")) < 3:
+                continue
+            for process in psutil.process_iter(["pid", "cmdline"]):
+                if "MapBatches(_Actor)" in " ".join(process.info["cmdline"] or []):
+                    process.kill()
+                    killed.append(process.pid)
+                    return
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    summary = translate_bulk(
+        model,
+        str(source),
+        str(tmp_path / "out"),
+        SETTINGS,
+        precision="fp32",
+        workers=Workers(count=1),
+    )
+    over.set()
+    thread.join()
+    assert killed
+    assert (summary.failed, summary.translated + summary.there) == (0, 40)
+    assert len(pixels(tmp_path / "out")) == 40
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[str]:
+    """An object store on loopback that speaks as S3 does."""
+    server = pytest.importorskip("moto.server", reason="pip install 'moto[s3,server]'")
+    pytest.importorskip("s3fs")
+    moto = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    yield f"http://{host}:{port}"
+    moto.stop()
+
+
+def test_from_and_to_an_object_store(
+    model: CycleGAN, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = draw(tmp_path / "in")
+    (source / "bad.png").write_bytes(b"nothing")
+    fs = fsspec.filesystem("s3", endpoint_url=store, use_listings_cache=False)
+    fs.mkdir("pictures")
+    fs.put(f"{source}/", "pictures/in/", recursive=True)
+    # Where the store is, every process of a cluster is told by its surroundings.
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": store})
+    how = {"precision": "fp32", "workers": Workers(count=1)}
+    summary = translate_bulk(model, "s3://pictures/in", "s3://pictures/out", SETTINGS, **how)
+    assert (summary.translated, summary.failed) == (6, 1)
+    translate_bulk(model, str(source), str(tmp_path / "out"), SETTINGS, **how)
+    fs.get("pictures/out/", str(tmp_path / "fetched"), recursive=True)
+    assert pixels(tmp_path / "fetched") == pixels(tmp_path / "out")
+    assert fs.ls("pictures/out/_cyclegan", detail=False) == [
+        f"pictures/out/_cyclegan/{name}" for name in ("job.json", "report.parquet", "summary.txt")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("workers", "words"),
+    [
+        (Workers(count=9), r"9 workers with a CPU each, and a CPU for reading, need more"),
+        (Workers(gpus_per_worker=0.5), r"1 worker with 0.5 GPU and a CPU each"),
+    ],
+)
+def test_a_cluster_that_is_too_small_is_a_sentence(
+    workers: Workers, words: str, model: CycleGAN, tmp_path: Path
+) -> None:
+    source = draw(tmp_path / "in")
+    with pytest.raises(CycleGANError, match=words):
+        translate_bulk(model, str(source), str(tmp_path / "out"), SETTINGS, workers=workers)
+    assert not (tmp_path / "out/_cyclegan/lease.json").exists()
+
+
+def test_bad_names_are_sentences(model: CycleGAN, tmp_path: Path) -> None:
+    def refused(source: Path, target: str = "out") -> str:
+        with pytest.raises(CycleGANError) as error:
+            translate_bulk(model, str(source), str(tmp_path / target), SETTINGS)
+        return str(error.value)
+
+    assert refused(tmp_path / "missing").endswith("missing does not exist; check the name.")
+    (tmp_path / "empty").mkdir()
+    assert refused(tmp_path / "empty").endswith("empty holds no pictures; choose another folder.")
+    (tmp_path / "a.png").touch()
+    assert "a.png is a file; name a folder, or use: cyclegan translate" in refused(
+        tmp_path / "a.png"
+    )
+    assert "is the source itself" in refused(tmp_path / "empty", "empty")
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("nonsense", "address must be local, auto or HOST:PORT"),
+        ("127.0.0.1:9", "The Ray at 127.0.0.1:9 does not answer: Connection refused."),
+    ],
+)
+def test_a_wrong_address_is_a_sentence(address: str, words: str) -> None:
+    with pytest.raises(CycleGANError, match=words):
+        bulk._check_answers(address)
