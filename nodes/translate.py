@@ -7,6 +7,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..cyclegan_core import CycleGAN
+from ..cyclegan_core.config import FilmSettings
 from ..cyclegan_core.translation import work_shape
 from . import host
 
@@ -77,6 +78,29 @@ class TranslateCycleGAN(io.ComfyNode):
                 ),
                 host.memory_input(),
                 host.precision_input(),
+                host.advanced(
+                    io.Combo.Input(
+                        "statistics",
+                        options=list(host.STATISTICS),
+                        default="frame",
+                        optional=True,
+                        tooltip="For the frames of a film, which flicker where each is taken for "
+                        "itself. frame: each for itself. shared: all with the means of the whole "
+                        "batch, so that what stands still stays still. smoothed: with an average "
+                        "of the frames so far, for several scenes.",
+                    )
+                ),
+                host.advanced(
+                    io.Float.Input(
+                        "smoothing_frames",
+                        optional=True,
+                        default=FilmSettings().smoothing_frames,
+                        min=1.0,
+                        max=1000.0,
+                        step=1.0,
+                        tooltip="How many frames back smoothed statistics reach.",
+                    )
+                ),
             ],
             outputs=[io.Image.Output(tooltip="The pictures in the other domain's style.")],
         )
@@ -93,6 +117,8 @@ class TranslateCycleGAN(io.ComfyNode):
         detail: float = 1.0,
         memory: str = "auto",
         precision: str = "auto",
+        statistics: str = "frame",
+        smoothing_frames: float = 12.0,
     ) -> io.NodeOutput:
         """Convert, translate, blend, convert back."""
         way = host.direction_of(model, direction)
@@ -116,6 +142,8 @@ class TranslateCycleGAN(io.ComfyNode):
                 limits=host.limits(),
                 work_size=size,
                 detail=detail,
+                statistics=host.chosen(host.STATISTICS, "statistics", statistics),
+                smoothing_frames=smoothing_frames,
             )
         amount = strength if mask is None else strength * host.mask_to_b1hw(mask, pixels)
         if mask is not None or strength < 1:

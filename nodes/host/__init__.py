@@ -20,6 +20,7 @@ from .folders import (
 )
 from .gpu import (
     MEMORIES,
+    STATISTICS,
     choose_dtype,
     gpu_dtype,
     lease,
@@ -60,6 +61,7 @@ __all__ = [
     "EXAMPLES_FOLDER",
     "EXAMPLE_PHOTO",
     "MEMORIES",
+    "STATISTICS",
     "Cancelled",
     "CycleGANType",
     "TrainProgress",

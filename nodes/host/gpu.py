@@ -15,7 +15,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...cyclegan_core import CycleGAN
-from ...cyclegan_core.config import Memory
+from ...cyclegan_core.config import Memory, Statistics
 from ...cyclegan_core.device import DTYPES, NAMES, fastest_dtype
 from ...cyclegan_core.translation import Limits, TranslateSettings, wanted_bytes
 from .types import advanced, chosen
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 PRECISIONS: dict[str, torch.dtype | None] = {"auto": None, **DTYPES}
 MEMORIES: dict[str, Memory] = {name: name for name in get_args(Memory)}
+STATISTICS: dict[str, Statistics] = {name: name for name in get_args(Statistics)}
 
 
 @contextmanager

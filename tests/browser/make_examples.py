@@ -83,7 +83,9 @@ The result keeps the photo's size, and *detail* gives its sharpness back.
 """
 NOTE_VIDEO = """### Translate a video
 
-A batch of pictures goes through **Translate** frame by frame; Cancel works at any of them.
+A batch of pictures goes through **Translate** frame by frame; Cancel works at any of them. \
+*statistics* (advanced) is *shared*: with models that have instance norm, what stands still does \
+not flicker.
 
 Press **Run** to try it with a short clip. For a video of your own, put **Load Video** and **Get \
 Video Components** in the place of **CycleGAN Example Pictures**: *images* to **Translate**, \
@@ -243,7 +245,7 @@ VIDEO: Spec = {
         _note(NOTE_VIDEO),
         _load(),
         _node("CycleGAN_Examples", (420, 260), (380, 140)),
-        _node("CycleGAN_Translate", (860, 0), (320, 230)),
+        _node("CycleGAN_Translate", (860, 0), (320, 230), statistics="shared"),
         _node("CreateVideo", (860, 380), (320, 110), fps=6),
         _node("SaveVideo", (1240, 0), (420, 520), filename_prefix="video/CycleGAN"),
         _node("PreviewImage", (1720, 0), (480, 420), title="frames"),

@@ -27,6 +27,8 @@ NODES = {
             "detail",
             "memory",
             "precision",
+            "statistics",
+            "smoothing_frames",
         ],
         ["IMAGE"],
     ),
@@ -269,7 +271,7 @@ def test_download_offers_a_repository_first(info: dict[str, Any]) -> None:
 
 FOLDED = {
     "CycleGAN_Load": {"direction"},
-    "CycleGAN_Translate": {"memory", "precision"},
+    "CycleGAN_Translate": {"memory", "precision", "statistics", "smoothing_frames"},
     "CycleGAN_Reconstruct": {"memory", "precision"},
     "CycleGAN_Train": {"evaluate_every", "patience"},
     "CycleGAN_Distill": {"crop_size", "load_size", "views", "num_held_out", "seed", "license"},

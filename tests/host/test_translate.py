@@ -13,7 +13,7 @@ from PIL import Image
 
 import cyclegan_core
 
-from .client import Client
+from .client import Client, Run
 from .comfyui import Host
 from .graphs import A_TO_B, AUTO, B_TO_A, load_image, load_model, node, save_image, translate
 from .samples import ONE_LEVEL, level_difference, to_tensor
@@ -100,11 +100,9 @@ def test_any_size_is_kept(
     assert level_difference(result, both.translate(to_tensor(image))) <= ONE_LEVEL
 
 
-def test_batch_of_three_keeps_order_and_reports_progress(
-    client: Client, both: cyclegan_core.CycleGAN, small: Image.Image
-) -> None:
-    images = [small, small.rotate(180), small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
-    graph = load_model("both.safetensors") | translate(image=["batch", 0])
+def run_batch(client: Client, images: list[Image.Image], **inputs: Any) -> Run:
+    """Three pictures as one batch through the model `both`."""
+    graph = load_model("both.safetensors") | translate(image=["batch", 0], **inputs)
     for index, image in enumerate(images):
         graph[f"image{index}"] = node(
             "LoadImage", image=client.upload_image(image, f"batch{index}.png")
@@ -113,6 +111,14 @@ def test_batch_of_three_keeps_order_and_reports_progress(
     graph["batch"] = node("ImageBatch", image1=["pair", 0], image2=["image2", 0])
     run = client.run_prompt(graph)
     assert run.ending == "execution_success", run.failure
+    return run
+
+
+def test_batch_of_three_keeps_order_and_reports_progress(
+    client: Client, both: cyclegan_core.CycleGAN, small: Image.Image
+) -> None:
+    images = [small, small.rotate(180), small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
+    run = run_batch(client, images)
     results = client.images(run, "save")
     assert len(results) == len(images)
     for image, result in zip(images, results, strict=True):
@@ -120,6 +126,20 @@ def test_batch_of_three_keeps_order_and_reports_progress(
     steps = [(p["value"], p["max"]) for p in run.of_type("progress") if p["node"] == "translate"]
     assert steps[-1] == (3, 3)
     assert steps == sorted(steps)
+
+
+@pytest.mark.parametrize("statistics", ["shared", "smoothed"])
+def test_frames_of_a_film_share_their_statistics(
+    client: Client, both: cyclegan_core.CycleGAN, small: Image.Image, statistics: str
+) -> None:
+    images = [small, small.point([level // 2 for level in range(256)] * 3), small]
+    how = {"statistics": statistics, "smoothing_frames": 2.0}
+    results = client.images(run_batch(client, images, **how), "save")
+    film = torch.cat([to_tensor(image) for image in images])
+    expected = both.translate(film, **how)
+    assert not torch.allclose(expected[1], both.translate(film[1:2])[0], atol=0.05)
+    for frame, result in zip(expected.split(1), results, strict=True):
+        assert level_difference(result, frame) <= ONE_LEVEL
 
 
 def test_alpha_is_kept(client: Client, both: cyclegan_core.CycleGAN, small: Image.Image) -> None:
