@@ -17,9 +17,10 @@ from ..files import partial_file
 from .clip import Clip, Frame, import_av, opened, why
 from .names import FORMATS
 
-_H264 = ("libx264", {"crf": "18", "preset": "medium", "bf": "0"})
+_H264 = ("libx264", {"crf": "18", "preset": "fast", "bf": "0", "threads": "1"})
 _VP9 = ("libvpx-vp9", {"crf": "24", "b": "0", "auto-alt-ref": "0", "lag-in-frames": "0"})
-"""Encoder and settings: losses that no eye finds, and frames in the order of their times."""
+"""Encoder and settings: losses that no eye finds, frames in the order of their times, and for H.264
+one thread, as the bytes depend on their number: a run may go on elsewhere."""
 
 
 def check_target(clip: Clip, target: Path) -> None:
