@@ -69,12 +69,13 @@ def list_pictures(folder: Path, domain: str) -> list[PictureFile]:
     return sorted(files, key=lambda file: file.name)
 
 
-def digest(*sides: Iterable[PictureFile]) -> str:
-    """A hash of names, sizes and times of change: what a training has seen."""
+def digest(*sides: Iterable[PictureFile], with_times: bool = True) -> str:
+    """A hash of names, sizes and, if wanted, times of change: what a training has seen."""
     hasher = hashlib.sha256()
     for number, files in enumerate(sides):
         for file in files:
-            entry = f"{number}\0{file.name}\0{file.num_bytes}\0{file.mtime_ns}\n"
+            entry = f"{number}\0{file.name}\0{file.num_bytes}"
+            entry += f"\0{file.mtime_ns}\n" if with_times else "\n"
             hasher.update(entry.encode("utf-8", "surrogateescape"))
     return hasher.hexdigest()
 

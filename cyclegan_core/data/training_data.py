@@ -56,6 +56,8 @@ class TrainingData(ABC):
         self._a, self._b = a, b
         self.digest = digest(a.files, b.files)
         """A hash of both domains' names, sizes and times of change."""
+        self.names_digest = digest(a.files, b.files, with_times=False)
+        """A hash of names and sizes alone, which copies on several machines have in common."""
         num_bytes = a.num_prepared_bytes + b.num_prepared_bytes
         a.keeps_pixels = b.keeps_pixels = num_bytes <= config.cache_bytes
         if a.num_pixels + b.num_pixels <= VERIFY_PIXELS:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from ..errors import CycleGANError
 
 T = TypeVar("T")
 
@@ -16,6 +22,30 @@ def rank_and_world_size() -> tuple[int, int]:
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
+
+
+def was_restarted() -> bool:
+    """Whether `torchrun` started this process again after another one had died."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+@contextmanager
+def losing_others() -> Generator[None]:
+    """Say in a sentence that another process is gone; torch says it in a page.
+
+    Raises:
+        CycleGANError: it is.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        what = re.sub(r"^\[\S*\] ", "", str(error).partition("\n")[0]).partition(". ")[0]
+        raise CycleGANError(
+            f"Rank {dist.get_rank()} can't talk to the other processes of this training any more "
+            f"({what}); with --max-restarts torchrun starts all of them again from the last state."
+        ) from error
 
 
 def average_gradients(parameters: list[nn.Parameter]) -> None:
@@ -39,6 +69,32 @@ def gather(value: T) -> list[T]:
     values: list[T | None] = [None] * world_size
     dist.all_gather_object(values, value)
     return cast(list[T], values)
+
+
+def gather_on_rank_0(value: T) -> list[T]:
+    """Every rank's value on rank 0, and nothing on the others; tensors must be on the CPU."""
+    rank, world_size = rank_and_world_size()
+    if world_size == 1:
+        return [value]
+    values: list[T | None] = [None] * (world_size if rank == 0 else 0)
+    dist.gather_object(value, values if rank == 0 else None)
+    return cast(list[T], values)
+
+
+def together(work: Callable[[], object]) -> None:
+    """Do something on all ranks, and go on when all have done it; none waits for one that gave up.
+
+    Raises:
+        CycleGANError: the first rank's that failed, on all.
+    """
+    problem: CycleGANError | None = None
+    try:
+        work()
+    except CycleGANError as error:
+        problem = error
+    for found in gather(problem):
+        if found is not None:
+            raise found
 
 
 def spread(verdict: Tensor) -> Tensor:

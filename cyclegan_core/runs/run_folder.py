@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import platform
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -21,11 +22,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor
 
 from .._version import __version__
-from ..device.distributed import gather
+from ..device.distributed import gather, together, was_restarted
 from ..errors import CycleGANError
 from ..files import atomic_write, read_text
 from ..model import CycleGAN, save_model
@@ -33,6 +33,7 @@ from ..pictures.picture import write_picture
 from ..training.trainer import StepReport, Trainer
 from .grid import drawable, with_captions
 from .logs import LossTable
+from .run_lock import RunLock
 
 if TYPE_CHECKING:
     from ..evaluation.training_evaluation import TrainingEvaluation
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 RUN_NAME = "run.json"
 STATE_NAME = "state.safetensors"
 MODEL_NAME = "model.safetensors"
+_SECONDS_TO_BE_FREED = 120.0
+"""How long processes that were started again wait for the lock of a machine that is gone."""
 _SAMPLE_SEED = 20170330
 """Which crops of which pictures are shown: the same in every run on the same folders."""
 
@@ -87,7 +90,7 @@ class RunFolder:
         self.newest_samples: Path | None = None
         """The last grid that was written in this session."""
         self._losses = LossTable(self.path / "losses.csv", trainer.term_names)
-        self._lock: FileLock | None = None
+        self._lock = RunLock(self.path)
         self._seconds = 0.0
         self._first_step = self._saved_step = -1
         self._since = time.monotonic()
@@ -99,44 +102,91 @@ class RunFolder:
             CycleGANError: another training uses it, or it can't be written.
             CheckpointError: its state doesn't fit the trainer.
         """
-        problem = self._take_lock() if self.trainer.rank == 0 else None
-        problem = gather(problem)[0]  # so that no rank waits for a rank 0 that gave up
-        if problem is not None:
-            raise CycleGANError(problem)
-        self._evaluate_every = gather(self.evaluation.every if self.evaluation else 0)[0]
         try:
+            together(self._take_lock)
+            sign = gather(self._lock.sign)[0]
+            together(lambda: self._check_same(sign))
+            self._evaluate_every = gather(self.evaluation.every if self.evaluation else 0)[0]
+            together(self._load)
             self._go_on()
         except BaseException:
-            self._release()
+            self._lock.release()
             raise
         self._since = time.monotonic()
         return self
 
-    def _take_lock(self) -> str | None:
-        """Make the folder and lock it; a sentence about what is wrong, or None."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(self.path / ".lock", timeout=0)
-            self._lock.acquire()
-        except Timeout:
-            return f"Another training is using {self.path}; wait for it, or name another run."
-        except OSError as error:
-            return f"The run folder {self.path} can't be used ({error.strerror}); name another one."
-        return None
+    def _take_lock(self) -> None:
+        """Make the folder and lock it, on rank 0."""
+        if self.trainer.rank == 0:
+            self._lock.take(wait=_SECONDS_TO_BE_FREED if was_restarted() else 0.0)
 
-    def _release(self) -> None:
-        """Let go of the lock, if this rank holds it."""
-        if self._lock is not None:
-            self._lock.release()
+    def _check_lock(self) -> None:
+        """Make sure, on rank 0, that it may still write."""
+        if self.trainer.rank == 0:
+            self._lock.check()
+
+    def _check_same(self, sign: str) -> None:
+        """Make sure that all ranks, on whatever machines, are about to do the same training.
+
+        Raises:
+            CycleGANError: this one isn't; `sign` is that of rank 0's lock.
+        """
+        trainer = self.trainer
+        me = f"Rank {trainer.rank} on {platform.node()}"
+        ours = (trainer.config.to_dict(), trainer.data.names_digest)
+        settings, names = gather(ours)[0]
+        if trainer.rank > 0 and not self._lock.shows(sign):
+            raise CycleGANError(
+                f"{me} does not see what rank 0 wrote into {self.path}; the run folder has to be "
+                "on storage that all machines share, under the same name."
+            )
+        for name, value in ours[0].items():
+            if value != settings[name]:
+                raise CycleGANError(
+                    f"{me} was started with {name} = {value}, and rank 0 with {settings[name]}; "
+                    "start all with the same options."
+                )
+        if names != ours[1]:
+            raise CycleGANError(
+                f"{me} sees other pictures than rank 0 (names or sizes differ); give all machines "
+                "the same ones."
+            )
+
+    def _load(self) -> None:
+        """Load the state, if there is one; all ranks the same.
+
+        Raises:
+            CycleGANError: it doesn't fit, or this rank sees another one than rank 0.
+        """
+        trainer = self.trainer
+        problem: CycleGANError | None = None
+        if self._has_state:
+            try:
+                trainer.load_state(self.path / STATE_NAME)
+            except CycleGANError as error:
+                problem = error
+        step = gather(trainer.step)[0]
+        if problem is not None:
+            raise problem
+        if trainer.step != step:
+            raise CycleGANError(
+                f"Rank {trainer.rank} on {platform.node()} sees the state of step {trainer.step} "
+                f"in {self.path}, and rank 0 that of step {step}; start again in a minute, when "
+                "the shared storage is up to date everywhere."
+            )
+
+    @property
+    def _has_state(self) -> bool:
+        """Whether there is something to go on with."""
+        return (self.path / STATE_NAME).exists()
 
     def _go_on(self) -> None:
-        """Load the state, and make everything else agree with it."""
+        """Make everything else agree with the state that was loaded."""
         trainer = self.trainer
         run = self._read_run()
         self._seconds = run["seconds"]
-        has_state = (self.path / STATE_NAME).exists()
+        has_state = self._has_state
         if has_state:
-            trainer.load_state(self.path / STATE_NAME)
             log.info("Going on from step %d.", trainer.step)
         if trainer.rank == 0:
             for unfinished in (*self.path.rglob(".*.partial"), *self.path.glob("samples/.*.jpg")):
@@ -158,7 +208,7 @@ class RunFolder:
         traceback: TracebackType | None,
     ) -> None:
         """Let go of the lock; what is not saved stays unsaved."""
-        self._release()
+        self._lock.release()
 
     def on_step(self, report: StepReport) -> None:
         """Make samples, evaluate and save when it is time.
@@ -206,6 +256,7 @@ class RunFolder:
         trainer = self.trainer
         if trainer.step == self._saved_step or trainer.step == 0:
             return
+        together(self._check_lock)
         # The state first: everything else can be made again from it.
         trainer.save_state(self.path / STATE_NAME)
         if trainer.rank == 0:
@@ -296,7 +347,7 @@ class RunFolder:
             "seconds": round(self._seconds, 3),
             "wait_share": round(trainer.wait_share, 4),
             "device": str(trainer.device),
-            "config": trainer.config.to_dict(),
+            "config": trainer.state.asked.to_dict(),
             "data": {
                 "digest": trainer.data.digest,
                 "config": asdict(trainer.data.config),

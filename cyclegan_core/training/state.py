@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import TrainConfig
+from ..device.distributed import rank_and_world_size
 from ..layers import WinogradConv2d, has_winograd
 from ..model import CycleGAN
 from ..networks import ResnetBlock, init_residual_zero
@@ -31,10 +32,38 @@ class Snapshot:
     """Finished steps."""
     position: int
     """Samples taken."""
-    pool_rng: tuple[Any, ...]
-    """The state of the random numbers of both pools."""
-    counts: tuple[int, int]
-    """Slots in use of pool_a and pool_b."""
+    pool_rngs: tuple[tuple[Any, ...], ...]
+    """The state of the random numbers of each lane's pools."""
+    counts: tuple[tuple[int, int], ...]
+    """Slots in use of each lane's pool_a and pool_b."""
+
+
+@dataclass(slots=True)
+class Lane:
+    """Pools and random numbers of one of the processes that a training began with.
+
+    With fewer processes than that, each has several lanes and gives its pictures to them in turn,
+    so that every lane sees the pictures that it would have seen.
+    """
+
+    number: int
+    """Of all lanes, from 0: the rank that it began with."""
+    pool_rng: random.Random
+    """The random numbers of both pools."""
+    pool_a: ImagePool
+    pool_b: ImagePool
+
+    @classmethod
+    def create(cls, config: TrainConfig, number: int) -> Lane:
+        """With empty pools."""
+        size = config.pool_size if config.objective == "cyclegan" else 0
+        rng = random.Random(f"{config.seed} pools {number}")
+        return cls(number, rng, ImagePool(size, rng), ImagePool(size, rng))
+
+    @property
+    def pools(self) -> dict[str, ImagePool]:
+        """Both pools by the names that they have in a state file."""
+        return {"pool_a": self.pool_a, "pool_b": self.pool_b}
 
 
 @dataclass(slots=True)
@@ -46,6 +75,10 @@ class TrainState:
     """
 
     config: TrainConfig
+    asked: TrainConfig
+    """The settings as they were asked for, of `asked_ranks` ranks; `config` has the batch and the
+    passes that make the same step with the ranks that there are."""
+    asked_ranks: int
     device: torch.device
     rank: int
     """This process's number in a data-parallel training, from 0."""
@@ -61,10 +94,8 @@ class TrainState:
     opt_disc: torch.optim.Adam | None
     """Over the discriminators, disc_b first; None without any."""
     loss_scale: LossScale
-    pool_a: ImagePool
-    pool_b: ImagePool
-    pool_rng: random.Random
-    """The random numbers of both pools."""
+    lanes: list[Lane]
+    """This rank's, one unless the training began with more processes."""
     diverged: Tensor
     """A boolean on the device: an unread step was not finite; then nothing moves any more."""
     step: int = 0
@@ -116,10 +147,10 @@ class TrainState:
                 for disc in discs:
                     disc.compile()
 
-            pool_size = config.pool_size if config.objective == "cyclegan" else 0
-            pool_rng = random.Random(f"{config.seed} pools {rank}")
             return cls(
                 config=config,
+                asked=config,
+                asked_ranks=rank_and_world_size()[1],
                 device=device,
                 rank=rank,
                 model=model,
@@ -129,9 +160,7 @@ class TrainState:
                 opt_gen=new_adam(config, [model], device),
                 opt_disc=new_adam(config, discs, device) if discs else None,
                 loss_scale=LossScale(active=config.precision == "fp16", device=device),
-                pool_a=ImagePool(pool_size, pool_rng),
-                pool_b=ImagePool(pool_size, pool_rng),
-                pool_rng=pool_rng,
+                lanes=[Lane.create(config, rank)],
                 diverged=torch.tensor(False, device=device),
             )
 
@@ -164,9 +193,19 @@ class TrainState:
         return {name: optimizer for name, optimizer in found.items() if optimizer is not None}
 
     @property
-    def pools(self) -> dict[str, ImagePool]:
-        """Both pools by the names that they have in a state file."""
-        return {"pool_a": self.pool_a, "pool_b": self.pool_b}
+    def pool_a(self) -> ImagePool:
+        """The first lane's."""
+        return self.lanes[0].pool_a
+
+    @property
+    def pool_b(self) -> ImagePool:
+        """The first lane's."""
+        return self.lanes[0].pool_b
+
+    @property
+    def pool_rng(self) -> random.Random:
+        """The first lane's."""
+        return self.lanes[0].pool_rng
 
     def set_learning_rates(self, multiplier: float) -> None:
         """Give the optimisers their rates for the next step, `multiplier` times the settings'."""
@@ -177,26 +216,29 @@ class TrainState:
             set_rate(self.opt_disc, lr_disc * multiplier)
 
     @contextmanager
-    def step_rng(self) -> Generator[torch.Generator]:
-        """Random numbers that depend on seed, step and rank alone, so they need not be saved."""
-        seed = random.Random(f"{self.config.seed} step {self.step} {self.rank}").getrandbits(63)
-        rng = torch.Generator().manual_seed(seed)
+    def step_rngs(self) -> Generator[list[torch.Generator]]:
+        """Each lane's random numbers, by seed, step and lane alone: they need not be saved."""
+        names = [f"{self.config.seed} step {self.step} {lane.number}" for lane in self.lanes]
+        seeds = [random.Random(name).getrandbits(63) for name in names]
+        rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
         if not self.config.model.dropout:
-            yield rng
+            yield rngs
             return
-        with seeded(seed, self.device):
-            yield rng
+        with seeded(seeds[0], self.device):
+            yield rngs
 
     def snapshot(self) -> Snapshot:
         """What the host knows before the next step."""
-        counts = self.pool_a.count, self.pool_b.count
-        return Snapshot(self.step, self.position, self.pool_rng.getstate(), counts)
+        rngs = tuple(lane.pool_rng.getstate() for lane in self.lanes)
+        counts = tuple((lane.pool_a.count, lane.pool_b.count) for lane in self.lanes)
+        return Snapshot(self.step, self.position, rngs, counts)
 
     def rewind(self, snapshot: Snapshot) -> None:
         """Know what was known at `snapshot`; nothing on the device must have changed since."""
         self.step, self.position = snapshot.step, snapshot.position
-        self.pool_rng.setstate(snapshot.pool_rng)
-        self.pool_a.count, self.pool_b.count = snapshot.counts
+        each = zip(self.lanes, snapshot.pool_rngs, snapshot.counts, strict=True)
+        for lane, rng, (lane.pool_a.count, lane.pool_b.count) in each:
+            lane.pool_rng.setstate(rng)
 
     def release(self) -> None:
         """Give the device's memory back, whoever still holds a reference; no step can follow."""
@@ -205,8 +247,8 @@ class TrainState:
         for optimizer in self.optimizers.values():
             optimizer.zero_grad()
             optimizer.state.clear()
-        for pool in self.pools.values():
-            pool.images = []
+        for lane in self.lanes:
+            lane.pool_a.images = lane.pool_b.images = []
 
 
 def _new_discriminators(config: TrainConfig) -> tuple[nn.Module | None, nn.Module | None]:

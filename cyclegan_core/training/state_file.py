@@ -6,8 +6,8 @@ import json
 import logging
 import math
 import random
-from collections.abc import Collection, Mapping
-from dataclasses import asdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -20,12 +20,12 @@ from ..checkpoint.settings import CHECKSUM
 from ..checkpoint.weight_file import checksum
 from ..config import DataConfig, TrainConfig
 from ..data.training_data import TrainingData
-from ..device.distributed import gather
+from ..device.distributed import gather_on_rank_0, together
 from ..device.precision import is_finite
 from ..errors import CheckpointError, reason
 from ..files import atomic_write, check_file
 from .losses import term_names
-from .state import TrainState
+from .state import Lane, TrainState
 
 log = logging.getLogger(__name__)
 
@@ -70,22 +70,38 @@ _DAMAGED = "start again in another run folder, or put a backup in its place"
 
 def save(state: TrainState, data: TrainingData, path: Path) -> None:
     """Write the state atomically; see `Trainer.save_state`. All ranks take part, rank 0 writes."""
-    pools = gather(_pools(state))
-    if state.rank != 0:
-        return
+    ranks = gather_on_rank_0(_pools(state))
+
+    def write() -> None:
+        if state.rank == 0:
+            _write(state, data, path, ranks)
+
+    together(write)  # when it is there for all of them, and not before
+
+
+def _write(
+    state: TrainState,
+    data: TrainingData,
+    path: Path,
+    ranks: Sequence[tuple[dict[int, Any], dict[str, Tensor]]],
+) -> None:
+    """Write the file, with what `_pools` says on each of the ranks."""
+    rngs: dict[int, Any] = {}
+    tensors = _tensors(state)
+    for rank in ranks:
+        rngs |= rank[0]
+        tensors |= rank[1]
     described = {
         "step": state.step,
         "position": state.position,
-        "config": state.config.to_dict(),
+        "config": state.asked.to_dict(),
         "data_config": asdict(data.config),
-        "pool_rngs": [rng for rng, _ in pools],
+        "world_size": state.asked_ranks,
+        "pool_rngs": [rngs[lane] for lane in sorted(rngs)],
         "loss_scale": state.loss_scale.state_dict(),
         "data": data.digest,
         "torch": torch.__version__,
     }
-    tensors = _tensors(state)
-    for _, images in pools:
-        tensors |= images
     tensors = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(described)
     metadata = {"format": FORMAT, "format_version": VERSION, "state": text}
@@ -97,10 +113,11 @@ def save(state: TrainState, data: TrainingData, path: Path) -> None:
     )
 
 
-def load(state: TrainState, data: TrainingData, path: Path) -> None:
+def load(state: TrainState, data: TrainingData, path: Path, world_size: int) -> None:
     """Put a state back; see `Trainer.load_state`. `state` is changed only if all fits."""
     saved, tensors = _read(path)
-    _check_settings(state, data, saved, path)
+    config, asked_ranks, lanes = _share_out(state, saved, path, world_size)
+    _check_settings(state.asked, data, saved, path)
     _check_tensors(state, saved["step"], tensors, path)
     if saved["data"] != data.digest:
         log.warning("The pictures have changed since %s was saved; training goes on.", path.name)
@@ -115,15 +132,16 @@ def load(state: TrainState, data: TrainingData, path: Path) -> None:
     for name, optimizer in state.optimizers.items():
         _put_back_adam(optimizer, name, tensors)
 
-    # This rank's pools; a rank that was not there before starts with empty ones.
-    if state.rank < len(saved["pool_rngs"]):
-        version, numbers, gauss = saved["pool_rngs"][state.rank]
-        state.pool_rng.setstate((version, tuple(numbers), gauss))
-        for name, pool in state.pools.items():
-            slots = (f"{name}.{state.rank}.{slot}" for slot in range(pool.size))
+    # The pools and random numbers of this rank's lanes.
+    state.config, state.asked_ranks = config, asked_ranks
+    state.lanes = [Lane.create(config, number) for number in lanes]
+    for lane in state.lanes:
+        if lane.number < len(saved["pool_rngs"]):
+            version, numbers, gauss = saved["pool_rngs"][lane.number]
+            lane.pool_rng.setstate((version, tuple(numbers), gauss))
+        for name, pool in lane.pools.items():
+            slots = (f"{name}.{lane.number}.{slot}" for slot in range(pool.size))
             pool.images = [tensors[slot].to(state.device) for slot in slots if slot in tensors]
-    else:
-        log.warning("Rank %d is new; its image pools start empty.", state.rank)
 
     # Counters last: what the file holds has all been taken by now.
     if saved["config"]["precision"] == "fp16":  # else there was none
@@ -155,15 +173,17 @@ def _network_tensors(state: TrainState) -> dict[str, Tensor]:
     }
 
 
-def _pools(state: TrainState) -> tuple[list[Any], dict[str, Tensor]]:
-    """This rank's random numbers (JSON-ready) and pooled pictures."""
-    version, numbers, gauss = state.pool_rng.getstate()
-    images = {
-        f"{name}.{state.rank}.{slot}": image.cpu()
-        for name, pool in state.pools.items()
-        for slot, image in enumerate(pool.images)
-    }
-    return [version, list(numbers), gauss], images
+def _pools(state: TrainState) -> tuple[dict[int, Any], dict[str, Tensor]]:
+    """The random numbers (JSON-ready) of this rank's lanes, and their pooled pictures."""
+    rngs: dict[int, Any] = {}
+    images: dict[str, Tensor] = {}
+    for lane in state.lanes:
+        version, numbers, gauss = lane.pool_rng.getstate()
+        rngs[lane.number] = [version, list(numbers), gauss]
+        for name, pool in lane.pools.items():
+            for slot, image in enumerate(pool.images):
+                images[f"{name}.{lane.number}.{slot}"] = image.cpu()
+    return rngs, images
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -191,6 +211,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         for version, numbers, gauss in saved["pool_rngs"]:
             random.Random().setstate((version, tuple(numbers), gauss))
         saved |= {"step": int(saved["step"]), "position": int(saved["position"])}
+        ranks = saved.get("world_size", len(saved["pool_rngs"]))  # which older ones don't have
+        saved["world_size"] = int(ranks)
         scale = saved.get("loss_scale", {"factor": 1.0, "sound_steps": 0})
         saved["loss_scale"] = {
             "factor": float(scale["factor"]),
@@ -213,6 +235,9 @@ def _check_counters(saved: dict[str, Any]) -> None:
     for name, count in counts.items():
         if not 0 <= count < _MOST_STEPS:
             raise ValueError(f"{name} is {count:.6g}")
+    lanes, ranks = len(saved["pool_rngs"]), saved["world_size"]
+    if not 0 < ranks <= lanes or lanes % ranks:
+        raise ValueError(f"{ranks} processes had {lanes} image pools")
     if not 0 < saved["loss_scale"]["factor"] < math.inf:
         raise ValueError(f"the loss scale is {saved['loss_scale']['factor']}")
 
@@ -261,11 +286,81 @@ def setting_changes(
     ]
 
 
+def _share_out(
+    state: TrainState, saved: dict[str, Any], path: Path, world_size: int
+) -> tuple[TrainConfig, int, list[int]]:
+    """How this rank does its part of a step that was another number of ranks' before.
+
+    Returns:
+        The settings, with the batch and the passes that leave a step as it was; the number of ranks
+        whose batch was asked for; and the numbers of this rank's lanes.
+    """
+    config, rank, before = state.asked, state.rank, saved["world_size"]
+    num_lanes = len(saved["pool_rngs"])
+    if not _has_lanes(config):
+        num_lanes = world_size  # which have nothing in them
+    elif num_lanes % world_size:
+        could = " or ".join(str(n) for n in range(1, num_lanes + 1) if num_lanes % n == 0)
+        raise CheckpointError(
+            f"{path.name} has the image pools and random numbers of {num_lanes} processes, which "
+            f"{world_size} can't share; start {could}, or another run from this one's model."
+        )
+    lanes = list(range(rank, num_lanes, world_size))
+    asked_ranks = world_size
+    if world_size != before:
+        whose = [name for name, is_there in _of_a_process(config).items() if is_there]
+        if whose:
+            raise CheckpointError(
+                f"{path.name} was trained by {before} processes, each with {whose[0]} of its own, "
+                f"so {world_size} would not go on in the same way; start {before}."
+            )
+        # A step keeps its pictures, and a pass through the networks too, for the memory's sake.
+        batch = config.batch_size
+        if batch == saved["config"]["batch_size"]:
+            asked_ranks = before
+            batch, rest = divmod(batch * before, world_size)
+            if rest:
+                raise CheckpointError(
+                    f"{path.name} was trained with {config.batch_size * before} pictures a step, "
+                    f"which {world_size} processes can't share equally; start another number, or "
+                    "name another batch size."
+                )
+            passes = max(1, config.accumulate * batch // config.batch_size)
+            config = replace(config, batch_size=batch, accumulate=math.gcd(batch, passes))
+            log.warning(
+                "%d processes go on after %d: each takes %d pictures a step in passes of %d.",
+                *(world_size, before, batch, batch // config.accumulate),
+            )
+    if config.batch_size % len(lanes):
+        raise CheckpointError(
+            f"{path.name} has the image pools of {num_lanes} processes, {len(lanes)} for each of "
+            f"{world_size}; the batch size must be a multiple of {len(lanes)}, got "
+            f"{config.batch_size}."
+        )
+    return config, asked_ranks, lanes
+
+
+def _has_lanes(config: TrainConfig) -> bool:
+    """Whether a step depends on pools or random numbers that each of the first ranks had."""
+    has_pools = config.objective == "cyclegan" and config.pool_size > 0
+    is_augmented = config.augment_colour > 0 or config.augment_shift > 0
+    has_numbers = is_augmented or config.input_noise > 0 or config.gan_mode == "wgangp"
+    return has_pools or has_numbers or config.model.dropout
+
+
+def _of_a_process(config: TrainConfig) -> dict[str, bool]:
+    """What is computed over all pictures that a process has in a step, and whether it is."""
+    return {
+        "dropout": config.model.dropout,
+        "batch norms": config.model.norm == "batch",
+    }
+
+
 def _check_settings(
-    state: TrainState, data: TrainingData, saved: dict[str, Any], path: Path
+    config: TrainConfig, data: TrainingData, saved: dict[str, Any], path: Path
 ) -> None:
     """Refuse what can't be changed, log what is."""
-    changes = setting_changes(saved["config"], saved["data_config"], state.config, data.config)
+    changes = setting_changes(saved["config"], saved["data_config"], config, data.config)
     for change in changes:
         if change.is_fixed:
             raise CheckpointError(

@@ -7,6 +7,7 @@ and nothing is read back: so it can run ahead, and be recorded as a CUDA graph.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,6 +18,7 @@ from ..device.precision import at_least_float32
 from ..discriminators.augment import NUM_DRAWS
 from ..layers import SpectralConv2d
 from .divergence import check_finite
+from .image_pool import ImagePool
 from .losses import (
     Batch,
     Terms,
@@ -27,7 +29,7 @@ from .losses import (
     warmup_terms,
 )
 from .optimiser import copy_gradients, move, share_of_new, total_norm, update_average
-from .state import TrainState
+from .state import Lane, TrainState
 
 
 class Inputs(NamedTuple):
@@ -62,35 +64,43 @@ class Inputs(NamedTuple):
     """A number: what the new weights count for in their average."""
 
 
-def draw_inputs(state: TrainState, real_a: Tensor, real_b: Tensor, rng: torch.Generator) -> Inputs:
+class Drawn(NamedTuple):
+    """What a lane draws for its pictures of a step."""
+
+    exchange_a: Tensor
+    """(2,B) int64, see `Inputs`."""
+    exchange_b: Tensor
+    alphas: Tensor
+    """(2,B,1,1,1): of B and of A."""
+    draws: Tensor
+    """(2,B,3,NUM_DRAWS): of A and of B."""
+    moves: Tensor
+    """(2,B,3) int64: of A and of B."""
+    noise: list[Tensor]
+    """(B,C,H,W) of A and of B; or nothing."""
+
+
+def draw_inputs(
+    state: TrainState, real_a: Tensor, real_b: Tensor, *rngs: torch.Generator
+) -> Inputs:
     """Draw a step's random numbers, in the original's order, and bring all to the device.
 
-    Pictures are (B,C,H,W) in [0,1]; page-locked memory is copied while the host goes on.
+    Pictures are (B,C,H,W) in [0,1], and go to the lanes in turn, each of which draws from its own
+    of `rngs`; page-locked memory is copied while the host goes on.
     """
-    config, count = state.config, len(real_a)
-    nothing = torch.zeros(2, count, dtype=torch.int64)
-    has_discriminators = is_judging(state)
-    # disc_b learns first, so its pool and its penalty draw first.
-    exchange_b = state.pool_b.decide(count) if has_discriminators else nothing
-    exchange_a = state.pool_a.decide(count) if has_discriminators else nothing
-    alphas = torch.zeros(2, count, 1, 1, 1)
-    if has_discriminators and config.gan_mode == "wgangp":
-        alphas = torch.rand(alphas.shape, generator=rng)
-    draws = torch.zeros(2, count, 3, NUM_DRAWS)
-    if config.augment_colour > 0 or config.augment_shift > 0:
-        draws = torch.rand(draws.shape, generator=rng)
-    noise = None
-    if config.input_noise > 0:
-        strength = config.input_noise * torch.rand(2, count, 1, 1, 1, generator=rng)
-        shapes = (real_a.shape, real_b.shape)
-        noise = [s * torch.randn(x, generator=rng) for s, x in zip(strength, shapes, strict=True)]
-    moves = torch.zeros(2, count, 3, dtype=torch.int64)
-    if config.lambda_equivariance > 0:
-        grid = config.model.size_multiple
-        shift = torch.randint(1, grid**2, (2, count), generator=rng)  # never none at all
-        mirror = torch.randint(2, (2, count), generator=rng)
-        moves = torch.stack([shift // grid, shift % grid, mirror], dim=-1)
-    share = torch.tensor(share_of_new(config.ema_decay, step=state.step))
+    if len(real_a) % len(state.lanes):
+        raise ValueError(
+            f"a batch must be a multiple of {len(state.lanes)}, of as many processes has this one "
+            f"the image pools; got {len(real_a)}."
+        )
+    count = len(real_a) // len(state.lanes)
+    shapes = real_a[:count].shape, real_b[:count].shape
+    each = [_draw(state, lane, shapes, rng) for lane, rng in zip(state.lanes, rngs, strict=True)]
+    alphas = _in_turn([drawn.alphas for drawn in each], dim=1)
+    draws = _in_turn([drawn.draws for drawn in each], dim=1)
+    moves = _in_turn([drawn.moves for drawn in each], dim=1)
+    noise = [_in_turn(parts, dim=0) for parts in zip(*(d.noise for d in each), strict=True)]
+    share = torch.tensor(share_of_new(state.config.ema_decay, step=state.step))
 
     def on_device(tensor: Tensor) -> Tensor:
         return tensor.to(state.device, non_blocking=True)
@@ -99,10 +109,10 @@ def draw_inputs(state: TrainState, real_a: Tensor, real_b: Tensor, rng: torch.Ge
     return Inputs(
         real_a=real_a,
         real_b=real_b,
-        source_a=real_a if noise is None else real_a + on_device(noise[0]),
-        source_b=real_b if noise is None else real_b + on_device(noise[1]),
-        exchange_a=on_device(exchange_a),
-        exchange_b=on_device(exchange_b),
+        source_a=real_a + on_device(noise[0]) if noise else real_a,
+        source_b=real_b + on_device(noise[1]) if noise else real_b,
+        exchange_a=on_device(_in_turn([drawn.exchange_a for drawn in each], dim=1)),
+        exchange_b=on_device(_in_turn([drawn.exchange_b for drawn in each], dim=1)),
         alpha_a=on_device(alphas[1]),
         alpha_b=on_device(alphas[0]),
         draws_a=on_device(draws[0]),
@@ -111,6 +121,51 @@ def draw_inputs(state: TrainState, real_a: Tensor, real_b: Tensor, rng: torch.Ge
         moves_b=on_device(moves[1]),
         share=on_device(share),
     )
+
+
+def _draw(
+    state: TrainState, lane: Lane, shapes: tuple[torch.Size, torch.Size], rng: torch.Generator
+) -> Drawn:
+    """Draw what one lane needs for its pictures of A and B, which have these shapes."""
+    config, count = state.config, shapes[0][0]
+    nothing = torch.zeros(2, count, dtype=torch.int64)
+    has_discriminators = is_judging(state)
+    # disc_b learns first, so its pool and its penalty draw first.
+    exchange_b = lane.pool_b.decide(count) if has_discriminators else nothing
+    exchange_a = lane.pool_a.decide(count) if has_discriminators else nothing
+    alphas = torch.zeros(2, count, 1, 1, 1)
+    if has_discriminators and config.gan_mode == "wgangp":
+        alphas = torch.rand(alphas.shape, generator=rng)
+    draws = torch.zeros(2, count, 3, NUM_DRAWS)
+    if config.augment_colour > 0 or config.augment_shift > 0:
+        draws = torch.rand(draws.shape, generator=rng)
+    noise: list[Tensor] = []
+    if config.input_noise > 0:
+        strength = config.input_noise * torch.rand(2, count, 1, 1, 1, generator=rng)
+        pairs = zip(strength, shapes, strict=True)
+        noise = [each * torch.randn(shape, generator=rng) for each, shape in pairs]
+    moves = torch.zeros(2, count, 3, dtype=torch.int64)
+    if config.lambda_equivariance > 0:
+        grid = config.model.size_multiple
+        shift = torch.randint(1, grid**2, (2, count), generator=rng)  # never none at all
+        mirror = torch.randint(2, (2, count), generator=rng)
+        moves = torch.stack([shift // grid, shift % grid, mirror], dim=-1)
+    return Drawn(exchange_a, exchange_b, alphas, draws, moves, noise)
+
+
+def _in_turn(parts: Sequence[Tensor], *, dim: int) -> Tensor:
+    """The first of every part, then the second, and so on, along dimension `dim`."""
+    if len(parts) == 1:
+        return parts[0]
+    return torch.stack(list(parts), dim=dim + 1).flatten(dim, dim + 1)
+
+
+def _deal(
+    pools: Sequence[ImagePool], images: Tensor, exchange: Tensor
+) -> list[tuple[ImagePool, Tensor, Tensor]]:
+    """Pools with their pictures and decisions: those of a batch go to them in turn."""
+    step = len(pools)
+    return [(pool, images[n::step], exchange[:, n::step]) for n, pool in enumerate(pools)]
 
 
 def is_judging(state: TrainState) -> bool:
@@ -169,13 +224,14 @@ def train_step(state: TrainState, inputs: Inputs) -> Tensor:
     if config.objective == "pix2pix":  # which judges a picture together with its source
         at_b, at_a = (*at_b, real_a), (*at_a, real_b)
     sides = {
-        "disc_b": (state.pool_b, real_b, fakes_b, *at_b),
-        "disc_a": (state.pool_a, real_a, fakes_a, *at_a),
+        "disc_b": ([lane.pool_b for lane in state.lanes], real_b, fakes_b, *at_b),
+        "disc_a": ([lane.pool_a for lane in state.lanes], real_a, fakes_a, *at_a),
     }
     judges = state.discs if is_judging(state) else {}
     for name, disc in judges.items():
-        pool, real, fakes, exchange, *drawn = sides[name]
-        pooled = pool.show(torch.cat(fakes), exchange)
+        pools, real, fakes, exchange, *drawn = sides[name]
+        dealt = _deal(pools, torch.cat(fakes), exchange)
+        pooled = _in_turn([pool.show(images, part) for pool, images, part in dealt], dim=0)
         terms[name] = torch.zeros((), device=real.device)
         cut = (each.chunk(parts) for each in (real, pooled, *drawn))
         for part in zip(*cut, strict=True):
@@ -199,8 +255,9 @@ def train_step(state: TrainState, inputs: Inputs) -> Tensor:
     for buffer, before in statistics:
         buffer.copy_(torch.where(sound, buffer, before))
     for name in judges:
-        pool, _, fakes, exchange, *_ = sides[name]
-        pool.keep(torch.cat(fakes), exchange, sound=sound)
+        pools, _, fakes, exchange, *_ = sides[name]
+        for pool, images, part in _deal(pools, torch.cat(fakes), exchange):
+            pool.keep(images, part, sound=sound)
     for optimizer in state.optimizers.values():
         move(optimizer, skip=skip)
     for layer in (layer for disc in state.discs.values() for layer in disc.modules()):

@@ -163,13 +163,13 @@ class Trainer:
         with (
             torch.inference_mode(mode=False),
             torch.enable_grad(),
-            self.state.step_rng() as rng,
+            self.state.step_rngs() as rngs,
             compiled(wanted=self.config.compile),
         ):
             before = self.state.snapshot()
             self.state.set_learning_rates(self.lr_multiplier(self.step))
             try:
-                row = self.graph.run(draw_inputs(self.state, real_a, real_b, rng))
+                row = self.graph.run(draw_inputs(self.state, real_a, real_b, *rngs))
             except BaseException:  # out of memory, say: what was drawn was not used
                 self.state.rewind(before)
                 raise
@@ -282,14 +282,16 @@ class Trainer:
         """Go on where `save_state` was called.
 
         Settings that may change (learning rates, weights of terms, lengths, intervals) are those
-        of this trainer, and each change is logged.
+        of this trainer, and each change is logged. With another number of ranks than it was saved
+        by, each takes more or fewer pictures, so that a step has as many as before; image pools and
+        random numbers go with the pictures.
 
         Raises:
             CheckpointError: the file is not such a state, is damaged, or was made with other
-                networks, pools or seed.
+                networks, pools or seed, or by ranks whose pictures these can't share.
         """
         with torch.inference_mode(mode=False):
-            state_file.load(self.state, self.data, Path(path))
+            state_file.load(self.state, self.data, Path(path), self.world_size)
         self.unread = []
         self.graph.forget()  # what Adam keeps are other tensors now
 

@@ -102,7 +102,11 @@ def read_run(run_dir: Path) -> dict[str, Any]:
 
 def contents(folder: Path) -> dict[str, str]:
     """SHA-256 of every file below a folder, by its path in it; without the lock, which is empty."""
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    files = (
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in (".lock", ".owner")
+    )
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files

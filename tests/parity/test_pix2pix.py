@@ -76,7 +76,7 @@ def test_every_term_and_parameter_in_double_precision(name):
             torch.rand(count, channels, 32, 32, generator=numbers, dtype=torch.float64)
             for channels in (model.channels_a, model.channels_b)
         )
-        with trainer.state.step_rng() as rng:
+        with trainer.state.step_rngs() as (rng,):
             alphas = torch.rand(2, count, 1, 1, 1, generator=rng)  # disc_b's first
         ours = by_name(trainer.train_step(real_a, real_b))
         theirs = {}

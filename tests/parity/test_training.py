@@ -80,7 +80,7 @@ def three_steps(trainer: Trainer, state: PlainState, dtype: torch.dtype):
     shape = (trainer.config.batch_size, 3, 32, 32)
     for _ in range(3):
         real_a, real_b = (torch.rand(shape, generator=numbers, dtype=dtype) for _ in range(2))
-        with trainer.state.step_rng() as rng:
+        with trainer.state.step_rngs() as (rng,):
             state.penalty_rng.set_state(rng.get_state())
         ours = trainer.train_step(real_a, real_b)
         yield ours, plain_step(state, real_a * 2 - 1, real_b * 2 - 1)

@@ -58,7 +58,7 @@ def files(path: Path) -> dict[str, object]:
     return {
         str(file.relative_to(path)): content(file)
         for file in sorted(path.rglob("*"))
-        if file.is_file() and file.name not in ("run.json", ".lock")
+        if file.is_file() and file.name not in ("run.json", ".lock", ".owner")
     }
 
 

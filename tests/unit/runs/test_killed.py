@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import random
 import re
 import signal
@@ -93,7 +94,8 @@ def test_a_second_run_is_told_so(tmp_path, pictures, server):
         assert server.run(command(pictures, path, 2), tmp_path / "out") == 1
     said = (tmp_path / "out" / "err.txt").read_text().splitlines()
     assert said[-1] == (
-        f"cyclegan: Another training is using {path}; wait for it, or name another run."
+        f"cyclegan: Another training is using {path} (process {os.getpid()} on "
+        f"{platform.node()}); wait for it, or name another run."
     )
 
 

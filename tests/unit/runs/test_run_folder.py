@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
+import platform
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -205,10 +208,50 @@ def test_two_runs_cannot_share_a_folder(tmp_path, pictures):
         ):
             pass
         assert str(caught.value) == (
-            f"Another training is using {tmp_path / 'run'}; wait for it, or name another run."
+            f"Another training is using {tmp_path / 'run'} (process {os.getpid()} on "
+            f"{platform.node()}); wait for it, or name another run."
         )
     with RunFolder(tmp_path / "run", trainers[1]):
         pass
+
+
+def test_one_that_was_started_again_waits_for_the_lock(tmp_path, pictures, monkeypatch, caplog):
+    """As another machine's lock stays for a while when the machine is gone."""
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    trainers = [Trainer(make_config(), open_folders(pictures)) for _ in range(2)]
+    first = RunFolder(tmp_path / "run", trainers[0]).__enter__()
+
+    class LetGo(logging.Handler):
+        def emit(self, record):
+            first.__exit__(None, None, None)
+
+    logger, handler = logging.getLogger("cyclegan_core.runs.run_lock"), LetGo()
+    logger.addHandler(handler)
+    try:
+        with caplog.at_level(logging.INFO, logger.name), RunFolder(tmp_path / "run", trainers[1]):
+            pass
+    finally:
+        logger.removeHandler(handler)
+    assert caplog.messages == [f"Waiting for another training that uses {tmp_path / 'run'}."]
+
+
+def test_storage_without_locks_has_one_writer_all_the_same(tmp_path, pictures):
+    """The second one there takes over; the first one saves nothing any more."""
+    trainers = [Trainer(make_config(max_steps=2), open_folders(pictures)) for _ in range(2)]
+    with RunFolder(tmp_path / "run", trainers[0]) as first:
+        trainers[0].run()
+        (tmp_path / "run" / ".lock").unlink()  # the next lock is another file's
+        with RunFolder(tmp_path / "run", trainers[1]):
+            with pytest.raises(CycleGANError) as caught:
+                first.save()
+            assert str(caught.value) == (
+                f"Another training has taken over {tmp_path / 'run'} (process {os.getpid()} on "
+                f"{platform.node()}), whose storage knows no locks between machines; this one ends "
+                "without writing there."
+            )
+            assert {path.name for path in (tmp_path / "run").iterdir()} <= {
+                *(".lock", ".owner", "losses.csv")
+            }
 
 
 def test_a_state_that_does_not_fit_lets_go_of_the_lock(tmp_path, pictures):

@@ -6,8 +6,9 @@ path.
 An order is {"config", "data", "out"}, and perhaps "double" (train in double precision), "until" (a
 step), "load" and "save" (state files), "run" (a run folder), "ask" (a rank that gets a Ctrl-C),
 "test" (a folder with held-out pictures in a/ and b/: evaluate every second step, and stop after
-one without a new best), "poison" (a rank whose weights become NaN). Rank r writes what its training
-consists of, or {"error"}, to OUT.r.
+one without a new best), "poison" (a rank whose weights become NaN), "apart" (rank 1 sees another
+folder under the run's name), "unlike" (rank 1 has another learning rate). Rank r writes what its
+training consists of, or {"error"}, to OUT.r.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from rich.console import Console
 
 from cyclegan_core.cli.train import _Stop, _StoppedError
 from cyclegan_core.config import EvaluationConfig, TrainConfig
+from cyclegan_core.device.distributed import rank_and_world_size
 from cyclegan_core.errors import CycleGANError
 from cyclegan_core.evaluation import Evaluator, TrainingEvaluation
 from cyclegan_core.runs.run_folder import RunFolder
@@ -52,7 +55,11 @@ def double_pictures(trainer: Trainer) -> None:
 def do(order: dict[str, Any]) -> dict[str, Any]:
     """One training; what came of it."""
     config = TrainConfig.from_dict(order["config"])
+    if order.get("unlike") and rank_and_world_size()[0] == 1:
+        config = replace(config, lr=1.0)
     trainer = Trainer(config, open_folders(Path(order["data"]), config.objective))
+    if order.get("apart") and trainer.rank == 1:
+        order["run"] += " of another machine"
     if order.get("double"):
         exact(trainer)
         double_pictures(trainer)

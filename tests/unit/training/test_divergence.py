@@ -62,7 +62,7 @@ def test_a_picture_with_nan(norm, side, term):
 def test_a_discriminator(domain):
     """A pooled picture that is infinite, and a draw that takes it."""
     trainer = trained(pool_size=1)
-    trainer.state.pools[f"pool_{domain}"].images[0].fill_(float("inf"))
+    trainer.state.lanes[0].pools[f"pool_{domain}"].images[0].fill_(float("inf"))
 
     class AlwaysExchange(random.Random):
         def uniform(self, a, b):
