@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ..evaluation.training_evaluation import TrainingEvaluation
     from ..runs.logs import TensorBoardLog
     from ..runs.run_folder import RunFolder
+    from ..runs.trackers import TrackerLog
     from ..training.trainer import StepReport, Trainer
 
 _ADVICE = "\n\n".join(f"{name}: {preset.advice}" for name, preset in PRESETS.items())
@@ -67,6 +68,9 @@ class Train:
     """Print a line of JSON every 10 steps and at the end instead of progress for people."""
     tensorboard: bool = False
     """Log to RUN/tensorboard as well (pip install tensorboard)."""
+    tracker: Literal["none", "trackio", "wandb"] = "none"
+    """Log to a tracker as well (pip install trackio, or wandb): trackio to this machine's database,
+    wandb offline into RUN/wandb; neither uses the network unless your own settings of it say so."""
     test_a: Annotated[Path | None, optional("DIR")] = None
     """Folder with held-out pictures of domain A, to score the model on as it learns (extra eval):
     RUN/scores.csv has the scores, RUN/best.safetensors the best model."""
@@ -205,11 +209,11 @@ class Train:
         ):
             first = trainer.step
             with (
-                self._board(trainer) as board,
+                self._boards(trainer) as boards,
                 _progress(console) as progress,
                 suppress(_StoppedError),
             ):
-                trainer.run(on_step=self._watch(folder, board, progress, stop))
+                trainer.run(on_step=self._watch(folder, boards, progress, stop))
             folder.save()
         num_steps = trainer.config.max_steps
         if evaluation is not None and evaluation.best_step is not None:
@@ -257,14 +261,28 @@ class Train:
             metric=self.metric,
         )
 
-    def _board(self, trainer: Trainer) -> AbstractContextManager[TensorBoardLog | None]:
+    @contextmanager
+    def _boards(self, trainer: Trainer) -> Generator[list[TensorBoardLog | TrackerLog]]:
+        """What else hears of steps and scores."""
         from ..runs.logs import TensorBoardLog
+        from ..runs.trackers import TrackerLog
 
-        wanted = self.tensorboard and trainer.rank == 0
-        return closing(TensorBoardLog(self.run_dir)) if wanted else nullcontext()
+        boards: list[TensorBoardLog | TrackerLog] = []
+        with ExitStack() as stack:
+            if self.tensorboard and trainer.rank == 0:
+                boards.append(stack.enter_context(closing(TensorBoardLog(self.run_dir))))
+            if self.tracker != "none" and trainer.rank == 0:
+                settings = trainer.config.to_dict() | {"data": asdict(trainer.data.config)}
+                tracker = TrackerLog(self.tracker, self.run_dir, settings)
+                boards.append(stack.enter_context(closing(tracker)))
+            yield boards
 
     def _watch(
-        self, folder: RunFolder, board: TensorBoardLog | None, progress: Progress, stop: _Stop
+        self,
+        folder: RunFolder,
+        boards: Sequence[TensorBoardLog | TrackerLog],
+        progress: Progress,
+        stop: _Stop,
     ) -> Callable[[StepReport], None]:
         """What happens after each step; losses are told when the trainer has read them."""
         from ..runs.pace import Pace
@@ -282,8 +300,8 @@ class Train:
         left = ""
 
         def tell(report: StepReport) -> None:
-            if board is not None:
-                is_newest = report.step == trainer.step
+            is_newest = report.step == trainer.step
+            for board in boards:
                 board.on_step(report, folder.newest_samples if is_newest else None)
             if not self.json:
                 progress.update(task, description=_line(report, warmup))
@@ -296,10 +314,8 @@ class Train:
             before = evaluation and evaluation.last
             folder.on_step(report)
             found = evaluation and evaluation.last
-            if evaluation is not None and found is not None and found is not before:
-                scores = found.scalars()
-                if board is not None:
-                    board.on_scores(report.step, scores)
+            scores = found.scalars() if found is not None and found is not before else None
+            if evaluation is not None and scores is not None:
                 if self.json:
                     sys.stdout.write(json.dumps({"step": report.step, "scores": scores}) + "\n")
                     sys.stdout.flush()
@@ -314,13 +330,16 @@ class Train:
                     losses = as_losses(trainer.config, trainer.history[each.step - 1])
                     tell(replace(each, losses=losses))
                 untold.clear()
+            if scores is not None:  # after its steps, for trackers take none that is earlier
+                for board in boards:
+                    board.on_scores(report.step, scores)
             stop.check()
 
         return on_step
 
 
 _KEPT = (
-    *("dir_a", "dir_b", "preset", "start", "tensorboard"),
+    *("dir_a", "dir_b", "preset", "start", "tensorboard", "tracker"),
     *("test_a", "test_b", "evaluate_every", "patience", "metric"),
 )
 """Options of the command that run.json keeps beside all settings."""
@@ -410,13 +429,17 @@ def _process_group() -> Generator[torch.device | None]:
     import torch
     import torch.distributed as dist
 
+    from ..device.distributed import losing_others
+
     has_gpus = torch.cuda.is_available()
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if has_gpus else None
     if device is not None:
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if has_gpus else "gloo")
+    # With both, what is no tensor goes over the CPU: pools need not fit into a GPU's memory.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if has_gpus else "gloo")
     try:
-        yield device or torch.device("cpu")
+        with losing_others():
+            yield device or torch.device("cpu")
     finally:
         dist.destroy_process_group()
 

