@@ -436,12 +436,12 @@ def _process_group() -> Generator[torch.device | None]:
     if device is not None:
         torch.cuda.set_device(device)
     # With both, what is no tensor goes over the CPU: pools need not fit into a GPU's memory.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if has_gpus else "gloo")
-    try:
-        with losing_others():
+    with losing_others():
+        dist.init_process_group("cpu:gloo,cuda:nccl" if has_gpus else "gloo")
+        try:
             yield device or torch.device("cpu")
-    finally:
-        dist.destroy_process_group()
+        finally:
+            dist.destroy_process_group()
 
 
 class _StoppedError(Exception):

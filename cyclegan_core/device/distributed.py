@@ -42,8 +42,9 @@ def losing_others() -> Generator[None]:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
             raise
         what = re.sub(r"^\[\S*\] ", "", str(error).partition("\n")[0]).partition(". ")[0]
+        rank = os.environ.get("RANK", "0")  # there may be no group to ask
         raise CycleGANError(
-            f"Rank {dist.get_rank()} can't talk to the other processes of this training any more "
+            f"Rank {rank} can't talk to the other processes of this training any more "
             f"({what}); with --max-restarts torchrun starts all of them again from the last state."
         ) from error
 

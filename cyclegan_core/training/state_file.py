@@ -344,7 +344,8 @@ def _has_lanes(config: TrainConfig) -> bool:
     """Whether a step depends on pools or random numbers that each of the first ranks had."""
     has_pools = config.objective == "cyclegan" and config.pool_size > 0
     is_augmented = config.augment_colour > 0 or config.augment_shift > 0
-    has_numbers = is_augmented or config.input_noise > 0 or config.gan_mode == "wgangp"
+    is_drawn = config.input_noise > 0 or config.lambda_equivariance > 0
+    has_numbers = is_augmented or is_drawn or config.gan_mode == "wgangp"
     return has_pools or has_numbers or config.model.dropout
 
 
