@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -103,6 +104,86 @@ def test_another_shape_is_noticed():
         assert (graph.refill(inputs) is not None) == fits
     graph.forget()
     assert graph.refill(host_inputs(trainer, 2)) is not None
+
+
+class Played:
+    """Stands for a recording where there is no GPU: a replay does the work again, or nearly."""
+
+    def __init__(self, work, fault: str) -> None:
+        self.work, self.fault = work, fault
+        self.row = torch.zeros(())
+        self.replays = 0
+
+    def replay(self) -> None:
+        self.replays += 1
+        if self.fault == "does nothing":
+            return
+        self.row.copy_(self.work())
+        if self.fault == "leaves a network out":
+            gen_ba = self.work.args[0].model.gen_ba
+            gen_ba.load_state_dict({k: v + 0.001 for k, v in gen_ba.state_dict().items()})
+
+
+@pytest.fixture
+def without_gpu(monkeypatch):
+    """Recordings that are played by the processor; returns those that were made."""
+    made = []
+
+    def record(work, _):
+        played = Played(work, made.fault)
+        played.row = torch.full((len(term_names(work.args[0].config)) + 4,), 7.0)
+        made.append(played)
+        return played, played.row
+
+    class Made(list):
+        fault = ""
+
+    made = Made()
+    place = "cyclegan_core.training.step_graph"
+    monkeypatch.setattr(f"{place}.record", record)
+    monkeypatch.setattr(f"{place}.on_side_stream", lambda work, _: work())
+    monkeypatch.setattr("torch.cuda.device", lambda _: nullcontext())
+    return made
+
+
+@pytest.mark.parametrize("name", ["paper", "warm-up", "noise"])
+def test_a_faithful_recording_is_kept(name, without_gpu, caplog):
+    one, other = (make_trainer(**CASES[name]) for _ in range(2))
+    one.graph.is_wanted = True
+    for trainer in (one, other):
+        take_steps(trainer, 7)
+    (played,) = without_gpu
+    assert one.graph.graph is played
+    # Two steps of a warm-up and three before the recording are none of them; one is the check.
+    assert played.replays == 7 - 3 + 1 - one.config.warmup_steps
+    assert caplog.records == []
+    assert_same(everything(one), everything(other))
+
+
+@pytest.mark.parametrize("fault", ["does nothing", "leaves a network out"])
+def test_a_recording_that_differs_is_given_up(fault, without_gpu, caplog):
+    without_gpu.fault = fault
+    one, other = (make_trainer() for _ in range(2))
+    one.graph.is_wanted = True
+    for trainer in (one, other):
+        take_steps(trainer, 6)
+    assert [played.replays for played in without_gpu] == [1]
+    assert one.graph.graph is None
+    assert "without a CUDA graph (the recorded step differs from the same step unc" in caplog.text
+    assert_same(everything(one), everything(other))
+
+
+def test_what_can_not_be_recorded_after_all_is_said(without_gpu, monkeypatch, caplog):
+    def fail(*_):
+        raise RuntimeError("CUDA error: operation not permitted\nand so on")
+
+    monkeypatch.setattr("cyclegan_core.training.step_graph.record", fail)
+    one, other = (make_trainer() for _ in range(2))
+    one.graph.is_wanted = True
+    for trainer in (one, other):
+        take_steps(trainer, 5)
+    assert "(CUDA error: operation not permitted): slower, and the same" in caplog.text
+    assert_same(everything(one), everything(other))
 
 
 def host_inputs(trainer: Trainer, size: int):
