@@ -341,10 +341,11 @@ class _Session:
         lines = [", ".join(parts)]
         if trainer.history:  # on a GPU some steps old, so that nothing waits for it
             terms = zip(trainer.term_names, trainer.history[-1].tolist(), strict=True)
-            lines.append(", ".join(f"{kind} {value:.2f}" for kind, value in kinds(terms).items()))
+            terms = ", ".join(f"{kind} {value:.2f}" for kind, value in kinds(terms).items())
+            lines.append(f"Losses: {terms}")
         if self.evaluation is not None and self.evaluation.summary():
             lines.append(self.evaluation.summary())
-        return "\n".join(lines)
+        return "\n".join(f"{line}." for line in lines)  # a page may run them together
 
     @property
     def _place(self) -> str:
