@@ -52,7 +52,7 @@ def _moved(state: TrainState) -> Iterator[Tensor]:
     for optimizer in state.optimizers.values():
         for held in (*optimizer.state.values(), *optimizer.param_groups):
             yield from (value for value in held.values() if isinstance(value, Tensor))
-    for pool in state.pools.values():
+    for pool in (pool for lane in state.lanes for pool in lane.pools.values()):
         if isinstance(pool._stored, Tensor):
             yield pool._stored
     yield from (state.loss_scale.tensor, state.loss_scale._sound_steps, state.diverged)
