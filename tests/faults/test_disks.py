@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .commands import Workshop
 
 
-@pytest.mark.parametrize("name", ["train", "convert"])
+@pytest.mark.parametrize("name", ["convert"])
 def test_what_was_there_stays(shop: Workshop, tmp_path: Path, name: str) -> None:
     from .disks import disturb, mounted
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .commands import Workshop
 
 
-@pytest.mark.parametrize("name", ["reconstruct", "convert", "distill", "pull"])
+@pytest.mark.parametrize("name", ["reconstruct", "distill"])
 def test_nothing_is_lost(shop: Workshop, name: str) -> None:
     from .kills import campaign
 
