@@ -39,7 +39,7 @@ from .attempts import Deaths
 from .lease import leased
 from .places import Place, check_target, fault, find_place
 from .reading import read_block
-from .report import Report, Summary
+from .report import PARTS, Report, Summary
 from .worker import Settings, Worker
 from .worklist import FOLDER, Worklist, find_work
 
@@ -148,7 +148,7 @@ def translate_bulk(  # noqa: PLR0913 - what, where, and how
                     with suppress(Exception):
                         report.flush()
         summary = report.finish(work, time.monotonic() - started)
-        to.remove_partials(work.folders())
+        to.remove_partials({*work.folders(), FOLDER, PARTS})
     return summary
 
 

@@ -39,7 +39,7 @@ them."""
 
 NAME = f"{FOLDER}/report.parquet"
 SUMMARY = f"{FOLDER}/summary.txt"
-_PARTS = f"{FOLDER}/parts"
+PARTS = f"{FOLDER}/parts"
 
 _ROWS = 10_000
 _SECONDS = 30.0
@@ -104,7 +104,7 @@ class Report:
     def flush(self) -> None:
         """Write what is held."""
         if self._rows:
-            name = f"{_PARTS}/{self._run}-{self._number:06d}.parquet"
+            name = f"{PARTS}/{self._run}-{self._number:06d}.parquet"
             self._target.write_bytes(name, _bytes(pa.concat_tables(self._rows)))
             self._rows = []
             self._number += 1
@@ -113,8 +113,9 @@ class Report:
     def finish(self, work: Worklist, seconds: float) -> Summary:
         """Write the report of all pictures that the source has, and drop the parts."""
         self.flush()
-        names = sorted(self._target.listing(_PARTS).files)
-        parts = [_table(self._target.read(f"{_PARTS}/{name}")) for name in names]
+        found = self._target.listing(PARTS).files
+        names = sorted(name for name in found if name.endswith(".parquet"))  # whole ones
+        parts = [_table(self._target.read(f"{PARTS}/{name}")) for name in names]
         before = self._target.size(NAME)
         noted = [_table(self._target.read(NAME))] if before else []
         known = pa.concat_tables([*noted, *parts]) if noted or parts else REPORT.empty_table()
@@ -123,7 +124,7 @@ class Report:
         table = _whole(work, known, pa.Table.from_pylist(refused, schema=REPORT))
         self._target.write_bytes(NAME, _bytes(table))
         for name in names:
-            self._target.remove(f"{_PARTS}/{name}")
+            self._target.remove(f"{PARTS}/{name}")
         failed = table.filter(pc.equal(table["status"], BROKEN))
         summary = Summary(
             translated=self.translated,

@@ -62,8 +62,9 @@ class Worklist:
         return sum(len(table) for table in self.there)
 
     def folders(self) -> set[str]:
-        """Those that results go to."""
-        names = (name for table in self.open for name in table["output"].to_pylist())
+        """Those that have results, or will."""
+        tables = (*self.open, *self.there)
+        names = (name for table in tables for name in table["output"].to_pylist())
         return {name.rpartition("/")[0] for name in names}
 
 

@@ -130,10 +130,13 @@ def wait_for(condition: Any, driver: Driver, seconds: float = SLOWEST) -> bool:
     return True
 
 
-def run(count: int, kills: int, seed: int, folder: Path, channels: int = 8) -> dict[str, Any]:
+def run(
+    count: int, kills: int, seed: int, folder: Path, channels: int = 8, minutes: float = 60
+) -> dict[str, Any]:
     """The campaign; what came of it. A result that isn't right is an AssertionError.
 
-    With more `channels` a picture takes longer, so that few pictures leave time for a kill.
+    With more `channels` a picture takes longer, so that few pictures leave time for a kill. None
+    is killed any more after so many `minutes`.
     """
     rng = random.Random(seed)
     torch.set_num_threads(1)
@@ -149,6 +152,8 @@ def run(count: int, kills: int, seed: int, folder: Path, channels: int = 8) -> d
     before: dict[str, tuple[int, int]] = {}
     began = time.monotonic()
     for threshold in sorted(rng.sample(range(1, count * 9 // 10), kills)):
+        if time.monotonic() - began > minutes * 60:
+            break
         if driver is None:
             starts += 1
             driver = Driver(source, target, weights)
@@ -174,6 +179,7 @@ def run(count: int, kills: int, seed: int, folder: Path, channels: int = 8) -> d
             assert not alive, [process.cmdline() for process in alive]
             driver = None
         killed[kind] += 1
+        print(f"{time.monotonic() - began:.0f} s: {killed}, {len(results(target))} results")  # noqa: T201
         now = results(target)
         redone += sum(now.get(name) != known for name, known in before.items())
         before = now
@@ -213,7 +219,7 @@ def check(source: Path, target: Path, model: CycleGAN, broken: list[str]) -> Non
     differ = set(results(target)) ^ (inputs - set(broken))
     assert not differ, sorted(differ)[:10]
     left = [path for path in target.rglob("*") if path.name.endswith(".partial")]
-    assert left == []
+    assert left == [], left
     for name in sorted(inputs - set(broken)):
         picture = read_picture(source / name)
         expected = target.parent / "expected" / name
@@ -234,9 +240,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=60)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = run(options.count, options.kills, options.seed, Path(folder))
+        found = run(
+            options.count, options.kills, options.seed, Path(folder), 24, minutes=options.minutes
+        )
     print(json.dumps(found, indent=1))  # noqa: T201
 
 

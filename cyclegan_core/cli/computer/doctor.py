@@ -44,6 +44,7 @@ EXTRAS = {
     "wandb": ("wandb",),
     "demo": ("gradio",),
     "ray": ("ray", "pyarrow"),
+    "video": ("av",),
 }
 """Extras of the package, and the modules that each brings."""
 

@@ -1,12 +1,12 @@
-"""Whole jobs on a real Ray: by the command, from and to an object store, with an actor killed.
+"""Whole jobs on a real Ray: by the command, from and to an object store.
 
-One small Ray serves all of them; the command's own is started in `tests/faults/test_bulk.py`.
+One small Ray serves all of them. The command's own Ray, and workers that are killed, are in
+`tests/faults/test_bulk.py`.
 """
 
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,12 +18,14 @@ pytest.importorskip("pyarrow")
 pytest.importorskip("ray")
 
 import fsspec
-import psutil
 
 from cyclegan_core import CycleGAN, ModelConfig, save_model
 from cyclegan_core.bulk import bulk
 from cyclegan_core.bulk.bulk import Workers, translate_bulk
-from cyclegan_core.bulk.worker import Settings
+from cyclegan_core.bulk.places import find_place
+from cyclegan_core.bulk.reading import read_block
+from cyclegan_core.bulk.worker import Settings, Worker
+from cyclegan_core.bulk.worklist import find_work
 from cyclegan_core.cli.main import main
 from cyclegan_core.errors import CycleGANError
 
@@ -70,62 +72,29 @@ def test_the_command_makes_the_same_files_as_translate(
     (source / "bad.png").write_bytes(b"nothing")
     save_model(model, tmp_path / "m.safetensors")
     words = ["--model", str(tmp_path / "m.safetensors"), "--precision", "fp32"]
+    assert main(["translate", str(source), "-o", str(tmp_path / "other"), *words]) == 1
+    expected = pixels(tmp_path / "other")
+    # One whole result is there, and half of one.
+    (tmp_path / "out/0").mkdir(parents=True)
+    (tmp_path / "out/0/2.png").write_bytes(expected["0/2.png"])
+    (tmp_path / "out/0/4.png").write_bytes(expected["0/4.png"][:-20])
+    there = (tmp_path / "out/0/2.png").stat()
+    capsys.readouterr()
     command = ["bulk", str(source), str(tmp_path / "out"), *words, "--json", "--workers", "1"]
     assert main(command) == 1
     said = json.loads(capsys.readouterr().out)
-    assert (said["translated"], said["there"], said["failed"]) == (6, 0, 1)
-    assert main(["translate", str(source), "-o", str(tmp_path / "other"), *words]) == 1
-    assert pixels(tmp_path / "out") == pixels(tmp_path / "other")
-
-    # The same command finds nothing left but the broken one; mended, all is well.
-    capsys.readouterr()
-    Image.new("RGB", (16, 16)).save(source / "bad.png")
-    (tmp_path / "out/0/0.png").write_bytes((tmp_path / "out/0/0.png").read_bytes()[:-20])
-    assert main(command) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert (said["translated"], said["there"], said["failed"]) == (2, 5, 0)
-    (tmp_path / "out/bad.png").unlink()
-    (source / "bad.png").unlink()
-    assert pixels(tmp_path / "out") == pixels(tmp_path / "other")
+    assert (said["translated"], said["there"], said["failed"]) == (5, 1, 1)
+    assert pixels(tmp_path / "out") == expected
+    assert (tmp_path / "out/0/2.png").stat().st_mtime_ns == there.st_mtime_ns
 
     # With nothing to do no Ray is asked; another job is refused.
+    (source / "bad.png").unlink()
     assert main(command) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["translated"], said["there"], said["failed"]) == (0, 6, 0)
     assert main([*command, "--work-size", "8"]) == 1
     said = capsys.readouterr().out.splitlines()[-1]
     assert "holds results of another job, whose work_size was 0, and not 8" in said
-
-
-def test_an_actor_that_is_killed_is_replaced(model: CycleGAN, tmp_path: Path) -> None:
-    source = draw(tmp_path / "in", 40)
-    killed: list[int] = []
-    over = threading.Event()
-
-    def kill() -> None:
-        """Kill the first actor that has made a result."""
-        while not over.wait(0.01):
-            if len(pixels(tmp_path / "out")) < 3:
-                continue
-            for process in psutil.process_iter(["pid", "cmdline"]):
-                if "MapBatches(_Actor)" in " ".join(process.info["cmdline"] or []):
-                    process.kill()
-                    killed.append(process.pid)
-                    return
-
-    thread = threading.Thread(target=kill)
-    thread.start()
-    summary = translate_bulk(
-        model,
-        str(source),
-        str(tmp_path / "out"),
-        SETTINGS,
-        precision="fp32",
-        workers=Workers(count=1),
-    )
-    over.set()
-    thread.join()
-    assert killed
-    assert (summary.failed, summary.translated + summary.there) == (0, 40)
-    assert len(pixels(tmp_path / "out")) == 40
 
 
 @pytest.fixture(scope="module")
@@ -150,11 +119,23 @@ def test_from_and_to_an_object_store(
     fs.put(f"{source}/", "pictures/in/", recursive=True)
     # Where the store is, every process of a cluster is told by its surroundings.
     monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": store})
-    how = {"precision": "fp32", "workers": Workers(count=1)}
-    summary = translate_bulk(model, "s3://pictures/in", "s3://pictures/out", SETTINGS, **how)
+    summary = translate_bulk(
+        model,
+        "s3://pictures/in",
+        "s3://pictures/out",
+        SETTINGS,
+        precision="fp32",
+        workers=Workers(count=1),
+    )
     assert (summary.translated, summary.failed) == (6, 1)
-    translate_bulk(model, str(source), str(tmp_path / "out"), SETTINGS, **how)
     fs.get("pictures/out/", str(tmp_path / "fetched"), recursive=True)
+    # As the same blocks become on a disk.
+    here, target = find_place(str(source)), find_place(str(tmp_path / "out"))
+    worker = Worker(model, SETTINGS, here, target)
+    for table in find_work(here, target).open:
+        for block in read_block(table, here, 2**20):
+            worker(block)
+    assert len(pixels(tmp_path / "out")) == 6
     assert pixels(tmp_path / "fetched") == pixels(tmp_path / "out")
     assert fs.ls("pictures/out/_cyclegan", detail=False) == [
         f"pictures/out/_cyclegan/{name}" for name in ("job.json", "report.parquet", "summary.txt")

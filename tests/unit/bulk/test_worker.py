@@ -188,6 +188,10 @@ def test_the_report_has_one_row_for_every_picture(model: CycleGAN, tmp_path: Pat
     make(tmp_path / "out", "c.png")
     half = make(tmp_path / "out", "a.png")
     half.write_bytes(half.read_bytes()[:100])
+    # A driver was killed while it wrote a part.
+    (tmp_path / "out/_cyclegan/parts").mkdir(parents=True)
+    partial = tmp_path / "out/_cyclegan/parts/.1.parquet.01234567.partial"
+    partial.write_bytes(b"PAR1")
     job = Job(tmp_path)
 
     def go() -> tuple[list[dict], str]:
@@ -224,7 +228,7 @@ def test_the_report_has_one_row_for_every_picture(model: CycleGAN, tmp_path: Pat
     assert next(row["seconds"] for row in table if row["input"] == "a.png") == seconds["a.png"]
     assert "1 translated (0.5 a second), 3 were there, 0 failed" in text
     assert (tmp_path / "out" / "_cyclegan" / "summary.txt").read_text() == f"{text}\n"
-    assert not list((tmp_path / "out" / "_cyclegan" / "parts").iterdir())
+    assert list((tmp_path / "out" / "_cyclegan" / "parts").iterdir()) == [partial]
 
 
 def reading_back(path: Path) -> list[dict]:

@@ -32,16 +32,17 @@ def names(tables: list, column: str = "input") -> list[str]:
 
 
 def test_what_has_a_whole_result_is_left_out(tmp_path: Path) -> None:
-    for name in ("b/1.png", "a.png", "b/2.gif", ".hidden/3.png", "b/.4.png", "b/notes.txt"):
-        make(tmp_path / "in" / name.replace("notes.txt", "notes.png"))
-    (tmp_path / "in/b/notes.png").rename(tmp_path / "in/b/notes.txt")
+    for name in ("b/1.png", "a.png", "b/2.gif", "c/5.png", ".hidden/3.png", "b/.4.png"):
+        make(tmp_path / "in" / name)
+    make(tmp_path / "in/b/notes.png").rename(tmp_path / "in/b/notes.txt")
     make(tmp_path / "out/b/2.png")
+    make(tmp_path / "out/c/5.png")
     work = look(tmp_path)
     assert names(work.open) == ["a.png", "b/1.png"]
-    assert names(work.there) == ["b/2.gif"]
-    assert names(work.there, "output") == ["b/2.png"]
-    assert (work.total, work.num_open, work.num_there) == (3, 2, 1)
-    assert work.folders() == {"", "b"}
+    assert names(work.there) == ["b/2.gif", "c/5.png"]
+    assert names(work.there, "output") == ["b/2.png", "c/5.png"]
+    assert (work.total, work.num_open, work.num_there) == (4, 2, 2)
+    assert work.folders() == {"", "b", "c"}
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
