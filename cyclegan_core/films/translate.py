@@ -73,8 +73,8 @@ def translate_film(
         target: ends like one of `names.FORMATS`; replaced if it is there.
         direction: "a_to_b" or "b_to_a".
         settings: the statistics of norms.
-        on_progress: called after each frame that is measured or translated; the total is an
-            estimate if the file tells no true one.
+        on_progress: called after each frame that is measured or translated, and after each strip
+            of a large one; the total is an estimate if the file tells no true one.
         **how: the other arguments of `CycleGAN.film`.
 
     Raises:
@@ -143,7 +143,10 @@ class _Progress:
     done: int = 0
 
     def add(self, frames: int) -> None:
-        self.done = min(self.total, self.done + frames)
+        self.reach(self.done + frames)
+
+    def reach(self, done: int) -> None:
+        self.done = min(self.total, done)
         self.on_progress(self.done, self.total)
 
 
@@ -161,11 +164,15 @@ def _translated(
     """The frames translated, as many at a time as are not much."""
     chunk = max(1, _PIXELS_AT_A_TIME // (clip.width * clip.height))
     while part := list(islice(frames, chunk)):
-        pixels = film.translate(_floats(part)).expand(-1, 3, -1, -1)  # of grey ones, too
+        before = progress.done
+
+        def on_part(now: int, all_: int, before: int = before, count: int = len(part)) -> None:
+            progress.reach(before + count * now // all_)
+
+        pixels = film.translate(_floats(part), on_part).expand(-1, 3, -1, -1)  # of grey ones, too
         samples = pixels.mul(255).round_().byte().permute(0, 2, 3, 1).numpy()
         for frame, picture in zip(part, samples, strict=True):
             yield replace(frame, pixels=np.ascontiguousarray(picture))
-        progress.add(len(part))
 
 
 def _floats(frames: list[Frame]) -> Tensor:

@@ -102,7 +102,12 @@ def join(segments: list[Path], clip: Clip, target: Path) -> int:
         try:
             with (
                 partial_file(target) as partial,
-                av.open(str(partial), "w", format=FORMATS[target.suffix.lower()]) as output,
+                av.open(
+                    str(partial),
+                    "w",
+                    format=FORMATS[target.suffix.lower()],
+                    container_options={"fflags": "+bitexact"},  # Matroska's ids are random else
+                ) as output,
             ):
                 output.metadata.update(source.metadata)
                 with av.open(str(segments[0])) as first:
