@@ -27,7 +27,7 @@ from torch import Tensor
 from cyclegan_core import Losses
 
 WAYS: dict[str, dict[str, object]] = {
-    "plain": {"batch_passes": False, "fused_adam": False, "channels_last": "off"},
+    "plain": {"batch_passes": "off", "fused_adam": False, "channels_last": "off"},
     "fast": {"precision": "bf16"},
 }
 

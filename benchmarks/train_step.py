@@ -46,7 +46,7 @@ from common import (
 from sides import PLAIN, multiply_adds, our_step, plain_step
 
 DEFAULTS_OFF = (
-    *("batch_passes=false", "winograd=false", "fused_adam=false", "channels_last=off"),
+    *("batch_passes=off", "winograd=false", "fused_adam=false", "channels_last=off"),
     "precision=fp32",
 )
 

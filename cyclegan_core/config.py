@@ -257,9 +257,10 @@ class TrainConfig:
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Number format of the convolutions; losses and statistics are float32 always. fp16, for GPUs
     without bf16, scales the losses and leaves out a step whose gradient overflows."""
-    batch_passes: bool = True
+    batch_passes: Literal["auto", "on", "off"] = "auto"
     """Pass pictures that meet the same network together, unless batch norm would mix them: equal
-    but for rounding and dropout's random numbers."""
+    but for rounding and dropout's random numbers. auto does so but where a generator's maps would
+    outgrow what a CPU keeps at hand, as in fp32 from 256 x 256 on."""
     channels_last: Literal["auto", "on", "off"] = "auto"
     """Keep a pixel's channels together in memory; auto does so with bf16 and fp16 on
     CPUs and CUDA, and where winograd has an effect."""
@@ -426,7 +427,6 @@ class TrainConfig:
     def _check_speed(self) -> None:
         """The settings that change how a step is computed."""
         for name in (
-            "batch_passes",
             "winograd",
             "fused_adam",
             "recompute",
@@ -467,6 +467,8 @@ class TrainConfig:
         settings = dict(values)
         if "model" in settings:
             settings["model"] = ModelConfig.from_dict(settings["model"])
+        if isinstance(settings.get("batch_passes"), bool):  # as it once was
+            settings["batch_passes"] = "on" if settings["batch_passes"] else "off"
         if isinstance(settings.get("feature_taps"), list):
             settings["feature_taps"] = tuple(settings["feature_taps"])
         return cls(**settings)

@@ -122,6 +122,12 @@ def load(state: TrainState, data: TrainingData, path: Path, world_size: int) -> 
     if saved["data"] != data.digest:
         log.warning("The pictures have changed since %s was saved; training goes on.", path.name)
 
+    # Sums in another order would be another training, if only by rounding.
+    if config.batch_passes == "auto":
+        passes = saved["config"]["batch_passes"]
+        config = replace(config, batch_passes=passes)
+        state.asked = replace(state.asked, batch_passes=passes)
+
     # Networks; without an average in the file, it starts from the weights as they are.
     has_average = any(name.startswith("ema.") for name in tensors)
     for name, network in state.networks.items():
@@ -282,7 +288,7 @@ def setting_changes(
         Change(part, name, old[name], value, name in fixed)
         for part, old, new, fixed in parts
         for name, value in new.items()
-        if value != old[name]
+        if value != old[name] and (name, value) != ("batch_passes", "auto")  # which stays as it was
     ]
 
 

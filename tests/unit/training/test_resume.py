@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cyclegan_core import CheckpointError
-from cyclegan_core.config import ModelConfig
+from cyclegan_core.config import ModelConfig, TrainConfig
 from cyclegan_core.training.trainer import Trainer
 
 from ..tiny import (
@@ -39,7 +39,7 @@ CASES = {
     "bf16": {"precision": "bf16"},
     "bf16, channels first": {"precision": "bf16", "channels_last": "off"},
     "fp16": {"precision": "fp16"},
-    "every switch off": {"batch_passes": False, "fused_adam": False},
+    "every switch off": {"batch_passes": "off", "fused_adam": False},
     "channels last, in parts": {"channels_last": "on", "batch_size": 2, "accumulate": 2},
     "recomputed": {"recompute": True, "model": replace(MODEL, dropout=True)},
     "clip": {"grad_clip": 0.01, "lr_discriminator": 1e-3},
@@ -192,6 +192,20 @@ def test_a_change_that_is_logged(state, pictures, caplog, settings, data, line):
     if "batch_size" in settings or data:  # what the networks are given is another thing now
         trainer.run()
         assert trainer.step == trainer.config.max_steps
+
+
+@pytest.mark.parametrize("before", [True, False, "on", "off", "auto"])
+def test_passes_stay_as_they_were(tmp_path, pictures, caplog, before):
+    """With auto a training computes the bits that it would have; booleans are of older states."""
+    path, config = tmp_path / "state.safetensors", make_config(pool_size=2)
+    values = config.to_dict() | {"batch_passes": before}
+    trainer = Trainer(TrainConfig.from_dict(values), open_folders(pictures))
+    trainer.save_state(path)
+    with caplog.at_level(logging.WARNING, "cyclegan_core"):
+        resumed = load(path, pictures)
+    expected = {True: "on", False: "off"}.get(before, before)
+    assert resumed.config.batch_passes == resumed.state.config.batch_passes == expected
+    assert caplog.records == []
 
 
 def test_nothing_changed_nothing_logged(state, pictures, caplog):

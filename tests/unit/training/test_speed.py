@@ -13,6 +13,8 @@ from cyclegan_core.config import ModelConfig, TrainConfig
 from cyclegan_core.device.graphs import compiled
 from cyclegan_core.errors import CycleGANError
 from cyclegan_core.networks import PatchDiscriminator, ResnetBlock
+from cyclegan_core.training import losses as losses_module
+from cyclegan_core.training.losses import by_name, gains_by_sharing
 from cyclegan_core.training.trainer import Trainer
 
 from ..tiny import (
@@ -28,7 +30,7 @@ from ..tiny import (
 )
 
 WIDE = replace(MODEL, base_channels=4)
-OFF = {"batch_passes": False, "fused_adam": False}
+OFF = {"batch_passes": "off", "fused_adam": False}
 
 
 def make_trainer(**settings) -> Trainer:
@@ -43,7 +45,8 @@ def steps(
         network.to(dtype)
     for number in range(count):
         a, b = make_batch(number, size=size)
-        yield torch.stack(trainer.train_step(a.to(dtype), b.to(dtype)))
+        losses = trainer.train_step(a.to(dtype), b.to(dtype))
+        yield torch.stack([*by_name(losses).values()])
 
 
 def assert_equal_training(one: Trainer, other: Trainer, *, size: int = 1) -> None:
@@ -85,13 +88,13 @@ TOGETHER = {
 @pytest.mark.parametrize("name", TOGETHER)
 def test_passes_together_are_the_same_step(name):
     settings = TOGETHER[name]
-    one, other = (make_trainer(**settings, batch_passes=on) for on in (True, False))
+    one, other = (make_trainer(**settings, batch_passes=on) for on in ("on", "off"))
     assert_equal_training(one, other, size=one.config.batch_size)
 
 
 def test_passes_together_in_float32():
     """The first step's terms, before Adam has amplified anything."""
-    one, other = (make_trainer(batch_passes=on) for on in (True, False))
+    one, other = (make_trainer(batch_passes=on) for on in ("on", "off"))
     (ours,), (theirs,) = steps(one, count=1), steps(other, count=1)
     assert_close(ours, theirs, rtol=1e-6, atol=0)
 
@@ -113,8 +116,35 @@ def test_two_generator_passes_and_two_of_a_discriminator_instead_of_three():
         "disc_a": [1, 2],
         "disc_b": [1, 2],
     }
-    alone = passes(make_trainer(batch_passes=False), *make_batch(1))
+    alone = passes(make_trainer(batch_passes="off"), *make_batch(1))
     assert set(map(tuple, alone.values())) == {(1, 1, 1)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "side", "count"),
+    [
+        ({}, 252, 2),
+        ({}, 256, 1),
+        ({}, 364, 2),  # where each alone is too large already
+        ({"precision": "bf16"}, 356, 2),
+        ({"precision": "bf16"}, 364, 1),
+        ({"batch_passes": "on"}, 256, 2),
+    ],
+)
+def test_large_maps_pass_alone_on_a_cpu(settings, side, count):
+    """Of the paper's 64 channels: twice 256 x 256 in float32 are 32 MB."""
+    config = TrainConfig(**settings)
+    pictures = torch.empty(1, 3, side, side)
+    assert gains_by_sharing(config, pictures) == (count == 2)
+    assert gains_by_sharing(config, pictures.to("meta"))
+
+
+def test_passes_alone_by_themselves(monkeypatch):
+    """The generators', of which a shared pass is above the bound; the discriminators' stay."""
+    monkeypatch.setattr(losses_module, "_KEPT_BYTES", 4 * 2 * 4 * 16 * 16)
+    trainer = make_trainer()
+    seen = passes(trainer, *make_batch(1))
+    assert (seen["gen_ab"], seen["disc_a"]) == ([1, 1, 1], [1, 2])
 
 
 def test_batch_norm_and_pictures_of_two_sizes_pass_alone():
@@ -167,7 +197,9 @@ def test_a_step_by_winograd_is_nearly_the_same():
     ]
     for number, rtol in enumerate((1e-5, 1e-3)):
         batch = make_batch(number, side=96)
-        ours, plain = (torch.stack(trainer.train_step(*batch)) for trainer in runs)
+        ours, plain = (
+            torch.stack([*by_name(trainer.train_step(*batch)).values()]) for trainer in runs
+        )
         assert_close(ours, plain, rtol=rtol, atol=1e-5)
     assert not torch.equal(*(torch.cat(trainer.history) for trainer in runs))
 
@@ -189,7 +221,7 @@ def test_half_precision_in_either_layout_is_near_float32(precision, norm):
 
 
 @pytest.mark.parametrize("gan_mode", ["lsgan", "wgangp"])
-@pytest.mark.parametrize("batch_passes", [True, False])
+@pytest.mark.parametrize("batch_passes", ["on", "off"])
 @pytest.mark.parametrize("parts", [2, 4])
 def test_parts_of_a_batch_are_the_same_step(gan_mode, batch_passes, parts):
     settings = {"batch_size": 4, "gan_mode": gan_mode, "batch_passes": batch_passes}
@@ -197,7 +229,7 @@ def test_parts_of_a_batch_are_the_same_step(gan_mode, batch_passes, parts):
     assert_equal_training(one, other, size=4)
 
 
-@pytest.mark.parametrize("batch_passes", [True, False])
+@pytest.mark.parametrize("batch_passes", ["on", "off"])
 @pytest.mark.parametrize("discriminator", ["features", "patch_features"])
 def test_parts_of_a_batch_judged_by_features_are_the_same_step(discriminator, batch_passes):
     """The random numbers of the augmentation and of spectral norm do not depend on the parts."""
@@ -208,7 +240,7 @@ def test_parts_of_a_batch_judged_by_features_are_the_same_step(discriminator, ba
 
 
 def test_a_part_is_what_the_networks_are_given():
-    trainer = make_trainer(batch_size=4, accumulate=2, batch_passes=False)
+    trainer = make_trainer(batch_size=4, accumulate=2, batch_passes="off")
     assert set(map(tuple, passes(trainer, *make_batch(1, size=4)).values())) == {(2,) * 6}
 
 
@@ -252,7 +284,8 @@ def test_recomputing_keeps_less():
             "recompute must be off unless .*; got unet with norm instance.",
         ),
         ({"compile": True, "gan_mode": "wgangp"}, "compile must be off with gan_mode wgangp"),
-        ({"batch_passes": 1}, "batch_passes must be true or false; got 1."),
+        ({"batch_passes": True}, "batch_passes must be one of auto, on, off; got True."),
+        ({"winograd": 1}, "winograd must be true or false; got 1."),
         ({"channels_last": True}, "channels_last must be one of auto, on, off; got True."),
     ],
 )
