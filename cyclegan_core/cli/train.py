@@ -54,7 +54,7 @@ class Train:
     dir_b: tyro.conf.Positional[Annotated[Path | None, optional("DIR_B")]] = None
     """Folder with domain B's pictures; searched through. To be left out with --side-by-side."""
     run_dir: Annotated[Path, tyro.conf.arg(name="run", metavar="DIR")]
-    """Run folder: samples, losses, the state to go on from, and model.safetensors."""
+    """Run folder: samples, losses, state and model."""
     preset: Annotated[
         Literal["none", "style", "object", "enhance", "labels", "quick"],
         tyro.conf.arg(help="Starting point; the other options go before it.\n\n" + _ADVICE),

@@ -383,8 +383,9 @@ def _steady() -> FilmSettings:
 class Translate(_PictureCommand):
     """Translate pictures and videos to the other domain; each keeps its size and name.
 
-    For a single picture or video, --out can be a file name. A video keeps its sound and frame rate;
-    the same command goes on where a run of it was stopped.
+    For a single picture or video, --out can be a file name.
+
+    Videos keep sound and frame rate; a stopped one goes on by the same command.
     """
 
     work_size: Annotated[WorkSize, tyro.conf.arg(metavar="PIXELS|auto")] = 0
