@@ -27,8 +27,10 @@ from .settings import (
     CHECKSUM,
     FORMAT,
     FORMAT_VERSION,
+    HEADER_CHECKSUM,
     PREFIXES,
     direction_of_key,
+    header_checksum,
     parse_header,
     read_settings,
 )
@@ -461,5 +463,6 @@ def write_checkpoint(
     metadata[CHECKSUM] = checksum(tensors)
     if source:
         metadata["source"] = json.dumps(source, sort_keys=True)
+    metadata[HEADER_CHECKSUM] = header_checksum(metadata)
     content = save(tensors, metadata)
     atomic_write(path, lambda temporary: temporary.write_bytes(content), error_type=CheckpointError)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ FORMAT = "cyclegan"
 FORMAT_VERSION = 1
 CHECKSUM = "crc32"
 """The text in the header of a file of ours that says what its tensors add up to."""
+HEADER_CHECKSUM = "crc32_header"
+"""Likewise for the other texts, see `header_checksum`."""
 PREFIXES: dict[Direction, str] = {d: f"{name}." for d, name in GENERATOR_NAMES.items()}
 """What the keys of each generator begin with in our files."""
 _MOST_HEADER_BYTES = 100_000_000
@@ -51,6 +54,12 @@ class Header:
     """Where `cyclegan pull` had the file from; else empty."""
 
 
+def header_checksum(metadata: Mapping[str, str]) -> str:
+    """The CRC-32 of all that a file of ours says about itself; other tools' texts don't count."""
+    texts = [metadata.get(key, "") for key in ("format_version", "config", "training", "source")]
+    return f"{zlib.crc32(json.dumps(texts).encode()):08x}"
+
+
 def parse_header(metadata: Mapping[str, str], keys: Iterable[str], name: str) -> Header:
     """Read the texts and the keys of a safetensors file whose format is ours.
 
@@ -64,6 +73,11 @@ def parse_header(metadata: Mapping[str, str], keys: Iterable[str], name: str) ->
             f"CycleGAN reads {FORMAT_VERSION}; update CycleGAN."
         )
     header = f"The header of {name}"
+    # Older files have none.
+    if metadata.get(HEADER_CHECKSUM, header_checksum(metadata)) != header_checksum(metadata):
+        raise CheckpointError(
+            f"{header} is damaged: it does not fit its checksum; download or copy it again."
+        )
     found = set(map(direction_of_key, keys))
     return Header(
         config=parse_config(parse_object(metadata.get("config", ""), header), header),

@@ -32,6 +32,9 @@ TRANSPORT_FAULT: type[Exception] = next(
 _NO_CONNECTION = {
     "ConnectError",
     "ConnectionError",
+    "InvalidSchema",
+    "InvalidURL",
+    "MissingSchema",
     "ProxyError",
     "SSLError",
     "UnsupportedProtocol",

@@ -153,7 +153,8 @@ def _opened(url: str, *, timeout: float, first: int = 0) -> Generator[tuple[int,
         wishes["Range"] = f"bytes={first}-"
     headers = build_hf_headers(library_name=LIBRARY, library_version=__version__, headers=wishes)
     session: Any = get_session()
-    is_httpx = hasattr(session, "stream")  # before version 1 the library used requests
+    # Before version 1 the library used requests, whose sessions have a setting of this name.
+    is_httpx = callable(getattr(session, "stream", None))
     request = (
         session.stream("GET", url, headers=headers, timeout=timeout, follow_redirects=True)
         if is_httpx
@@ -162,4 +163,19 @@ def _opened(url: str, *, timeout: float, first: int = 0) -> Generator[tuple[int,
     with request as response:
         hf_raise_for_status(response)
         start = first if response.status_code == 206 else 0
-        yield start, response.iter_bytes() if is_httpx else response.iter_content(None)
+        yield start, response.iter_bytes() if is_httpx else _pieces(response)
+
+
+def _pieces(response: Any) -> Iterator[bytes]:  # noqa: ANN401 - of requests
+    """Of an answer to requests, as they come.
+
+    Its own `iter_content` waits for the whole of a piece, and loses what came of the last one where
+    the transfer is cut.
+    """
+    from urllib3.exceptions import HTTPError  # which is there if requests is
+
+    try:
+        yield from response.raw.stream(2**16, decode_content=False)
+    except HTTPError as error:
+        kind = TimeoutError if "Timeout" in type(error).__name__ else ConnectionResetError
+        raise kind(str(error)) from error

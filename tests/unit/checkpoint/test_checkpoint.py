@@ -160,10 +160,10 @@ def test_half_precision_torch_files_are_read_in_float32(tmp_path: Path) -> None:
 def rewrite(path: Path, *, tensors=None, **metadata: str) -> None:
     """Change a file's tensors or header; an empty text removes a header entry.
 
-    The checksum goes, as older files have none: whatever they hold is to be refused as well.
+    The checksums go, as older files have none: whatever they hold is to be refused as well.
     """
     with safe_open(path, framework="pt") as file:
-        header = {**file.metadata(), "crc32": "", **metadata}
+        header = {**file.metadata(), "crc32": "", "crc32_header": "", **metadata}
     tensors = load_file(path) | (tensors or {})
     save_file(tensors, path, {key: value for key, value in header.items() if value})
 

@@ -101,6 +101,7 @@ def test_the_file_with_too_few_tensors_is_named(tmp_path: Path) -> None:
         with safe_open(path, framework="pt") as file:
             header = file.metadata()
         header["config"] = json.dumps({**SMALL.to_dict(), "num_blocks": 1000})
+        del header["crc32_header"]
         tensors = load_file(path)
         if name == "there":
             tensors |= {f"gen_ab.{number}": torch.zeros(1) for number in range(1000)}

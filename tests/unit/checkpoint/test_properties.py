@@ -56,7 +56,10 @@ TEXTS = st.one_of(
 @QUICK
 @given(
     st.dictionaries(
-        st.sampled_from(["config", "training", "source", "format_version", "crc32"]), TEXTS
+        st.sampled_from(
+            ["config", "training", "source", "format_version", "crc32", "crc32_header"]
+        ),
+        TEXTS,
     ),
     st.lists(st.text(max_size=12)),
 )

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from cyclegan_core import CheckpointError, load_model, save_model
+from cyclegan_core import CheckpointError, inspect_checkpoint, load_model, save_model
 from cyclegan_core.checkpoint.weight_file import read_weights
 
 from ..weights import make_model, same, torch_bytes, zip_bytes
@@ -122,4 +122,20 @@ def test_a_changed_byte_of_ours_is_noticed(dtype: torch.dtype | None, tmp_path: 
         with pytest.raises(CheckpointError, match="does not fit its checksum"):
             load_model(path)
     path.write_bytes(content.replace(b'"crc32"', b'"crc33"'))  # older files have none
+    assert same(load_model(path), load_model(path))
+
+
+def test_a_changed_digit_in_the_header_is_noticed(tmp_path: Path) -> None:
+    """One that fits the tensors as well as the right one does."""
+    path = tmp_path / "m.safetensors"
+    save_model(make_model(), path)
+    content = path.read_bytes()
+    old = b"[-1.0, 1.0]"
+    assert content.count(old) == 1
+    path.write_bytes(content.replace(old, b"[-9.0, 1.0]"))
+    for read in (load_model, inspect_checkpoint):
+        with pytest.raises(CheckpointError, match=r"header of m.safetensors is damaged"):
+            read(path)
+    # Older files have no checksum of it.
+    path.write_bytes(content.replace(b'"crc32_header"', b'"crc33_header"'))
     assert same(load_model(path), load_model(path))

@@ -173,7 +173,9 @@ class Pages(Wire):
         if name in self.hub.repositories:
             url = {"url": f"{self.hub.url}/{name}"}
             return self.reply(url | {"error": "You already created this model repo"}, {}, 409)
-        self.hub.add(name, {".gitattributes": b""}, private=order.get("visibility") == "private")
+        # Before version 1 the library says "private": true.
+        private = order.get("private") or order.get("visibility") == "private"
+        self.hub.add(name, {".gitattributes": b""}, private=bool(private))
         return self.reply({"url": f"{self.hub.url}/{name}", "id": name, "name": name})
 
     def validate(self) -> None:
