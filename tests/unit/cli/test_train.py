@@ -465,7 +465,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(server, pictures, tmp_path):
 
 def operations(path: Path) -> int:
     """Number of the file operation by which a run has begun its steps."""
-    return 14 if not path.exists() else 18
+    return 18 if not path.exists() else 22
 
 
 def test_torch_is_not_told_to_use_other_threads(run, pictures, tmp_path):
