@@ -12,6 +12,7 @@ from .reconstruct import ReconstructCycleGAN
 from .save import SaveCycleGAN
 from .training import CycleGANTrainSettings, DistillCycleGAN, PlotCycleGANLosses, TrainCycleGAN
 from .translate import TranslateCycleGAN
+from .translate_video import TranslateVideoCycleGAN
 
 
 class CycleGANExtension(ComfyExtension):
@@ -23,6 +24,7 @@ class CycleGANExtension(ComfyExtension):
             LoadCycleGAN,
             DownloadCycleGAN,
             TranslateCycleGAN,
+            TranslateVideoCycleGAN,
             ReconstructCycleGAN,
             TrainCycleGAN,
             CycleGANTrainSettings,

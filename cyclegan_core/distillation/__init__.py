@@ -13,10 +13,14 @@ from ..config import DistillConfig
 
 if TYPE_CHECKING:
     from .comparison import Comparison
+    from .pairs import weights_digest
     from .student import WORK_SUFFIX, distill
 else:
     __getattr__, __dir__ = lazy_names(
-        __name__, comparison=("Comparison",), student=("WORK_SUFFIX", "distill")
+        __name__,
+        comparison=("Comparison",),
+        pairs=("weights_digest",),
+        student=("WORK_SUFFIX", "distill"),
     )
 
-__all__ = ["WORK_SUFFIX", "Comparison", "DistillConfig", "distill"]
+__all__ = ["WORK_SUFFIX", "Comparison", "DistillConfig", "distill", "weights_digest"]

@@ -37,17 +37,20 @@ def check_target(clip: Clip, target: Path) -> None:
     codec = _encoder(target)[0]
     if codec not in av.codecs_available:
         raise PictureError(f"{target} needs the encoder {codec}, which this PyAV lacks.")
-    with opened(clip.path) as (container, _):
-        sounds = [stream.codec_context for stream in container.streams.audio]
-        names = {
-            "an unknown codec" if sound is None else sound.codec.canonical_name for sound in sounds
-        }
-    known = _supported_codecs(FORMATS[suffix])
-    if not names <= known:
-        lost = ", ".join(sorted(names - known))
+    lost = ", ".join(_lost_sounds(clip, suffix))
+    if lost:
         raise PictureError(
             f"{target} can't hold the sound of {clip.path} ({lost}); name the result .mkv."
         )
+
+
+def fitting_suffix(clip: Clip) -> str:
+    """The ending of a file for a clip's translation: .mp4, or .mkv where its sound asks for it.
+
+    Raises:
+        PictureError: the clip can't be read.
+    """
+    return ".mkv" if _lost_sounds(clip, ".mp4") else ".mp4"
 
 
 def write_segment(path: Path, clip: Clip, target: Path, frames: Iterable[Frame]) -> None:
@@ -146,6 +149,16 @@ def _sounds(source: Any, sounds: list[Any]) -> Iterator[_Part]:  # noqa: ANN401
 
 def _encoder(target: Path) -> tuple[str, dict[str, str]]:
     return _VP9 if target.suffix.lower() == ".webm" else _H264
+
+
+def _lost_sounds(clip: Clip, suffix: str) -> list[str]:
+    """The codecs of a clip's sound that a file with this ending can't hold, by name."""
+    with opened(clip.path) as (container, _):
+        sounds = [stream.codec_context for stream in container.streams.audio]
+        names = {
+            "an unknown codec" if sound is None else sound.codec.canonical_name for sound in sounds
+        }
+    return sorted(names - _supported_codecs(FORMATS[suffix]))
 
 
 def _supported_codecs(container: str) -> set[str]:

@@ -32,6 +32,20 @@ NODES = {
         ],
         ["IMAGE"],
     ),
+    "CycleGAN_TranslateVideo": (
+        [
+            "model",
+            "video",
+            "direction",
+            "statistics",
+            "smoothing_frames",
+            "work_size",
+            "detail",
+            "memory",
+            "precision",
+        ],
+        ["VIDEO"],
+    ),
     "CycleGAN_Reconstruct": (
         ["model", "image", "direction", "memory", "precision"],
         ["IMAGE", "IMAGE", "IMAGE", "FLOAT"],
@@ -272,6 +286,7 @@ def test_download_offers_a_repository_first(info: dict[str, Any]) -> None:
 FOLDED = {
     "CycleGAN_Load": {"direction"},
     "CycleGAN_Translate": {"memory", "precision", "statistics", "smoothing_frames"},
+    "CycleGAN_TranslateVideo": {"memory", "precision", "smoothing_frames"},
     "CycleGAN_Reconstruct": {"memory", "precision"},
     "CycleGAN_Train": {"evaluate_every", "patience"},
     "CycleGAN_Distill": {"crop_size", "load_size", "views", "num_held_out", "seed", "license"},
