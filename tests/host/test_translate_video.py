@@ -54,7 +54,7 @@ def test_a_video_of_pictures_is_taken(client: Client, host: Host) -> None:
 
 
 def test_cancel_stops_between_two_frames_and_leaves_no_result(client: Client, host: Host) -> None:
-    source = make_clip(host.input_dir / "long.mp4", frames=400)
+    source = make_clip(host.input_dir / "long.mp4", frames=400, size=(160, 120))
 
     def cancel(message: Message) -> None:
         if message.type == "progress" and message.data["value"] == 1:
