@@ -29,7 +29,7 @@ GanMode = Literal["lsgan", "vanilla", "wgangp", "hinge"]
 class Losses(NamedTuple):
     """One step's terms, as they enter the objectives (weights included); scalars on the device.
 
-    The generators minimise the sum of all but disc_a and disc_b, which the discriminators minimise.
+    The generators minimise the sum of the first six, the discriminators the sum of the last two.
     """
 
     gan_ab: Tensor
@@ -48,9 +48,22 @@ class Losses(NamedTuple):
     """Half the sum of disc_a's losses on real_a and on pooled fake_a."""
     disc_b: Tensor
     """Half the sum of disc_b's losses on real_b and on pooled fake_b."""
-    equivariance_ab: Tensor | None = None
-    """λ |gen_ab(T real_a) − T fake_b|₁ for a small move T; None if λ is 0."""
-    equivariance_ba: Tensor | None = None
+
+
+class EquivarianceLosses(NamedTuple):
+    """The terms of `Losses`, and two more; of a training with a `lambda_equivariance`."""
+
+    gan_ab: Tensor
+    gan_ba: Tensor
+    cycle_a: Tensor
+    cycle_b: Tensor
+    identity_a: Tensor
+    identity_b: Tensor
+    disc_a: Tensor
+    disc_b: Tensor
+    equivariance_ab: Tensor
+    """λ |gen_ab(T real_a) − T fake_b|₁ for a small move T; the generators minimise it, too."""
+    equivariance_ba: Tensor
     """The same of gen_ba."""
 
 
@@ -74,13 +87,14 @@ class PairedLosses(NamedTuple):
     """Half the sum of disc_b's losses on real_b and on fake_b, both given real_a."""
 
 
+AnyLosses = Losses | EquivarianceLosses | PairedLosses
+
+
 def term_names(config: TrainConfig) -> tuple[str, ...]:
     """The terms that steps of such a training have, in the order of their tables."""
     if config.objective == "cyclegan":
-        # A term of weight 0 is 0, and may come back when the run goes on; but for the late-comers,
-        # without which a training has what the original's has.
-        late = () if config.lambda_equivariance > 0 else Losses._field_defaults
-        return tuple(name for name in Losses._fields if name not in late)
+        # A term of weight 0 is 0: it may come back when the run goes on.
+        return (EquivarianceLosses if config.lambda_equivariance > 0 else Losses)._fields
     there: set[str] = set()
     for direction in config.trained_directions:
         target = direction[-1]
@@ -90,13 +104,15 @@ def term_names(config: TrainConfig) -> tuple[str, ...]:
     return tuple(name for name in PairedLosses._fields if name in there)
 
 
-def as_losses(config: TrainConfig, terms: Tensor) -> Losses | PairedLosses:
+def as_losses(config: TrainConfig, terms: Tensor) -> AnyLosses:
     """The terms of a step by their names, from a tensor with one for each of `term_names`."""
-    kind = Losses if config.objective == "cyclegan" else PairedLosses
+    kind: type[AnyLosses] = PairedLosses
+    if config.objective == "cyclegan":
+        kind = EquivarianceLosses if config.lambda_equivariance > 0 else Losses
     return kind(**dict(zip(term_names(config), terms.unbind(), strict=True)))
 
 
-def by_name(losses: Losses | PairedLosses) -> dict[str, Tensor]:
+def by_name(losses: AnyLosses) -> dict[str, Tensor]:
     """The terms that there are."""
     return {name: term for name, term in losses._asdict().items() if term is not None}
 
@@ -123,7 +139,7 @@ class Batch(NamedTuple):
 
 
 Terms = dict[str, Tensor]
-"""Names of fields of `Losses` or `PairedLosses` -> weighted scalars; a term that the settings
+"""Names of fields of `AnyLosses` -> weighted scalars; a term that the settings
 switch off is absent."""
 
 

@@ -24,7 +24,7 @@ from ..model import CycleGAN
 from ..progress import ignore
 from . import state_file
 from .divergence import lowered_scale, problem
-from .losses import Losses, PairedLosses, as_losses, term_names
+from .losses import AnyLosses, as_losses, term_names
 from .optimiser import lr_multiplier
 from .state import Snapshot, TrainState, copy_weights, seeded
 from .step import draw_inputs
@@ -44,7 +44,7 @@ class StepReport:
     """Finished steps."""
     num_steps: int
     """Steps of the whole training."""
-    losses: Losses | PairedLosses
+    losses: AnyLosses
     """The step's terms, on the device: looking at them waits for it, unlike `Trainer.history`."""
     lr: float
     """The generators' learning rate in this step."""
@@ -149,7 +149,7 @@ class Trainer:
         """The terms that steps have, in the order of `history`."""
         return term_names(self.config)
 
-    def train_step(self, real_a: Tensor, real_b: Tensor) -> Losses | PairedLosses:
+    def train_step(self, real_a: Tensor, real_b: Tensor) -> AnyLosses:
         """One step on a batch, in the paper's order.
 
         Args:

@@ -92,6 +92,9 @@ def test_a_lazy_face_has_all_its_names(room: str) -> None:
         _ = face.nothing
 
 
+WITH_RAY = ("cyclegan_core.bulk.bulk",)
+"""Importing Ray puts a folder of its own before sys.path; only `cyclegan bulk` imports it."""
+
 ALONE = f"""
 import json, logging, os, sys, threading
 for name in {HOST}:
@@ -107,7 +110,7 @@ before = state()
 import cyclegan_core
 assert state() == before and not torch.cuda.is_initialized()
 print(json.dumps(sorted({{"torchvision", "tyro", "rich"}} & set(sys.modules))))
-import {", ".join(EVERY_MODULE)}
+import {", ".join(name for name in EVERY_MODULE if name not in WITH_RAY)}
 assert state() == before
 model = cyclegan_core.CycleGAN(cyclegan_core.ModelConfig(base_channels=2, num_blocks=0))
 print(json.dumps(model.translate(torch.rand(1, 3, 5, 7)).shape))

@@ -16,7 +16,8 @@ import pytest
 
 from tests.unavailable import unavailable
 
-from .processes import ROOT
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
