@@ -212,7 +212,9 @@ class Client:
             while True:
                 packet = await socket.receive(timeout=MESSAGE_TIMEOUT_S)
                 if packet.type is aiohttp.WSMsgType.BINARY:
-                    _take_binary(run, packet.data)
+                    text = _take_binary(run, packet.data)
+                    if text and on_message:
+                        on_message(text)
                     continue
                 content = json.loads(packet.data)
                 message = Message(content["type"], content["data"])
@@ -233,14 +235,15 @@ def png_bytes(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _take_binary(run: Run, data: bytes) -> None:
-    """A preview or a line of text, as the host packs them."""
+def _take_binary(run: Run, data: bytes) -> Message | None:
+    """A preview or a line of text, as the host packs them; the text as a message, too."""
     kind, length = struct.unpack(">II", data[:8])
     if kind == TEXT_EVENT:
         node_id, text = data[8 : 8 + length].decode(), data[8 + length :].decode()
         run.texts.setdefault(node_id, []).append(text)
-    else:
-        run.previews.append(data[PREVIEW_HEADER_BYTES:])
+        return Message("progress_text", {"node": node_id, "text": text})
+    run.previews.append(data[PREVIEW_HEADER_BYTES:])
+    return None
 
 
 def _checked(answer: requests.Response) -> requests.Response:

@@ -110,7 +110,7 @@ def test_cancel_while_the_folders_are_read(
         (host.input_dir / "crowd" / f"{number}.png").hardlink_to(host.input_dir / "crowd" / "0.png")
 
     def cancel(message: Message) -> None:
-        if message.type == "executing" and message.data["node"] == "train":
+        if message.type == "progress_text" and message.data["text"].startswith("Reading"):
             client.interrupt()
 
     graph = train(info, ("crowd", folders[1]), run_dir.name)
