@@ -29,7 +29,12 @@ def address(tmp_path: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    process = start(("demo", "--port", port), cwd=tmp_path)
+    # Whoever runs the tests in the background makes them, and their children, deaf to Ctrl-C.
+    process = start(
+        ("demo", "--port", port),
+        cwd=tmp_path,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     line = process.stdout.readline()
     assert line == f"http://127.0.0.1:{port}/ is the page; Ctrl-C ends it.\n", process.stderr.read()
     yield line.split()[0]
