@@ -42,7 +42,7 @@ def test_no_import_and_no_command_asks_the_network(tmp_path: Path) -> None:
     save(tmp_path / "m.safetensors")
     for side in "ab":
         (tmp_path / side).mkdir()
-        for number in range(2):
+        for number in range(3):
             draw(tmp_path / side / f"{number}.png")
     commands = [
         "--version",
@@ -53,6 +53,11 @@ def test_no_import_and_no_command_asks_the_network(tmp_path: Path) -> None:
         "translate a/0.png -m m.safetensors -o out",
         "reconstruct a/0.png -m m.safetensors -o back",
         "translate a/0.png -m photo2monet -o named --dry-run",
+        "doctor",
+        "evaluate a b -m m.safetensors --extractor builtin --subset-size 2 --num-subsets 2",
+        "export m.safetensors -o m.pt2",
+        "distill m.safetensors a -o small.safetensors --base-channels 1 --num-blocks 0 "
+        "--num-pairs 2 --num-held-out 1 --max-steps 1 --batch-size 1 --crop-size 16 --load-size 16",
         "train a b --run run --max-steps 1 --batch-size 1 --load-size 24 --crop-size 24 "
         "--model.base-channels 2 --model.num-blocks 1",
     ]
