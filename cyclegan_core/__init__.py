@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .model import CycleGAN, Reconstruction, load_model, save_model
     from .pictures.picture import Picture, read_picture, write_picture
     from .runs.run_folder import RunFolder
-    from .training.losses import Losses, PairedLosses
+    from .training.losses import EquivarianceLosses, Losses, PairedLosses
     from .training.trainer import StepReport, Trainer
 else:
     __getattr__, __dir__ = lazy_names(
@@ -46,7 +46,7 @@ else:
         model=("CycleGAN", "Reconstruction", "load_model", "save_model"),
         pictures__picture=("Picture", "read_picture", "write_picture"),
         runs__run_folder=("RunFolder",),
-        training__losses=("Losses", "PairedLosses"),
+        training__losses=("EquivarianceLosses", "Losses", "PairedLosses"),
         training__trainer=("StepReport", "Trainer"),
     )
 
@@ -62,6 +62,7 @@ __all__ = [
     "Direction",
     "DistillConfig",
     "DownloadError",
+    "EquivarianceLosses",
     "ExportReport",
     "Losses",
     "MissingDirectionError",

@@ -44,12 +44,12 @@ build().launch()
 REQUIREMENTS = """\
 --extra-index-url https://download.pytorch.org/whl/cpu
 torch>=2.7
-torchvision
+torchvision>=0.22
 numpy
 pillow
-safetensors
+safetensors>=0.5
 filelock
-huggingface-hub
+huggingface-hub>=0.34
 tyro>=1.0
 rich>=13
 psutil

@@ -18,11 +18,22 @@ from .._lazy import lazy_names
 from .presets import PRESETS, Preset
 
 if TYPE_CHECKING:
-    from .losses import Losses, PairedLosses, by_name
+    from .losses import EquivarianceLosses, Losses, PairedLosses, by_name
     from .trainer import StepReport, Trainer
 else:
     __getattr__, __dir__ = lazy_names(
-        __name__, losses=("Losses", "PairedLosses", "by_name"), trainer=("StepReport", "Trainer")
+        __name__,
+        losses=("EquivarianceLosses", "Losses", "PairedLosses", "by_name"),
+        trainer=("StepReport", "Trainer"),
     )
 
-__all__ = ["PRESETS", "Losses", "PairedLosses", "Preset", "StepReport", "Trainer", "by_name"]
+__all__ = [
+    "PRESETS",
+    "EquivarianceLosses",
+    "Losses",
+    "PairedLosses",
+    "Preset",
+    "StepReport",
+    "Trainer",
+    "by_name",
+]

@@ -246,7 +246,7 @@ VIDEO: Spec = {
         _load(),
         _node("CycleGAN_Examples", (420, 260), (380, 140)),
         _node("CycleGAN_Translate", (860, 0), (320, 230), statistics="shared"),
-        _node("CreateVideo", (860, 380), (320, 110), fps=6),
+        _node("CreateVideo", (860, 560), (320, 110), fps=6),
         _node("SaveVideo", (1240, 0), (420, 520), filename_prefix="video/CycleGAN"),
         _node("PreviewImage", (1720, 0), (480, 420), title="frames"),
     ],

@@ -20,6 +20,7 @@ from cyclegan_core import (
     DataConfig,
     Direction,
     DistillConfig,
+    EquivarianceLosses,
     ExportReport,
     Losses,
     ModelConfig,
@@ -49,7 +50,7 @@ def told(done: int, total: int) -> None:
 
 
 def on_step(report: StepReport) -> None:
-    losses: Losses | PairedLosses = report.losses
+    losses: Losses | EquivarianceLosses | PairedLosses = report.losses
     step: int = report.step
     rate: float = report.lr
     print(step, report.num_steps, rate, losses)

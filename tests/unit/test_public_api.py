@@ -38,6 +38,7 @@ def test_the_public_names_are_frozen() -> None:
         "Direction",
         "DistillConfig",
         "DownloadError",
+        "EquivarianceLosses",
         "ExportReport",
         "Losses",
         "MissingDirectionError",
