@@ -160,7 +160,7 @@ def commands(text: str) -> Iterator[tuple[list[str], list[str]]]:
 def run_cyclegan(words: Sequence[str], made: Sequence[str], user: User, here: Path) -> None:
     """Run it; what it names as its results is there afterwards."""
     # One serves until it is stopped, one wants a Ray or a store, one 90 MB; tested elsewhere.
-    if words[0] in ("demo", "bulk") or "--inception-weights" in words:
+    if words[0] in ("demo", "bulk") or {"--inception-weights", "--tracker"} & set(words):
         parse(words)
         return
     words = [re.sub("^~(?=/)", str(user.home), word) for word in words]
