@@ -7,7 +7,6 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..cyclegan_core import CycleGAN
-from ..cyclegan_core.config import FilmSettings
 from ..cyclegan_core.translation import work_shape
 from . import host
 
@@ -56,26 +55,12 @@ class TranslateCycleGAN(io.ComfyNode):
                     tooltip="Where to translate: white is translated, black stays. One for all "
                     "frames or one per frame; any size.",
                 ),
-                io.Int.Input(
-                    "work_size",
-                    optional=True,
-                    default=0,
-                    min=-1,
-                    max=16384,
-                    tooltip="Short side in pixels while the network works, so that strokes can be "
+                host.work_size_input(
+                    "Short side in pixels while the network works, so that strokes can be "
                     "seen on large photographs; the result keeps the picture's size. 0: the "
-                    "picture's own size. -1: twice the size the model was trained at.",
+                    "picture's own size. -1: twice the size the model was trained at."
                 ),
-                io.Float.Input(
-                    "detail",
-                    optional=True,
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="How much of the fine detail that a smaller work_size loses is put "
-                    "back: 0 is none, 1 all that makes no halos.",
-                ),
+                host.detail_input(),
                 host.memory_input(),
                 host.precision_input(),
                 host.advanced(
@@ -90,17 +75,7 @@ class TranslateCycleGAN(io.ComfyNode):
                         "of the frames so far, for several scenes.",
                     )
                 ),
-                host.advanced(
-                    io.Float.Input(
-                        "smoothing_frames",
-                        optional=True,
-                        default=FilmSettings().smoothing_frames,
-                        min=1.0,
-                        max=1000.0,
-                        step=1.0,
-                        tooltip="How many frames back smoothed statistics reach.",
-                    )
-                ),
+                host.smoothing_frames_input(),
             ],
             outputs=[io.Image.Output(tooltip="The pictures in the other domain's style.")],
         )
@@ -128,7 +103,7 @@ class TranslateCycleGAN(io.ComfyNode):
         pixels, alpha = host.to_bchw(image)
         how = host.chosen(host.MEMORIES, "memory", memory)
         dtype = host.choose_dtype(precision)
-        size = "auto" if work_size == -1 else work_size
+        size = host.work_size_of(work_size)
         shape = work_shape((pixels.shape[2], pixels.shape[3]), size, model.config)
         # What goes through the network is what memory is needed for.
         worked_on = torch.empty((len(pixels), *shape, 1), device="meta")

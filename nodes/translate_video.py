@@ -49,36 +49,12 @@ class TranslateVideoCycleGAN(io.ComfyNode):
                     "the frames so far, for several scenes. frame: each for itself; it may "
                     "flicker.",
                 ),
-                host.advanced(
-                    io.Float.Input(
-                        "smoothing_frames",
-                        optional=True,
-                        default=FilmSettings().smoothing_frames,
-                        min=1.0,
-                        max=1000.0,
-                        step=1.0,
-                        tooltip="How many frames back smoothed statistics reach.",
-                    )
+                host.smoothing_frames_input(),
+                host.work_size_input(
+                    "Short side in pixels while the network works; the video keeps its "
+                    "size. 0: the video's own size. -1: twice the size the model was trained at."
                 ),
-                io.Int.Input(
-                    "work_size",
-                    optional=True,
-                    default=0,
-                    min=-1,
-                    max=16384,
-                    tooltip="Short side in pixels while the network works; the video keeps its "
-                    "size. 0: the video's own size. -1: twice the size the model was trained at.",
-                ),
-                io.Float.Input(
-                    "detail",
-                    optional=True,
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="How much of the fine detail that a smaller work_size loses is put "
-                    "back: 0 is none, 1 all that makes no halos.",
-                ),
+                host.detail_input(),
                 host.memory_input(),
                 host.precision_input(),
             ],
@@ -108,7 +84,7 @@ class TranslateVideoCycleGAN(io.ComfyNode):
         host.show_text(host.describe_direction(model, way))
         how = host.chosen(host.MEMORIES, "memory", memory)
         dtype = host.choose_dtype(precision)
-        size = "auto" if work_size == -1 else work_size
+        size = host.work_size_of(work_size)
         settings = FilmSettings(
             statistics=host.chosen(host.STATISTICS, "statistics", statistics),
             smoothing_frames=smoothing_frames,

@@ -48,9 +48,13 @@ from .types import (
     advanced,
     chosen,
     describe_direction,
+    detail_input,
     direction_input,
     direction_of,
     schema,
+    smoothing_frames_input,
+    work_size_input,
+    work_size_of,
 )
 
 __all__ = [
@@ -72,6 +76,7 @@ __all__ = [
     "count_pictures",
     "default_folders",
     "describe_direction",
+    "detail_input",
     "direction_input",
     "direction_of",
     "gpu_dtype",
@@ -93,11 +98,14 @@ __all__ = [
     "short_paths",
     "shortened",
     "show_text",
+    "smoothing_frames_input",
     "stop_if_cancelled",
     "to_bchw",
     "to_bhwc",
     "training_device",
     "training_dtype",
     "trains_on_cpu",
+    "work_size_input",
+    "work_size_of",
     "write_example",
 ]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from comfy_api.latest import io
 
 from ...cyclegan_core import CycleGAN, Direction
-from ...cyclegan_core.config import ARROWS
+from ...cyclegan_core.config import ARROWS, FilmSettings
 
 T = TypeVar("T")
 InputT = TypeVar("InputT", bound=io.Input)
@@ -51,6 +51,45 @@ def direction_input() -> io.Combo.Input:
         default=AUTO,
         tooltip="auto: the way the model knows, and A→B if it knows both. A→B: from the model's "
         "first domain to its second. B→A: the way back, if the model has it.",
+    )
+
+
+def work_size_input(tooltip: str) -> io.Int.Input:
+    """The widget for the size at which the network works; see `work_size_of`."""
+    return io.Int.Input("work_size", optional=True, default=0, min=-1, max=16384, tooltip=tooltip)
+
+
+def work_size_of(value: int) -> int | Literal["auto"]:
+    """What the widget for the work size says: a page's number can't be a word."""
+    return "auto" if value == -1 else value
+
+
+def detail_input() -> io.Float.Input:
+    """The widget for the fine detail that is put back, the same on every node that translates."""
+    return io.Float.Input(
+        "detail",
+        optional=True,
+        default=1.0,
+        min=0.0,
+        max=1.0,
+        step=0.01,
+        tooltip="How much of the fine detail that a smaller work_size loses is put "
+        "back: 0 is none, 1 all that makes no halos.",
+    )
+
+
+def smoothing_frames_input() -> io.Float.Input:
+    """The widget for how far smoothed statistics reach, on the nodes for films."""
+    return advanced(
+        io.Float.Input(
+            "smoothing_frames",
+            optional=True,
+            default=FilmSettings().smoothing_frames,
+            min=1.0,
+            max=1000.0,
+            step=1.0,
+            tooltip="How many frames back smoothed statistics reach.",
+        )
     )
 
 
