@@ -90,11 +90,18 @@ class PairedLosses(NamedTuple):
 AnyLosses = Losses | EquivarianceLosses | PairedLosses
 
 
+def losses_kind(config: TrainConfig) -> type[AnyLosses]:
+    """What steps of such a training return."""
+    if config.objective == "pix2pix":
+        return PairedLosses
+    return EquivarianceLosses if config.lambda_equivariance > 0 else Losses
+
+
 def term_names(config: TrainConfig) -> tuple[str, ...]:
     """The terms that steps of such a training have, in the order of their tables."""
     if config.objective == "cyclegan":
         # A term of weight 0 is 0: it may come back when the run goes on.
-        return (EquivarianceLosses if config.lambda_equivariance > 0 else Losses)._fields
+        return losses_kind(config)._fields
     there: set[str] = set()
     for direction in config.trained_directions:
         target = direction[-1]
@@ -106,10 +113,7 @@ def term_names(config: TrainConfig) -> tuple[str, ...]:
 
 def as_losses(config: TrainConfig, terms: Tensor) -> AnyLosses:
     """The terms of a step by their names, from a tensor with one for each of `term_names`."""
-    kind: type[AnyLosses] = PairedLosses
-    if config.objective == "cyclegan":
-        kind = EquivarianceLosses if config.lambda_equivariance > 0 else Losses
-    return kind(**dict(zip(term_names(config), terms.unbind(), strict=True)))
+    return losses_kind(config)(**dict(zip(term_names(config), terms.unbind(), strict=True)))
 
 
 def by_name(losses: AnyLosses) -> dict[str, Tensor]:
