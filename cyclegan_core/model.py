@@ -191,7 +191,11 @@ class CycleGAN(nn.Module, HubModel):
             dtype: bfloat16 or float16 for the convolutions; None or float32 for the precision
                 of the weights, which `load_model` makes float32. Norm statistics are float32
                 at least, and what is not finite in half precision is done again without it.
-            on_progress: called after each picture or strip.
+            on_progress: called as (done, in all) after each picture, of pictures in strips after
+                each strip, and of whole ones from a megapixel up after each convolution (not
+                with a `speedup`, nor where a GPU computes while others are copied). It never
+                falls, unless a picture is begun anew for want of memory or precision; what it
+                raises ends the translation there.
             limits: what the translation may use; by default what is free.
             speedup: "none", or for many pictures of one size, whole ones: "compile" (torch.compile,
                 which takes a minute at first), or "graph" (a CUDA graph, recorded at the first

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 OnProgress = Callable[[int, int], None]
-"""Called as (done, in all), in pictures, strips or bytes; it cancels the work by raising."""
+"""Called as (done, in all), in pictures, parts of them or bytes; it cancels the work by raising."""
 
 
 def ignore(*_: object) -> None:

@@ -29,9 +29,12 @@ from ..streaming.plan import StreamPlan
 from ..streaming.stream import stream, thumbnail
 from .overlap import CopyStreams, CudaStreams, overlapped
 from .plan import Plan, TranslateSettings, Workload
-from .whole_pass import whole_pass
+from .whole_pass import convolutions, whole_pass
 
 log = logging.getLogger(__name__)
+
+_LARGE_PIXELS = 2**20
+"""From here on a picture takes so long in one pass that its layers are counted."""
 
 
 @dataclass(slots=True)
@@ -82,9 +85,14 @@ class Translation:
         work = self.workload((height, width), pictures=total, pending_bytes=pending)
         device = work.device
         done = 0
+        at_once = 1
+        layers = self._layers_counted(height, width)
 
-        def on_strip(strip: int, strips: int) -> None:
-            on_progress(done * strips + strip, total * strips)
+        def on_part(part: int, parts: int) -> None:
+            on_progress(done * parts + at_once * part, total * parts)
+
+        def on_picture(done: int, total: int) -> None:
+            on_progress(done * layers, total * layers)
 
         with torch.no_grad(), _eval_mode(self.network):
             # An attempt goes on where the one before it ran out of memory.
@@ -93,17 +101,20 @@ class Translation:
                     # A GPU computes while pictures of the machine's memory are copied.
                     if done == 0 and device.type == "cuda" and images.device.type == "cpu":
                         streams = CudaStreams.on(device)
-                        done = self.overlapped(images, result, on_progress, plan, streams)
+                        done = self.overlapped(images, result, on_picture, plan, streams)
                     while done < total:
                         if plan.strips is not None:
                             rows = TensorRows(images[done]), TensorRows(result[done])
-                            self._strips(*rows, plan.strips, on_strip)
+                            at_once = 1
+                            self._strips(*rows, plan.strips, on_part)
                             done += 1
                             continue
                         part = slice(done, min(done + plan.chunk, total))
-                        result[part] = self._whole(images[part], self.settings.half)
+                        at_once = part.stop - part.start
+                        on_layer = on_part if layers > 1 else None
+                        result[part] = self._whole(images[part], self.settings.half, on_layer)
                         for done in range(part.start + 1, part.stop + 1):
-                            on_progress(done, total)
+                            on_picture(done, total)
                     return result
         raise AssertionError("attempts end by themselves")
 
@@ -117,8 +128,10 @@ class Translation:
                         self._strips(source, sink, plan.strips, on_progress)
                     else:
                         images = source.read(0, height)[None]
-                        sink.write(0, self._whole(images, self.settings.half)[0])
-                        on_progress(1, 1)
+                        layers = self._layers_counted(height, width)
+                        on_layer = on_progress if layers > 1 else None
+                        sink.write(0, self._whole(images, self.settings.half, on_layer)[0])
+                        on_progress(layers, layers)
                     return
 
     def workload(
@@ -185,15 +198,24 @@ class Translation:
         overlapped(parts, streams, lambda part: images[part], compute, take)
         return done
 
-    def _whole(self, images: Tensor, half: torch.dtype | None) -> Tensor:
+    def _layers_counted(self, height: int, width: int) -> int:
+        """In how many steps a whole picture of that size is told; a small one in a single one."""
+        is_counted = height * width >= _LARGE_PIXELS and self.settings.speedup == "none"
+        return len(convolutions(self.network)) if is_counted else 1
+
+    def _whole(
+        self, images: Tensor, half: torch.dtype | None, on_layer: OnProgress | None
+    ) -> Tensor:
         """(B,C,H,W) in [0,1] -> (B,C',H,W) in [0,1] and finite, in one pass."""
-        speedup = self.settings.speedup
-        output = whole_pass(self.network, self.config, self.channels[0], images, half, speedup)
+        settings = self.settings
+        output = whole_pass(
+            self.network, self.config, self.channels[0], images, half, settings.speedup, on_layer
+        )
         if torch.isfinite(output).all():
             return output
         if half:
             self._tell_overflow()
-            return self._whole(images, None)
+            return self._whole(images, None, on_layer)
         weights = next(self.network.parameters())
         is_picture = not torch.isfinite(images.to(weights.device, weights.dtype)).all()
         raise non_finite_error(weights.dtype, is_picture=is_picture)

@@ -9,7 +9,9 @@ the next call until its weights move.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -21,6 +23,7 @@ from ..device.graphs import compiled, on_side_stream, record
 from ..device.memory import is_out_of_memory
 from ..device.precision import HALVES, half_precision
 from ..pixels import pad, to_channels, to_unit_range, to_value_range
+from ..progress import OnProgress
 
 log = logging.getLogger(__name__)
 
@@ -51,13 +54,14 @@ class _Kept:
         return _Kept, ()
 
 
-def whole_pass(
+def whole_pass(  # noqa: PLR0913 - what goes through what, and how
     network: nn.Module,
     config: ModelConfig,
     channels: int,
     images: Tensor,
     half: torch.dtype | None,
     speedup: Speedup,
+    on_layer: OnProgress | None = None,
 ) -> Tensor:
     """Take pictures through a network, all of them at a time.
 
@@ -69,6 +73,7 @@ def whole_pass(
         half: the precision of the convolutions; None means that of the weights.
         speedup: how the network is run. Where no graph can be recorded, a warning is logged and
             the network runs as ever.
+        on_layer: called after each convolution but the last, where the network runs as it is.
 
     Returns:
         (B,C',H,W) in [0,1], float32 at least, on the network's device; NaN where its output is.
@@ -91,9 +96,40 @@ def whole_pass(
     if output is None:
         is_compiled = speedup == "compile"
         run = _compiled_pass(network) if is_compiled else network
-        with compiled(wanted=is_compiled), half_precision(x.device, half):
+        told = _layers_told(network, on_layer) if on_layer else nullcontext()
+        with compiled(wanted=is_compiled), half_precision(x.device, half), told:
             output = cast(Tensor, run(x))
     return to_unit_range(output[..., :height, :width])
+
+
+def convolutions(network: nn.Module) -> list[nn.Module]:
+    """The layers that take the time, each of them about as much."""
+    return [
+        layer for layer in network.modules() if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))
+    ]
+
+
+@contextmanager
+def _layers_told(network: nn.Module, on_layer: OnProgress) -> Generator[None]:
+    """Say how many of its convolutions a network has done, in the pass of this thread."""
+    layers = convolutions(network)
+    thread = threading.get_ident()  # another one may use the same network at the same time
+    done = 0
+
+    def count(*_: object) -> None:
+        nonlocal done
+        if threading.get_ident() != thread:
+            return
+        done += 1
+        if done < len(layers):  # what follows the last one is said when its picture is there
+            on_layer(done, len(layers))
+
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def fastest_layout(weights: Tensor, half: torch.dtype | None) -> torch.memory_format:
