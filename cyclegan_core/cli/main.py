@@ -6,6 +6,7 @@ Exit codes: 0 all went well; 1 something failed and was named; 2 the command lin
 
 from __future__ import annotations
 
+import gc
 import inspect
 import json
 import logging
@@ -16,6 +17,7 @@ import textwrap
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Union
 
@@ -55,7 +57,7 @@ def _main(argv: list[str]) -> int:
     if argv[:1] in ([], ["-h"], ["--help"]):
         (sys.stdout if argv else sys.stderr).write(_overview())
         return 0 if argv else 2
-    if not argv[0].startswith("-") and argv[0] not in _names():
+    if not argv[0].startswith("-") and argv[0] not in _MODULES:
         return _fail(_no_command(argv[0]), code=2, as_json=False)
     handler = logging.StreamHandler()
     handler.setFormatter(_Plain("cyclegan: %(message)s"))
@@ -91,11 +93,9 @@ def parse(argv: Sequence[str]) -> Any:  # noqa: ANN401 - one of many commands
     try:
         with nullcontext() if asks else as_sentences(argv):
             return tyro.cli(
-                _commands(argv),
-                prog="cyclegan",
-                description="CycleGAN: translate pictures between two unpaired domains.",
-                args=argv,
-                config=(tyro.conf.OmitSubcommandPrefixes,),
+                **_meant(argv),
+                # Help comes from docstrings alone; looking for comments, too, takes time.
+                config=(tyro.conf.HelptextFromCommentsOff,),
                 registry=_registry(is_short=is_short),
             )
     finally:
@@ -106,6 +106,9 @@ def parse(argv: Sequence[str]) -> Any:  # noqa: ANN401 - one of many commands
 def run() -> int:
     """`main` as a process, also for readers who leave early: `cyclegan info FILE | head -1`."""
     ask_for_large_pages()
+    # Imports make half a million objects that all stay: looking through them for garbage after
+    # every 700, as Python does, is a tenth of the time that torch takes to import.
+    gc.set_threshold(50_000)
     try:
         code = main()
         sys.stdout.flush()
@@ -125,55 +128,51 @@ def ask_for_large_pages() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
-def _groups() -> dict[str, dict[str, type]]:
-    """All commands by name, in the order and under the headings of the help."""
-    from .cluster.bulk import Bulk
-    from .computer.demo import Demo
-    from .computer.doctor import Doctor
-    from .distill import Distill
-    from .evaluate import Evaluate
-    from .export import Export
-    from .hub import List, Pull, Push
-    from .train import Train
-    from .translate import Reconstruct, Translate
-    from .weights import Convert, Info
+_GROUPS = {
+    "Pictures": {"translate": "translate", "reconstruct": "translate", "bulk": "cluster.bulk"},
+    "A style of your own": {"train": "train", "evaluate": "evaluate"},
+    "Models": {
+        "list": "hub",
+        "info": "weights",
+        "pull": "hub",
+        "push": "hub",
+        "convert": "weights",
+        "distill": "distill",
+        "export": "export",
+    },
+    "This computer": {"demo": "computer.demo", "doctor": "computer.doctor"},
+}
+"""The module of every command, in the order and under the headings of the help. Only that of the
+command that is meant is imported: all of them would take a tenth of a second."""
 
-    return {
-        "Pictures": {"translate": Translate, "reconstruct": Reconstruct, "bulk": Bulk},
-        "A style of your own": {"train": Train, "evaluate": Evaluate},
-        "Models": {
-            "list": List,
-            "info": Info,
-            "pull": Pull,
-            "push": Push,
-            "convert": Convert,
-            "distill": Distill,
-            "export": Export,
-        },
-        "This computer": {"demo": Demo, "doctor": Doctor},
-    }
+_MODULES = {name: module for group in _GROUPS.values() for name, module in group.items()}
 
 
-def _names() -> dict[str, type]:
-    """All commands by name."""
-    return {name: kind for group in _groups().values() for name, kind in group.items()}
+def _command(name: str) -> type:
+    """The dataclass of a command; its name is the command's, capitalised."""
+    return getattr(import_module(f".{_MODULES[name]}", __package__), name.capitalize())
 
 
-def _commands(argv: Sequence[str]) -> Any:  # noqa: ANN401 - a type made of types
-    """The union of all commands, as `tyro` takes it."""
+def _meant(argv: Sequence[str]) -> dict[str, Any]:
+    """What `tyro.cli` shall parse: one command, or all of them for a shell's completion."""
     from tyro.conf import FlagCreatePairsOff, subcommand
 
-    from .train import defaults
+    def marked(name: str) -> Any:  # noqa: ANN401 - an annotated type
+        # The switches of `train` alone have contraries: --compile, --no-compile.
+        marks = () if name == "train" else (FlagCreatePairsOff,)
+        return Annotated[(_command(name), subcommand(name), *marks)]
 
-    commands: list[Any] = []
-    for name, kind in _names().items():
-        if name == "train":  # whose switches have contraries: --compile, --no-compile
-            preset = defaults(argv)
-            marks = (subcommand(name, default=preset) if preset else subcommand(name),)
-        else:
-            marks = (FlagCreatePairsOff, subcommand(name))
-        commands.append(Annotated[(kind, *marks)])
-    return Union[tuple(commands)]  # noqa: UP007 - of a list that is made at run time
+    name, *words = argv
+    if name not in _MODULES:
+        every = Union[tuple(map(marked, _MODULES))]  # noqa: UP007 - of a list made at run time
+        return {"f": every, "args": argv, "prog": "cyclegan"}
+    meant: dict[str, Any] = {"f": marked(name), "args": words, "prog": f"cyclegan {name}"}
+    if name == "train":
+        from .train import defaults
+
+        preset = defaults(words)
+        meant |= {"default": preset} if preset else {}
+    return meant
 
 
 _ALL = "--help-all"
@@ -189,10 +188,10 @@ def _overview() -> str:
     lines = ["usage: cyclegan COMMAND ...", ""]
     lines += ["CycleGAN: translate pictures between two unpaired domains.", ""]
     lines += [f"To begin with: {_START}", ""]
-    for heading, commands in _groups().items():
+    for heading, commands in _GROUPS.items():
         lines.append(f"{heading}:")
-        for name, kind in commands.items():
-            about = " ".join((inspect.getdoc(kind) or "").partition("\n\n")[0].split())
+        for name in commands:
+            about = " ".join((inspect.getdoc(_command(name)) or "").partition("\n\n")[0].split())
             lines += _entry(name, about, width)
         lines.append("")
     lines.append("Options:")
@@ -218,7 +217,7 @@ def _entry(name: str, about: str, width: int) -> list[str]:
 
 def _no_command(word: str) -> str:
     """What somebody may have meant by a first word that is no command."""
-    near = closest(word, _names())
+    near = closest(word, _MODULES)
     if near:
         return f"there is no command '{word}'; did you mean {near}? `cyclegan --help` has all."
     if Path(word).suffix or os.path.exists(word):  # noqa: PTH110 - never raises

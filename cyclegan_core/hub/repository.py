@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, cast
 
-from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id
-
 from ..checkpoint.folder import CONFIG_NAME, choose_names, few, is_weight_name
 from ..config import Direction
 from ..errors import DownloadError
@@ -95,6 +92,10 @@ def split_id(repo_id: str, revision: str | None = None) -> tuple[str, str | None
     Raises:
         ValueError: it is no such id, or there are two revisions.
     """
+    # The client's checks come with its HTTP library, which local models do without.
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
     text = repo_id.removeprefix(PREFIX).removeprefix("https://huggingface.co/").rstrip("/")
     repo, _, own_revision = text.partition("@")
     try:

@@ -16,7 +16,18 @@ from PIL import Image, ImageFile, TiffImagePlugin, TiffTags
 from ..errors import PictureError, reason
 from ..files import check_file, partial_file
 
-WRITABLE = frozenset([".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"])
+_FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+}
+"""Pillow's names of what is written. It could look them up, but would import all its formats."""
+
+WRITABLE = frozenset(_FORMATS)
 """Endings that are kept for a result; any other becomes .png."""
 
 READABLE = WRITABLE | {".jpe", ".jfif", ".gif", ".ppm", ".pgm", ".pnm", ".tga", ".jp2", ".avif"}
@@ -173,11 +184,10 @@ def write_image(
         options |= {"quality": 95}
     elif suffix in (".tif", ".tiff"):
         options |= _tiff_options(image)
-    kind = Image.registered_extensions()[suffix]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial_file(path) as partial:
-            image.save(partial, kind, **options)
+            image.save(partial, _FORMATS[suffix], **options)
     except (OSError, ValueError, struct.error) as error:
         if not isinstance(error, OSError) or error.errno is None:  # Pillow's own refusal
             advice = "choose another format, such as .png"

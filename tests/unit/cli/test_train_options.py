@@ -10,6 +10,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
+from cyclegan_core.cli import main as cli
 from cyclegan_core.cli.train import Train
 from cyclegan_core.config import DataConfig, ModelConfig, TrainConfig
 from cyclegan_core.training.presets import PRESETS
@@ -25,17 +26,7 @@ def run(capsys, caplog):
 
 def parse(*argv: object) -> Train:
     """The command that `main` would run."""
-    import tyro
-
-    from cyclegan_core.cli import main as cli
-
-    words = ["train", "A", "B", "--run", "R", *map(str, argv)]
-    return tyro.cli(
-        cli._commands(words),
-        args=words,
-        config=(tyro.conf.OmitSubcommandPrefixes,),
-        registry=cli._registry(),
-    )
+    return cli.parse(["train", "A", "B", "--run", "R", *map(str, argv)])
 
 
 def options(kind: type, prefix: str = "") -> dict[str, tuple[str, object]]:
