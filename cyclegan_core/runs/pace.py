@@ -118,10 +118,10 @@ class Pace:
         self._times: deque[tuple[int, float]] = deque(maxlen=50)
 
     def on_step(self, step: int) -> str:
-        """Note that `step` is done; how long the rest takes, empty before that is known."""
+        """Note that `step` is done; how long the rest takes, empty if nothing is known or left."""
         self._times.append((step, time.monotonic()))
         (first, since), (last, now) = self._times[0], self._times[-1]
-        if last == first:
+        if last == first or step >= self._num_steps:
             return ""
         return duration((now - since) / (last - first) * (self._num_steps - step))
 

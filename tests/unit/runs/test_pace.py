@@ -93,3 +93,10 @@ def test_what_is_left_follows_the_latest_steps(monkeypatch) -> None:
     for step in range(102, 160):
         text = left.on_step(step)
     assert text == duration(6 * (1000 - 159))
+
+
+def test_nothing_is_said_to_be_left_after_the_last_step() -> None:
+    left = Pace(3)
+    for step in (1, 2, 3):
+        text = left.on_step(step)
+    assert text == ""
