@@ -614,7 +614,7 @@ class EvaluationConfig:
     num_subsets: int = 100
     """How often KID draws; its ± is the standard deviation over the draws."""
     seed: int = 0
-    """Of KID's draws."""
+    """Decides which pictures KID draws."""
 
     def __post_init__(self) -> None:
         if self.extractor not in get_args(ExtractorName):

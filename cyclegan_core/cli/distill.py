@@ -34,9 +34,11 @@ if TYPE_CHECKING:
 class Distill:
     """Make a small fast student of a model, for your pictures.
 
-    The student begins as a part of its teacher and learns what that makes of crops of your
-    pictures. At the end some pictures held out are compared. The same command goes on with what
-    was stopped.
+    It begins as a part of its teacher, and learns what that makes of your pictures.
+
+    At the end both are compared on some pictures that were held out.
+
+    The same command goes on with what was stopped.
     """
 
     model: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="MODEL")]]

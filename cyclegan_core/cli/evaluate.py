@@ -30,7 +30,7 @@ class Evaluate:
 
     Unpaired: KID and FID. Paired: PSNR, SSIM, L1 and a perceptual distance.
 
-    Needs the extra eval; nothing is fetched.
+    Needs pip install "cyclegan[eval]"; nothing is fetched.
     """
 
     test_a: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="TEST_A")]]
@@ -43,7 +43,9 @@ class Evaluate:
     """The file for the way back, where a model comes as two files."""
     direction: Annotated[
         Direction | None,
-        tyro.conf.arg(aliases=["-d"], metavar="a_to_b|b_to_a", help_behavior_hint="(default: all)"),
+        tyro.conf.arg(
+            aliases=["-d"], metavar="a_to_b|b_to_a", help_behavior_hint="(default: all it has)"
+        ),
     ] = None
     """Score this direction only; what a file's only generator does if it does not say itself."""
     train_a: Annotated[Path | None, optional("FOLDER")] = None
@@ -54,7 +56,7 @@ class Evaluate:
     """Write a contact sheet: test pictures beside their translations."""
     device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     """A torch device such as cpu, cuda, mps; auto takes a GPU if there is one."""
-    precision: Literal["fp32", "auto", "bf16", "fp16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     """Number format of the model's convolutions; fp32 gives the same scores on every machine."""
     json: bool = False
     """Print the result for programs."""

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """Write one direction as ONNX (.onnx) or torch.export (.pt2), which run without this package.
+    """Write one direction as ONNX or for torch.export, to run without this package.
 
-    The file takes and gives pictures (batch, channels, height, width), float32 in [0,1], of any
-    size. It is compared with PyTorch before it appears, and the difference is told.
+    It takes and gives pictures (batch, channels, height, width) in [0,1], float32.
+
+    It is compared with PyTorch before it appears, and the difference is told.
     """
 
     model: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="MODEL")]]
@@ -33,10 +34,10 @@ class Export:
     hub:owner/repo."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The file to write: .onnx (pip install "cyclegan[onnx]") or .pt2."""
-    direction: Annotated[Direction | None, optional("DIRECTION"), tyro.conf.arg(aliases=["-d"])] = (
-        None
-    )
-    """a_to_b or b_to_a, for a model that has both; a_to_b if not given."""
+    direction: Annotated[
+        Direction | None, optional("a_to_b|b_to_a"), tyro.conf.arg(aliases=["-d"])
+    ] = None
+    """Which direction of a model that has both; a_to_b if not given."""
     half: bool = False
     """Weights and feature maps in half precision: half the size, about three decimal digits."""
     license: Annotated[str | None, optional("NAME")] = None

@@ -22,7 +22,7 @@ from .common import byte_bar, find_with_bar, optional
 
 @dataclass(frozen=True, kw_only=True)
 class Pull:
-    """Fetch a model from the Hugging Face Hub, and verify it; then `--model` finds it by name."""
+    """Fetch and verify a model of the Hugging Face Hub; then `--model` finds it."""
 
     model: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="OWNER/REPO[@REVISION]")]]
     """A repository, or a name of `cyclegan list`; the revision is a branch, a tag or a commit."""
@@ -74,7 +74,7 @@ def _address(model: str) -> tuple[str, str | None]:
 
 @dataclass(frozen=True, kw_only=True)
 class Push:
-    """Publish a model on the Hugging Face Hub, with a card; log in first with `hf auth login`."""
+    """Publish a model with a card on the Hub; log in first with `hf auth login`."""
 
     model: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="MODEL")]]
     """A weight file, the folder of a training, or the name of a model."""
@@ -103,7 +103,7 @@ class Push:
 
 @dataclass(frozen=True, kw_only=True)
 class List:
-    """List the models that have a name: bundled, pulled to this computer, and in the catalog."""
+    """List the models that have a name: bundled, pulled here, and in the catalog."""
 
     json: bool = False
     """Print JSON for programs."""

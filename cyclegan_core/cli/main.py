@@ -96,7 +96,7 @@ def parse(argv: Sequence[str]) -> Any:  # noqa: ANN401 - one of many commands
                 **_meant(argv),
                 # Help comes from docstrings alone; looking for comments, too, takes time.
                 config=(tyro.conf.HelptextFromCommentsOff,),
-                registry=_registry(is_short=is_short),
+                registry=_registry(is_help=asks, is_short=is_short),
             )
     finally:
         if is_short and argv[0] == "train":
@@ -235,15 +235,15 @@ def _with_side_by_side(argv: list[str]) -> list[str]:
     return words
 
 
-def _registry(*, is_short: bool = False) -> Any:  # noqa: ANN401 - of a package imported late
-    """How `int | None`, `float | None` and so on look, and the groups of `train`."""
+def _registry(*, is_help: bool = False, is_short: bool = False) -> Any:  # noqa: ANN401 - of a package imported late
+    """How `int | None`, `float | None` and so on look, the help, and the groups of `train`."""
     from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
     from .parsing.groups import rule
     from .train import Train
 
     registry = ConstructorRegistry()
-    registry.struct_rule(partial(rule, command=Train, is_short=is_short))
+    registry.struct_rule(partial(rule, command=Train, is_help=is_help, is_short=is_short))
 
     @registry.primitive_rule
     def _(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:

@@ -85,11 +85,7 @@ class Train:
     pairs. By default KID, or the perceptual distance."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
     """The training."""
-    data: Annotated[
-        DataConfig,
-        tyro.conf.arg(name=""),
-        tyro.conf.FlagConversionOff,  # --no-flip before "Mirror …" would read as its contrary
-    ] = field(default_factory=DataConfig)
+    data: Annotated[DataConfig, tyro.conf.arg(name="")] = field(default_factory=DataConfig)
     """How pictures become training samples."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """How the test folders are compared."""

@@ -120,7 +120,7 @@ class Convert:
     """Side in pixels of the pictures it was trained on."""
     value_range: Annotated[tuple[float, float] | None, optional("BLACK WHITE")] = None
     """What black and white are at the network's input, if not -1 and 1."""
-    only: Annotated[Direction | None, optional("DIRECTION")] = None
+    only: Annotated[Direction | None, optional("a_to_b|b_to_a")] = None
     """Keep this direction of a two-way model and leave the other out."""
     half: bool = False
     """Store half precision: half the size, about three decimal digits per weight."""

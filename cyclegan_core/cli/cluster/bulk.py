@@ -37,10 +37,11 @@ class Cluster:
 
 @dataclass(frozen=True, kw_only=True)
 class Bulk:
-    """Translate a folder or an object store of any size, on this computer or a Ray cluster.
+    """Translate a folder or store of any size, on this computer or a Ray cluster.
 
-    Results keep their names. The same command goes on with what was stopped: what has a whole
-    result is not done again. TARGET/_cyclegan has the report.
+    Results keep their names; TARGET/_cyclegan has the report.
+
+    The same command goes on with what was stopped: nothing whole is done again.
     """
 
     source: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="SOURCE")]]

@@ -1,4 +1,4 @@
-"""The options of `cyclegan train` by subject: what everybody needs first, then the rest in groups.
+"""How options are shown: each with the string below its field, those of `train` by subject too.
 
 The settings themselves stay flat dataclasses; `tyro` is told here how to show them.
 """
@@ -9,6 +9,7 @@ import ast
 import dataclasses
 import inspect
 import itertools
+import sys
 from functools import cache
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
@@ -100,15 +101,17 @@ GROUPS: dict[type, tuple[Group, ...]] = {
 _WHOLE = (ModelConfig, EvaluationConfig)
 """Settings that are a group of their own."""
 
-MORE = "More options, by subject (losses, networks, speed, scores …): cyclegan train --help-all\n"
+MORE = "More, by subject (losses, networks, speed, scores …): cyclegan train --help-all\n"
 """What stands below the short help."""
 
 
-def rule(info: StructTypeInfo, *, command: type, is_short: bool) -> StructConstructorSpec | None:
+def rule(
+    info: StructTypeInfo, *, command: type, is_help: bool, is_short: bool
+) -> StructConstructorSpec | None:
     """Show what everybody needs first, then each group; a short help hides the groups."""
     kind: Any = info.type
-    groups = COMMAND if kind is command else GROUPS.get(kind)
-    if groups is None:
+    groups = COMMAND if kind is command else GROUPS.get(kind, ())
+    if not groups and not (is_help and _is_ours(kind)):
         return None
     hidden = (Suppress,) if is_short else ()
     hints, docs = get_type_hints(kind, include_extras=True), _docs(kind)
@@ -145,6 +148,14 @@ def rule(info: StructTypeInfo, *, command: type, is_short: bool) -> StructConstr
     return StructConstructorSpec(instantiate=make, fields=tuple(shown))
 
 
+def _is_ours(kind: Any) -> bool:  # noqa: ANN401 - whatever a field may hold
+    """Whether it is a dataclass that is written in this package."""
+    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+        return False
+    is_written = getattr(sys.modules.get(kind.__module__), kind.__name__, None) is kind
+    return is_written and kind.__module__.startswith(__name__.partition(".")[0])
+
+
 def _default(field: dataclasses.Field[Any]) -> Any:  # noqa: ANN401 - of the field's type
     if field.default is not dataclasses.MISSING:
         return field.default
@@ -155,10 +166,19 @@ def _default(field: dataclasses.Field[Any]) -> Any:  # noqa: ANN401 - of the fie
 
 @cache
 def _docs(kind: type) -> dict[str, str]:
-    """Each field, and what the string below it says; Python itself forgets those."""
+    """Each field, and what the string below it says; Python itself forgets those.
+
+    Tyro would keep the line breaks of the source.
+    """
+    inherited = {
+        name: text
+        for base in reversed(kind.__bases__)
+        if dataclasses.is_dataclass(base)
+        for name, text in _docs(base).items()
+    }
     (tree,) = ast.parse(inspect.getsource(kind)).body
     assert isinstance(tree, ast.ClassDef)
-    return {
+    return inherited | {
         field.target.id: " ".join(text.value.value.split())
         for field, text in itertools.pairwise(tree.body)
         if isinstance(field, ast.AnnAssign)

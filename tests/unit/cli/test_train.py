@@ -184,7 +184,7 @@ def begun(run, pictures, tmp_path):
     """A run that stopped after its first step of 4; settings of all kinds are not the defaults."""
     path = tmp_path / "run"
     argv = ("train", pictures / "a", pictures / "b", *TINY, "--preset", "object", "--max-steps", 4)
-    argv += ("--lambda-b", 3, "--model.upsample", "resize", "--flip", "False", "--pool-size", 2)
+    argv += ("--lambda-b", 3, "--model.upsample", "resize", "--no-flip", "--pool-size", 2)
     assert run(*argv, "--run", path, "--max-minutes", 1e-9, "--json").code == 0
     assert json.loads((path / "run.json").read_text())["step"] == 1
     return path, argv

@@ -85,7 +85,7 @@ def test_every_setting_of_the_networks_is_an_option():
 
 def test_settings_of_the_pictures_are_options():
     words = (
-        *("--load-size", 300, "--preprocess", "none", "--flip", "False", "--max-images", 5),
+        *("--load-size", 300, "--preprocess", "none", "--no-flip", "--max-images", 5),
         *("--background", 1, 2, 3, "--crop-size", 64, "--side-by-side", "ba", "--channels-a", 1),
         *("--channels-b", 1, "--cache-bytes", 10, "--scales", 2),
     )
