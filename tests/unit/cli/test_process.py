@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from cyclegan_core import ModelConfig
-from cyclegan_core.cli.main import _names
+from cyclegan_core.cli.main import _MODULES
 
 from ..commands import Shell, draw, save, start
 
@@ -92,7 +92,7 @@ def test_without_the_extra_it_says_what_to_install(missing: str, capsys, monkeyp
     )
 
 
-@pytest.mark.parametrize("command", ["", *_names()])
+@pytest.mark.parametrize("command", ["", *_MODULES])
 def test_help_fits_a_terminal(command: str, capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     code, out, err = Shell(capsys)(*command.split(), "--help")
