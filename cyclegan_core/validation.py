@@ -83,16 +83,17 @@ def check_known(kind: type, values: Mapping[str, Any]) -> None:
         )
 
 
-def check_data_folder(folder: Path, domain: str) -> None:
-    """A folder of training pictures; what it holds is not looked at.
+def check_data_folder(folder: Path, domain: str | None = None) -> None:
+    """A folder of training pictures, of a domain if any; what it holds is not looked at.
 
     Raises:
         DatasetError: it does not exist, or is a file.
     """
+    whose = f"domain {domain}'s " if domain else "the "
     if not folder.exists():
-        raise DatasetError(f"{folder} does not exist; check the path of domain {domain}'s folder.")
+        raise DatasetError(f"{folder} does not exist; check the path of {whose}folder.")
     if not folder.is_dir():
-        raise DatasetError(f"{folder} is a file; name the folder of domain {domain}'s pictures.")
+        raise DatasetError(f"{folder} is a file; name the folder of {whose}pictures.")
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:

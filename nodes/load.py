@@ -9,6 +9,7 @@ from comfy_api.latest import io
 
 from ..cyclegan_core import CycleGAN, Direction
 from ..cyclegan_core.checkpoint import read_checkpoint
+from ..cyclegan_core.hub import bundled_license
 from . import host
 
 NONE = "none"
@@ -136,7 +137,10 @@ def _load(stamp: Stamp, direction: Direction, stamp_back: Stamp | None) -> tuple
     """A model and the layout of its file; the last few are kept, and a changed file is another."""
     path_b_to_a = stamp_back[0] if stamp_back else None
     checkpoint = read_checkpoint(stamp[0], direction=direction, path_b_to_a=path_b_to_a)
-    return CycleGAN.from_checkpoint(checkpoint), checkpoint.layout
+    model = CycleGAN.from_checkpoint(checkpoint)
+    if license := checkpoint.license or bundled_license(stamp[0]):
+        model.training_info.setdefault("license", license)  # for what derives from it
+    return model, checkpoint.layout
 
 
 def _not_found(name: str) -> str:

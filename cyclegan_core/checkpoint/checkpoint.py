@@ -82,6 +82,11 @@ class Checkpoint:
         """The directions that it can translate, A to B first."""
         return tuple(self.generators)
 
+    @property
+    def license(self) -> str | None:
+        """The licence that the file says its weights have; None if it says nothing."""
+        return _license(self.source, self.training)
+
     def state_dict(self) -> dict[str, Tensor]:
         """All tensors by the keys of the model and of our files."""
         return {
@@ -110,6 +115,17 @@ class CheckpointInfo:
     """What the training noted in the file; empty for foreign layouts."""
     source: dict[str, Any] = field(default_factory=dict[str, Any])
     """Where `cyclegan pull` had the file from: repo, commit, files, license; else empty."""
+
+    @property
+    def license(self) -> str | None:
+        """The licence that the file says its weights have; None if it says nothing."""
+        return _license(self.source, self.metadata)
+
+
+def _license(source: Mapping[str, Any], training: Mapping[str, Any]) -> str | None:
+    """As the Hub had it; or as a training noted it, which a student does for its teacher's."""
+    stated = source.get("license") or training.get("license")
+    return stated if isinstance(stated, str) and stated else None
 
 
 # --- read ---------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from ..hub.catalog import bundled_models, find_local, is_path, read_catalog
+from ..hub.catalog import find_local, is_path
 from ..hub.repository import PREFIX
 from ..progress import OnProgress
 
@@ -72,13 +72,6 @@ def find_with_bar(name: str, *, hidden: bool) -> Path:
 
     with byte_bar(name, hidden=hidden) as on_bytes:
         return find_model(name, on_bytes)
-
-
-def bundled_license(path: Path) -> str | None:
-    """The licence of a bundled model's file, as the catalog has it; None for any other file."""
-    names = [name for name, file in bundled_models().items() if file == path]
-    entry = read_catalog().get(names[0]) if names else None
-    return entry.license if entry else None
 
 
 @contextmanager

@@ -14,11 +14,11 @@ from rich.console import Console
 
 from ..config import Direction, DistillConfig
 from ..errors import CheckpointError
+from ..hub.catalog import bundled_license
 from ..pictures.files import file_id
 from ..validation import check_data_folder
 from .common import (
     StopSignals,
-    bundled_license,
     choose_device,
     counting_bar,
     find_with_bar,
@@ -71,7 +71,7 @@ class Distill:
         """Distil, compare, tell; returns the exit code."""
         if file_id(self.out) and not self.overwrite:
             raise CheckpointError(f"{self.out} exists; add --overwrite to replace it.")
-        check_data_folder(self.pictures, "A")
+        check_data_folder(self.pictures)
         path = find_with_bar(self.model, hidden=self.json)
 
         from ..checkpoint.checkpoint import read_checkpoint
@@ -81,7 +81,7 @@ class Distill:
 
         device = choose_device(self.device)
         checkpoint = read_checkpoint(path, direction=self.direction)
-        license = self.license or checkpoint.source.get("license") or bundled_license(path)
+        license = self.license or checkpoint.license or bundled_license(path)
         teacher = CycleGAN.from_checkpoint(checkpoint).to(device)
         wanted = self.precision
         precision = NAMES[fastest_dtype(device)] if wanted == "auto" else wanted

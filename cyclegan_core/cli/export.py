@@ -13,8 +13,9 @@ from rich.console import Console
 
 from ..config import Direction
 from ..errors import CycleGANError
+from ..hub.catalog import bundled_license
 from ..pictures.files import file_id
-from .common import bundled_license, find_with_bar, optional
+from .common import find_with_bar, optional
 
 if TYPE_CHECKING:
     from ..export import ExportReport
@@ -60,7 +61,7 @@ class Export:
         export_format(self.out)  # what is wrong with the name is said at once
         checkpoint = read_checkpoint(path, direction=self.direction or "a_to_b")
         facts: dict[str, str] = {}
-        if license := self.license or checkpoint.source.get("license") or bundled_license(path):
+        if license := self.license or checkpoint.license or bundled_license(path):
             facts["license"] = license
         if checkpoint.source:
             facts["source"] = json.dumps(checkpoint.source, sort_keys=True)

@@ -75,10 +75,12 @@ def _for_people(info: CheckpointInfo) -> dict[str, str]:
     steps = training.get("steps", training.get("step"))
     if steps is not None:
         values["training"] = f"{steps} steps"
+    if training.get("teacher"):
+        values["teacher"] = str(training["teacher"])
     if info.source.get("repo"):
         values["from"] = f"{info.source['repo']}, commit {str(info.source.get('commit'))[:7]}"
-    if info.source.get("license"):
-        values["licence"] = str(info.source["license"])
+    if info.license:
+        values["licence"] = info.license
     return values
 
 

@@ -63,8 +63,7 @@ def list_pictures(folder: Path, domain: str) -> list[PictureFile]:
     ]
     if not files:
         raise DatasetError(
-            f"{folder} holds no pictures; put at least 2 files such as .png or .jpg there, "
-            f"for domain {domain}."
+            f"{folder} holds no pictures; put at least 2 files such as .png or .jpg there."
         )
     return sorted(files, key=lambda file: file.name)
 

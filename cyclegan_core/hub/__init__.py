@@ -19,7 +19,14 @@ from typing import TYPE_CHECKING
 from .._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .catalog import DEFAULT_MODEL, FEATURES_NAME, bundled_models, read_catalog, weights_folder
+    from .catalog import (
+        DEFAULT_MODEL,
+        FEATURES_NAME,
+        bundled_license,
+        bundled_models,
+        read_catalog,
+        weights_folder,
+    )
     from .install import installed, pull
 else:
     __getattr__, __dir__ = lazy_names(
@@ -27,6 +34,7 @@ else:
         catalog=(
             "DEFAULT_MODEL",
             "FEATURES_NAME",
+            "bundled_license",
             "bundled_models",
             "read_catalog",
             "weights_folder",
@@ -40,6 +48,7 @@ else:
 __all__ = [
     "DEFAULT_MODEL",
     "FEATURES_NAME",
+    "bundled_license",
     "bundled_models",
     "installed",
     "pull",

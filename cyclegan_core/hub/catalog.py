@@ -164,6 +164,13 @@ def bundled_models() -> dict[str, Path]:
     return _models_in(weights_folder())
 
 
+def bundled_license(path: Path) -> str | None:
+    """The licence of a bundled model's file, as the catalog has it; None for any other file."""
+    names = [name for name, file in bundled_models().items() if file == path]
+    entry = read_catalog().get(names[0]) if names else None
+    return entry.license if entry else None
+
+
 def models_folder() -> Path:
     """Where `cyclegan pull` installs: CYCLEGAN_MODELS, or a folder of this user."""
     chosen = os.environ.get("CYCLEGAN_MODELS")

@@ -38,7 +38,8 @@ def push(
         model: a checkpoint; or a weight file, a folder with one, or a run folder.
         repo_id: "owner/repo"; it is made if it does not exist.
         private: make it for your eyes only; else your account's default holds.
-        license: for the card, as the Hub writes them, for example "mit"; a pulled file keeps its.
+        license: for the card, as the Hub writes them, for example "mit"; by default what the file
+            says, which a pulled one and a student do.
 
     Returns:
         The address of the repository's page.
@@ -53,7 +54,7 @@ def push(
         raise ValueError(
             f"a model is pushed to the main branch of {repo}; leave '@{revision}' out."
         )
-    if license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.\-]*", license):
+    if license is not None and _hub_license(license) is None:
         raise ValueError(f"{license!r} is no licence as the Hub writes them, for example mit.")
     samples: list[Path] = []
     if not isinstance(model, Checkpoint):
@@ -72,7 +73,7 @@ def push(
             model.directions,
             model.training,
             repo_id=repo,
-            license=license or model.source.get("license"),
+            license=license or _hub_license(model.license),
             sample=sample,
         )
         card.save(folder / "README.md")
@@ -80,6 +81,11 @@ def push(
         message = "Upload a CycleGAN model"
         new_api().upload_folder(repo_id=repo, folder_path=folder, commit_message=message)
     return page
+
+
+def _hub_license(text: str | None) -> str | None:
+    """A licence if it is one word as the Hub writes them; None for a sentence of somebody's."""
+    return text if text and re.fullmatch(r"[a-z0-9][a-z0-9.\-]*", text) else None
 
 
 def make_repository(repo: str, *, private: bool, token: str | bool | None = None) -> str:
@@ -132,7 +138,7 @@ def write_card(
         license: as the Hub writes them, for example "mit".
         sample: path of a picture inside the repository that shows what it does.
     """
-    is_paired = training.get("objective") == "pix2pix"
+    tag, kind, pictures = _kind(training)
     noted = training.get("metrics")
     names = cast("dict[str, Any]", noted) if isinstance(noted, dict) else {}
     # The Hub counts by plain ids: "a_to_b KID (EfficientNet-Lite0)" is a kid.
@@ -140,18 +146,13 @@ def write_card(
     data = ModelCardData(
         library_name=LIBRARY,
         pipeline_tag=TASK,
-        tags=[tag for tag in TAGS if tag != "unpaired"] + ["paired"] if is_paired else list(TAGS),
+        tags=[*(each for each in TAGS if each != "unpaired"), tag],
         license=license,
         metrics=sorted(ids) or None,
     )
     repo = repo_id or "owner/repo"
     translations = " and ".join(
         "{} → {}".format(*map(_plain, config.domains(direction))) for direction in directions
-    )
-    kind, pictures = (
-        ("[pix2pix](https://arxiv.org/abs/1611.07004) model", "pairs of pictures")
-        if is_paired
-        else ("[CycleGAN](https://arxiv.org/abs/1703.10593)", "two unpaired sets of pictures")
     )
     parts = [
         f"# {repo.rpartition('/')[2] if repo_id else 'CycleGAN'}",
@@ -165,6 +166,16 @@ def write_card(
         _facts(config, directions, training),
     ]
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(parts) + "\n")
+
+
+def _kind(training: Mapping[str, Any]) -> tuple[str, str, str]:
+    """A tag, what the model is, and what it learned from."""
+    if teacher := training.get("teacher"):
+        return "distillation", f"small student of {_plain(teacher)}", "what that makes of pictures"
+    if training.get("objective") == "pix2pix":
+        return "paired", "[pix2pix](https://arxiv.org/abs/1611.07004) model", "pairs of pictures"
+    link = "https://arxiv.org/abs/1703.10593"
+    return "unpaired", f"[CycleGAN]({link})", "two unpaired sets of pictures"
 
 
 def _usage(repo: str, direction: Direction) -> str:

@@ -54,6 +54,7 @@ def test_person_makes_a_student_and_translates_with_it(page: ComfyPage, host: Ho
     student = host.output_dir / "cyclegan" / "my_student" / "student.safetensors"
     info = cyclegan_core.inspect_checkpoint(student)
     assert (info.config.base_channels, info.metadata["teacher"]) == (4, "photo → Monet")
+    assert info.license == "mit"  # the bundled teacher's
 
     page.use_modern_nodes()
     page.fit_view()

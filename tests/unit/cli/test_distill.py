@@ -44,6 +44,8 @@ def test_a_student_is_made_and_described(shell, here) -> None:
     described = json.loads(shell("info", "small.safetensors", "--json").out)
     assert described["training"]["license"] == "mit"
     assert described["training"]["teacher"] == "big.safetensors"  # and no folder of mine
+    said = " ".join(shell("info", "small.safetensors").out.split())
+    assert "teacher big.safetensors licence mit" in said
     again = shell(*words)
     assert (again.code, again.err.count("\n")) == (1, 1)
     assert "small.safetensors exists; add --overwrite to replace it." in again.err
@@ -56,7 +58,7 @@ def test_a_student_is_made_and_described(shell, here) -> None:
         ("big.safetensors photos --num-blocks 2", 2, "num_blocks must be at most the teacher's 1"),
         ("big.safetensors empty", 1, "empty holds no pictures"),
         ("big.safetensors photos --num-held-out 3", 1, "too few to hold 3 out"),
-        ("big.safetensors nowhere", 1, "nowhere does not exist"),
+        ("big.safetensors nowhere", 1, "nowhere does not exist; check the path of the folder"),
         ("big.safetensors photos --direction b_to_a", 1, "only translates A→B"),
         ("big.safetensors photos -o no/folder.safetensors", 1, "can't be written"),
         ("big.safetensors photos -o small.pth", 2, "saved as .safetensors"),

@@ -44,6 +44,13 @@ def test_pix2pix_is_called_so() -> None:
     assert "It was trained on pairs of pictures and takes pictures of any size." in card.text
 
 
+def test_a_student_names_its_teacher() -> None:
+    card = card_of(training={"objective": "pix2pix", "teacher": "big | 1.0", "license": "mit"})
+    assert card.data.tags == ["cyclegan", "image-to-image", "distillation"]
+    assert "A small student of big \\| 1.0 that translates" in card.text
+    assert "trained on what that makes of pictures and takes" in card.text
+
+
 def test_what_people_read() -> None:
     config = replace(SMALL, domain_a="horse", domain_b="zebra", image_size=512)
     training = {"steps": 2800, "data": "ed63", "metrics": {"fid": 30.5, "kid": 0.01}}

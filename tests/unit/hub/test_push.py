@@ -99,6 +99,18 @@ def test_a_pulled_model_keeps_its_licence(hub: Hub, me: User, tmp_path: Path) ->
     assert card(hub.repositories["me/model"]).data.license == "cc-by-nc-4.0"
 
 
+@pytest.mark.parametrize(("noted", "stated"), [("mit", "mit"), ("ask me first", None), ("", None)])
+def test_a_student_has_its_teachers_licence(
+    hub: Hub, me: User, weights: Path, noted: str, stated: str | None
+) -> None:
+    """As far as the Hub can read it; what somebody wrote in words stands in the card's table."""
+    model = load_model(weights)
+    model.training_info |= {"teacher": "big", "license": noted}
+    save_model(model, weights)
+    assert push(me, weights).code == 0
+    assert card(hub.repositories["me/model"]).data.license == stated
+
+
 def test_the_card_shows_how_to_use_it(hub: Hub, me: User, weights: Path) -> None:
     assert push(me, weights, license="cc0-1.0").code == 0
     text = str(card(hub.repositories["me/model"]))
