@@ -92,10 +92,7 @@ def test_unusable_folders_are_named_in_one_sentence(tmp_path, dirs, case):
         text = f"{folder} is a file; name the folder of domain B's pictures."
     elif case == "empty":
         (folder / ".git").mkdir(parents=True)
-        text = (
-            f"{folder} holds no pictures; put at least 2 files such as .png or .jpg there, "
-            "for domain B."
-        )
+        text = f"{folder} holds no pictures; put at least 2 files such as .png or .jpg there."
     elif case == "one":
         fill(folder, 1)
         text = f"{folder} has 1 usable picture; domain B needs at least 2."
