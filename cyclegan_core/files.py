@@ -43,6 +43,30 @@ def check_file(path: Path) -> os.stat_result:
     return status
 
 
+_DEVICE = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])[ ]*([.].*)?",
+    re.IGNORECASE,
+)
+"""What Windows takes for a device, whatever its ending, and in any folder."""
+_MOST_BYTES = 255
+"""Of a name, on nearly every file system."""
+
+
+def is_portable(name: str) -> bool:
+    """Whether a name is a file's or folder's own on every system, and can be shown in a line.
+
+    So it leads nowhere: it is no path, no drive, no device, no stream beside another file, and
+    doesn't end in the dots and spaces that Windows takes off.
+    """
+    return (
+        name.isprintable()
+        and not set('/\\:*?"<>|') & set(name)
+        and name[-1:] not in ("", ".", " ")
+        and not _DEVICE.fullmatch(name)
+        and len(name.encode()) <= _MOST_BYTES
+    )
+
+
 def read_text(path: Path) -> str:
     """The text of a file, which is UTF-8.
 

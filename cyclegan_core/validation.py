@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -90,7 +91,7 @@ def check_data_folder(folder: Path, domain: str | None = None) -> None:
         DatasetError: it does not exist, or is a file.
     """
     whose = f"domain {domain}'s " if domain else "the "
-    if not folder.exists():
+    if not os.path.exists(folder):  # noqa: PTH110 - which takes a name that can't be for none
         raise DatasetError(f"{folder} does not exist; check the path of {whose}folder.")
     if not folder.is_dir():
         raise DatasetError(f"{folder} is a file; name the folder of {whose}pictures.")

@@ -145,8 +145,8 @@ def _load(stamp: Stamp, direction: Direction, stamp_back: Stamp | None) -> tuple
 
 def _not_found(name: str) -> str:
     return (
-        f"There is no model '{name}' in models/cyclegan; put the file there and press R, or choose "
-        "another one."
+        f"There is no model {host.shown(str(name))} in models/cyclegan; put the file there and "
+        "press R, or choose another one."
     )
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import PurePosixPath
 
 import torch
 from comfy_api.latest import io, ui
 
 from ..cyclegan_core import CheckpointError, CycleGAN, save_model
+from ..cyclegan_core.files import is_portable
 from ..cyclegan_core.runs import STATE_NAME
 from . import host
 
 SUFFIX = ".safetensors"
+_LONGEST = 1000
+"""Letters of a name with its folders."""
 
 
 class SaveCycleGAN(io.ComfyNode):
@@ -87,15 +89,16 @@ class SaveCycleGAN(io.ComfyNode):
 def _checked(name: str) -> PurePosixPath:
     """The name as a relative path that stays inside the model folder."""
     relative = PurePosixPath(name.strip().replace("\\", "/"))
-    parts = relative.parts
-    is_plain = all(re.fullmatch(r"[^\x00-\x1f<>:\"|?*]{1,200}", part) for part in parts)
-    hidden = any(part.startswith(".") for part in parts)  # and ".."
-    if not relative.name or relative.is_absolute() or hidden or not is_plain:
-        raise ValueError(
-            f"{name!r} is not a file name inside models/cyclegan; use letters, digits, '-' and '_'."
-        )
-    if relative.suffix != SUFFIX:
+    if relative.name and relative.suffix != SUFFIX:
         relative = relative.with_name(relative.name + SUFFIX)
-    if relative.name == STATE_NAME:
+    parts = relative.parts
+    is_hidden = any(part.startswith(".") for part in parts)
+    # A root is no portable name, nor is what leads up.
+    if not parts or is_hidden or not all(map(is_portable, parts)) or len(name) > _LONGEST:
+        raise ValueError(
+            f"{host.shown(name)} is not a file name inside models/cyclegan; use letters, digits, "
+            "'-' and '_'."
+        )
+    if relative.name.lower() == STATE_NAME:
         raise ValueError(f"{STATE_NAME} is the name of training states; choose another name.")
     return relative

@@ -23,7 +23,9 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.text import Text
 
+from ..errors import plain
 from ..hub.catalog import find_local, is_path
 from ..hub.repository import PREFIX
 from ..progress import OnProgress
@@ -92,6 +94,12 @@ def byte_bar(title: str, *, hidden: bool) -> Generator[OnProgress]:
             bar.update(task, completed=done, total=total, visible=True)
 
         yield on_bytes
+
+
+def print_text(console: Console, text: str, *, style: str = "") -> None:
+    """Print lines as they are, but for what would speak to the terminal: names of files may."""
+    for line in text.split("\n"):
+        console.print(Text(plain(line), style=style), soft_wrap=True)
 
 
 def counting_bar(console: Console) -> Progress:

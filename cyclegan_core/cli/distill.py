@@ -13,7 +13,7 @@ import tyro
 from rich.console import Console
 
 from ..config import Direction, DistillConfig
-from ..errors import CheckpointError
+from ..errors import CheckpointError, plain
 from ..hub.catalog import bundled_license
 from ..pictures.files import file_id
 from ..validation import check_data_folder
@@ -126,7 +126,7 @@ class Distill:
             report = found.to_dict() | {"file": str(self.out), "teacher": self.model}
             sys.stdout.write(json.dumps(report) + "\n")
         else:
-            sys.stdout.write(f"{found}\n{self.out} is ready.\n")
+            sys.stdout.write(f"{found}\n{plain(str(self.out))} is ready.\n")
         return 0
 
 

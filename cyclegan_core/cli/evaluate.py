@@ -17,7 +17,7 @@ from rich.text import Text
 from ..config import Direction, EvaluationConfig
 from ..pictures.files import WRITABLE
 from ..validation import check_data_folder
-from .common import choose_device, counting_bar, find_with_bar, optional
+from .common import choose_device, counting_bar, find_with_bar, optional, print_text
 
 if TYPE_CHECKING:
     from ..evaluation.report import DirectionReport, Evaluation
@@ -113,7 +113,7 @@ class Evaluate:
         else:
             _show(found)
             if self.sheet is not None:
-                console.print(str(self.sheet), markup=False, highlight=False, soft_wrap=True)
+                print_text(console, str(self.sheet))
         return 0
 
     def _load(self) -> CycleGAN:

@@ -12,7 +12,7 @@ import tyro
 from rich.console import Console
 
 from ..config import Direction
-from ..errors import CycleGANError
+from ..errors import CycleGANError, plain
 from ..hub.catalog import bundled_license
 from ..pictures.files import file_id
 from .common import find_with_bar, optional
@@ -73,7 +73,7 @@ class Export:
             sys.stdout.write(json.dumps(report.to_dict()) + "\n")
         else:
             source, target = model.config.domains(report.direction)
-            sys.stdout.write(_sentence(report, f"{source} → {target}") + "\n")
+            sys.stdout.write(plain(_sentence(report, f"{source} → {target}")) + "\n")
         return 0
 
 

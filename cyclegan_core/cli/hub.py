@@ -11,13 +11,12 @@ from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
-from rich.text import Text
 
 from ..checkpoint.settings import read_header
 from ..errors import CheckpointError, plain
 from ..hub.catalog import CatalogEntry, bundled_models, models_folder, pulled_models, read_catalog
 from ..hub.repository import split_id
-from .common import byte_bar, find_with_bar, optional
+from .common import byte_bar, find_with_bar, optional, print_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +53,9 @@ class Pull:
             sys.stdout.write(json.dumps(values) + "\n")
         else:
             state = "is there already" if pulled.from_cache else "was fetched"
+            where = plain(str(pulled.path))
             sys.stdout.write(
-                f"{repo} {state} (commit {pulled.commit[:12]}): {pulled.path}\n"
+                f"{repo} {state} (commit {pulled.commit[:12]}): {where}\n"
                 + ("" if self.to else f"Use it with --model {pulled.path.stem}\n")
             )
         return 0
@@ -124,20 +124,14 @@ class List:
         for where, heading in headings.items():
             found = [model for model in models if model["where"] == where]
             if found:
-                _print(console, heading)
+                print_text(console, heading)
             for model in found:
                 for line in _describe(model):
-                    _print(console, line)
-        _print(console, "Use one with `cyclegan translate photo.jpg -m NAME`.")
+                    print_text(console, line)
+        print_text(console, "Use one with `cyclegan translate photo.jpg -m NAME`.")
         if not any(model["where"] == "local" for model in models):
-            _print(console, f"Pulled models go to {models_folder()}")
+            print_text(console, f"Pulled models go to {models_folder()}")
         return 0
-
-
-def _print(console: Console, line: str) -> None:
-    """A line as it is, which the terminal may wrap: names and folders can be copied."""
-    # Text, because rich would take brackets and colons in a name for its markup.
-    console.print(Text(plain(line)), soft_wrap=True)
 
 
 def _describe(model: dict[str, Any]) -> list[str]:

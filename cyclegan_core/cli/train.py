@@ -26,7 +26,7 @@ from ..errors import reason
 from ..files import read_text
 from ..training.presets import PRESETS
 from ..validation import check_data_folder, check_int
-from .common import StopSignals, choose_device, find_with_bar, optional
+from .common import StopSignals, choose_device, find_with_bar, optional, print_text
 
 if TYPE_CHECKING:
     import torch
@@ -195,7 +195,7 @@ class Train:
         trainer = Trainer(replace(self.config, model=model), data, device=device, model=start)
         self._check_changes(trainer)
         console = Console(stderr=True, quiet=self.json or trainer.rank > 0)
-        console.print(str(data.report()), markup=False, highlight=False, soft_wrap=True)
+        print_text(console, str(data.report()))
         evaluation = self._evaluation(device) if trainer.rank == 0 else None
         with (
             RunFolder(
@@ -216,7 +216,7 @@ class Train:
             from ..evaluation.training_evaluation import BEST_NAME
 
             best = f"{evaluation.summary()}, which is {self.run_dir / BEST_NAME}."
-            console.print(best, markup=False, highlight=False, soft_wrap=True)
+            print_text(console, best)
         if trainer.step < num_steps and evaluation is not None and evaluation.should_stop:
             text = (
                 f"Stopped early after step {trainer.step} of {num_steps}: the last "
@@ -231,7 +231,7 @@ class Train:
             text = f"{self.run_dir / MODEL_NAME} is ready."
             if first == num_steps:
                 text += f" All {num_steps} steps were done before; a larger --max-steps goes on."
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        print_text(console, text)
         return 130 if stop.is_done else 0
 
     def _training_folders(self) -> tuple[Path | None, Path | None]:

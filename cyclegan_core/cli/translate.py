@@ -16,14 +16,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..config import Direction, FilmSettings, Memory, Speedup
-from ..errors import CompilerError, CycleGANError, PictureError
+from ..errors import CompilerError, CycleGANError, PictureError, plain
 from ..films.names import is_video_name
 from ..hub.catalog import DEFAULT_BACK, DEFAULT_MODEL, find_local
 from ..hub.repository import PREFIX
 from ..pictures.files import MAX_PIXELS, WRITABLE, FileId, file_id, opened
 from ..progress import duration
 from ..validation import WorkSize, check_float, check_work_size
-from .common import choose_device, find_with_bar, optional
+from .common import choose_device, find_with_bar, optional, print_text
 from .outputs import PAINTED, Job, NotFoundError, plan_outputs
 
 if TYPE_CHECKING:
@@ -258,10 +258,11 @@ class _PictureCommand:
                 ) -> None:
                     bar.update(task, completed=number + done / total)
                     if is_video_name(source):
-                        bar.update(task, description=f"{source.name}: {done} of {total} frames")
+                        name = plain(source.name)
+                        bar.update(task, description=f"{name}: {done} of {total} frames")
 
                 if not {"error", "skipped"} & entry.keys():
-                    bar.update(task, description=job[0].name)
+                    bar.update(task, description=plain(job[0].name))
                     progress = {"on_progress": on_progress}
                     entry |= self._do_one(model, job, inputs, settings | progress, sheet)
                     _tell(entry, console)
@@ -269,10 +270,10 @@ class _PictureCommand:
         if self.compare is not None and sheet is not None and sheet.height:
             sheet.write(self.compare)
             made = f"before and after: {self.compare}"
-            console.print(made, markup=False, highlight=False, soft_wrap=True)
+            print_text(console, plain(made))
         hint = self._hint(model, report)
         if hint is not None:
-            console.print(hint, markup=False, highlight=False, soft_wrap=True)
+            print_text(console, hint)
         if how.precision == "auto":
             console.print(f"precision auto was {NAMES[dtype]}")
         return {"direction": direction, "device": str(device), "precision": NAMES[dtype]}
@@ -507,7 +508,7 @@ def _tell(entry: dict[str, Any], console: Console) -> None:
     """One line per picture on standard error, above the bar."""
     if "error" in entry:
         what = "not found" if "not_found" in entry else "failed"
-        console.print(f"{what}: {entry['error']}", style="red", markup=False, soft_wrap=True)
+        print_text(console, plain(f"{what}: {entry['error']}"), style="red")
         return
     first, *others = map(Path, entry.get("outputs") or [entry["output"]])
     made = ", ".join([str(first), *(path.name for path in others)])
@@ -516,7 +517,7 @@ def _tell(entry: dict[str, Any], console: Console) -> None:
     notes = f" ({', '.join(entry['notes'])})" if entry.get("notes") else ""
     line = f"{entry['input']}{notes} → {made}"
     line += " exists already: skipped" if "skipped" in entry else ""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    print_text(console, plain(line))
 
 
 def check_files_fit(name: str, channels: tuple[int, int]) -> None:

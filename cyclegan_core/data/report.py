@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config import DataConfig
+from ..errors import plain
 from .folder import Half, PictureFile, PictureFolder
 
 FEW_PICTURES = 100
@@ -49,11 +50,13 @@ class FolderReport:
         aspect = f"{low:.2f}" if low == high else f"{low:.2f} to {high:.2f}"
         of_found = f" of {self.num_found}" if self.num_found != self.num_images else ""
         lines = [
-            f"{self.num_images}{of_found} pictures in {self.folder}"
+            f"{self.num_images}{of_found} pictures in {plain(str(self.folder))}"
             + (f", {self.half} halves" if self.half else ""),
             f"  size {sizes}; width/height {aspect}",
         ]
-        lines += [f"  skipped: {path.name} {why}" for path, why in self.skipped[:_NAMED_IN_TEXT]]
+        lines += [
+            f"  skipped: {plain(path.name)} {why}" for path, why in self.skipped[:_NAMED_IN_TEXT]
+        ]
         if len(self.skipped) > _NAMED_IN_TEXT:
             lines.append(f"  skipped: {len(self.skipped) - _NAMED_IN_TEXT} more")
         return "\n".join(lines)

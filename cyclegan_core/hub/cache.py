@@ -18,7 +18,7 @@ from huggingface_hub import constants
 
 from ..errors import CycleGANError, DownloadError
 from ..files import atomic_write, partial_file, read_text
-from .repository import MAIN, HubFile, is_commit, place
+from .repository import MAIN, HubFile, is_commit, is_safe_name, place
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,8 @@ def cached_files(repo: str, revision: str | None) -> tuple[str, list[HubFile]]:
         if not is_commit(commit) or not snapshot.is_dir():
             raise FileNotFoundError
         paths = sorted(path for path in snapshot.rglob("*") if path.is_file())
-        return commit, [_describe(path, snapshot) for path in paths]
+        names = {path.relative_to(snapshot).as_posix(): path for path in paths}
+        return commit, [_describe(p, name) for name, p in names.items() if is_safe_name(name)]
     except (OSError, ValueError):
         raise DownloadError(
             f"There is no local copy of {place(repo, revision)}; fetch it once with a network "
@@ -48,10 +49,9 @@ def cached_files(repo: str, revision: str | None) -> tuple[str, list[HubFile]]:
         ) from None
 
 
-def _describe(path: Path, snapshot: Path) -> HubFile:
+def _describe(path: Path, name: str) -> HubFile:
     """A cached file; where links are used, the name of what they lead to is its checksum."""
     digest = path.resolve().name if path.is_symlink() else _git_name(path)
-    name = path.relative_to(snapshot).as_posix()
     is_sha256 = len(digest) == 64
     return HubFile(
         name, path.stat().st_size, digest if is_sha256 else None, None if is_sha256 else digest

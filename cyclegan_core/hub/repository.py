@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, cast
 
 from ..checkpoint.folder import CONFIG_NAME, choose_names, few, is_weight_name
 from ..config import Direction
-from ..errors import DownloadError
+from ..errors import DownloadError, plain
+from ..files import is_portable
 
 if TYPE_CHECKING:  # which spares those who only look at names the library's client
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
@@ -23,6 +24,8 @@ MAIN = "main"
 """The branch that is meant where none is named."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_LONGEST_NAME = 1000
+"""Letters of a file's name with its folders, which some systems limit together."""
 _REVISION = re.compile(r"\w[\w.\-+/]*")
 
 
@@ -46,7 +49,10 @@ class HubFile:
             ValueError: one clause that says what is wrong.
         """
         if not is_safe_name(self.name):
-            raise ValueError(f"the file name {self.name!r} leads out of the repository")
+            raise ValueError(
+                f"the file name {plain(self.name, longest=100)!r} leads out of the repository, or "
+                "is none on some systems"
+            )
         if not isinstance(cast("object", self.size), int) or self.size < 0:
             raise ValueError(f"the size of {self.name} is not stated")
         digest, form = (self.sha256, _SHA256) if self.sha256 else (self.blob_id, _COMMIT)
@@ -104,16 +110,22 @@ def split_id(repo_id: str, revision: str | None = None) -> tuple[str, str | None
         repo = ""
     if repo.count("/") != 1:
         raise ValueError(
-            f"'{repo_id}' is no repository of the Hub; write it as owner/repo or "
-            "owner/repo@revision."
+            f"'{plain(repo_id, longest=100)}' is no repository of the Hub; write it as owner/repo "
+            "or owner/repo@revision."
         )
     if own_revision and revision and own_revision != revision:
         raise ValueError(
             f"two revisions of {repo} are asked for, {own_revision} and {revision}; name one."
         )
     revision = own_revision or revision or None
-    if revision is not None and (not _REVISION.fullmatch(revision) or ".." in revision):
-        raise ValueError(f"{revision!r} is no revision; name a branch, a tag or a commit.")
+    is_name = revision is None or (
+        _REVISION.fullmatch(revision) and ".." not in revision and is_safe_name(revision)
+    )
+    if not is_name:
+        raise ValueError(
+            f"{plain(str(revision), longest=100)!r} is no revision; name a branch, a tag or a "
+            "commit."
+        )
     return repo, revision
 
 
@@ -128,13 +140,28 @@ def is_commit(revision: str | None) -> bool:
 
 
 def local_name(repo: str, revision: str | None, filename: str | None) -> str:
-    """The file name of a pulled model; another revision or file is another model."""
+    """The file name of a pulled model; another revision or file is another model.
+
+    Raises:
+        ValueError: there can't be such a file in a repository, or its name gets too long.
+    """
+    if filename is not None and not is_safe_name(filename):
+        raise ValueError(
+            f"{plain(filename, longest=100)!r} is no file of a repository; name one as its page "
+            "does."
+        )
     parts = [repo.replace("/", "--")]
     if revision and revision != MAIN:
         parts.append(revision[:12] if is_commit(revision) else revision)
     if filename:
         parts.append(str(PurePosixPath(filename).with_suffix("")))
-    return "--".join(re.sub(r"[^\w.\-]", "_", part) for part in parts) + ".safetensors"
+    name = "--".join(re.sub(r"[^\w.\-]", "_", part) for part in parts) + ".safetensors"
+    if not is_portable(name):
+        raise ValueError(
+            f"the file name {plain(name, longest=100)} of {repo} is too long for a disk; name a "
+            "shorter revision or file."
+        )
+    return name
 
 
 def choose(repo: str, names: Iterable[str], filename: str | None) -> dict[Direction | None, str]:
@@ -186,7 +213,4 @@ def config_name(chosen: Iterable[str]) -> str:
 
 def is_safe_name(name: str) -> bool:
     """Whether a name given by a server stays inside the folder it is put into, on any system."""
-    path, windows = PurePosixPath(name), PureWindowsPath(name)
-    is_inside = not (path.is_absolute() or windows.drive or windows.root or ".." in path.parts)
-    is_plain = name.isprintable() and not set("\\:") & set(name)
-    return is_inside and is_plain and path.name != ""
+    return len(name) <= _LONGEST_NAME and all(map(is_portable, name.split("/")))

@@ -16,6 +16,7 @@ from .folders import (
     save_dir,
     short_paths,
     shortened,
+    shown,
     write_example,
 )
 from .gpu import (
@@ -98,6 +99,7 @@ __all__ = [
     "short_paths",
     "shortened",
     "show_text",
+    "shown",
     "smoothing_frames_input",
     "stop_if_cancelled",
     "to_bchw",

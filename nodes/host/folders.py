@@ -14,7 +14,8 @@ from torch import Tensor
 from ...cyclegan_core import PictureError, hub, read_picture, write_picture
 from ...cyclegan_core.checkpoint import SUFFIXES
 from ...cyclegan_core.distillation import WORK_SUFFIX
-from ...cyclegan_core.errors import CycleGANError
+from ...cyclegan_core.errors import CycleGANError, plain
+from ...cyclegan_core.files import is_portable
 from ...cyclegan_core.pictures import find_pictures, is_picture_name
 from ...cyclegan_core.runs import STATE_NAME
 
@@ -91,7 +92,7 @@ def model_names() -> list[str]:
 
 def model_path(name: str) -> Path | None:
     """The file behind a name of `model_names`, or None."""
-    full = folder_paths.get_full_path(MODEL_FOLDER, name)
+    full = folder_paths.get_full_path(MODEL_FOLDER, str(name))  # a program may send anything
     return Path(full) if full else None
 
 
@@ -112,12 +113,16 @@ def run_folder(name: str) -> Path:
         ValueError: the name is empty or would lead elsewhere.
     """
     name = name.strip()
-    is_path = name in (".", "..") or set(name) & set('/\\:*?"<>|') or not name.isprintable()
-    if not name or is_path or len(name) > _MAX_NAME:
+    if not is_portable(name) or len(name) > _MAX_NAME:
         raise ValueError(
-            f"run_name {name[:_MAX_NAME]!r} is not a folder name; use letters, digits, - and _."
+            f"run_name {shown(name)} is not a folder name; use letters, digits, - and _."
         )
     return runs_dir() / name
+
+
+def shown(name: str) -> str:
+    """A name that somebody typed, or a program sent, in quotes: one line of bounded length."""
+    return f"'{plain(name, longest=_MAX_NAME)}'"
 
 
 def shortened(text: str) -> str:
@@ -139,7 +144,7 @@ def short_paths() -> Generator[None]:
     try:
         yield
     except (CycleGANError, ValueError) as error:
-        text = shortened(str(error))
+        text = plain(shortened(str(error)))
         if text == str(error):
             raise
         raise type(error)(text) from None
@@ -177,17 +182,22 @@ def picture_folder(name: str) -> Path:
         FileNotFoundError: there is no such folder.
     """
     input_dir, output_dir = _roots()
+    name = str(name)  # a program may send anything
     below = name.removesuffix(OUTPUT_MARK)
     root = input_dir if below == name else output_dir
-    # By the letters only: a link inside the input folder may well lead to another disk.
+    # By the letters only: a link inside the input folder may well lead to another disk. Windows
+    # takes dots and spaces off the end, and ".. " for "..".
     relative = PurePosixPath(below)
-    if not below or relative.is_absolute() or ".." in relative.parts or set(below) & set("\\:\0"):
-        raise ValueError(f"'{name}' is not a folder under ComfyUI's input; choose a listed one.")
+    leads_up = any(not part.rstrip(". ") for part in relative.parts)
+    if not relative.parts or relative.is_absolute() or leads_up or set(below) & set("\\:\0"):
+        raise ValueError(
+            f"{shown(name)} is not a folder under ComfyUI's input; choose a listed one."
+        )
     path = Path(root) / relative
-    if not path.is_dir():
+    if not os.path.isdir(path):  # noqa: PTH112 - which never raises
         raise FileNotFoundError(
-            f"There is no folder '{below}' under ComfyUI's {Path(root).name}; put pictures there "
-            "and press R."
+            f"There is no folder {shown(below)} under ComfyUI's {Path(root).name}; put pictures "
+            "there and press R."
         )
     return path
 

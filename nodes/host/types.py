@@ -10,6 +10,7 @@ from comfy_api.latest import io
 
 from ...cyclegan_core import CycleGAN, Direction
 from ...cyclegan_core.config import ARROWS, FilmSettings
+from ...cyclegan_core.errors import plain
 
 T = TypeVar("T")
 InputT = TypeVar("InputT", bound=io.Input)
@@ -113,5 +114,7 @@ def describe_direction(model: CycleGAN, direction: Direction) -> str:
 def chosen(table: Mapping[str, T], widget: str, label: str) -> T:
     """What a combo's label means. Hosts up to 0.3.75 don't check the choices of V3 nodes."""
     if label not in table:
-        raise ValueError(f"{widget} must be one of {', '.join(table)}; got {label!r}.")
+        raise ValueError(
+            f"{widget} must be one of {', '.join(table)}; got {plain(repr(label), longest=100)}."
+        )
     return table[label]

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from cyclegan_core import CheckpointError, CycleGANError, files, load_model, save_model
-from cyclegan_core.files import atomic_write
+from cyclegan_core.files import atomic_write, is_portable
 
+from .names import HOSTILE, SCRIPTS
 from .weights import SMALL, make_model, same
 
 
@@ -120,3 +121,23 @@ def test_a_partial_file_is_locked_while_it_is_written(saved: Path) -> None:
         temporary.write_bytes(b"")
 
     atomic_write(saved, write)
+
+
+@pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)
+def test_names_that_are_none_on_some_system(name: str) -> None:
+    assert not is_portable(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [*SCRIPTS.values(), "a", ".hidden", "a b.png", "console", "com", "com10", "x.con", "v1.2"],
+)
+def test_names_that_are_fine_everywhere(name: str) -> None:
+    assert is_portable(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a.", "a ", "con", "Aux.tar.gz", "NUL .txt", "LPT9", "com\u00b2.x"]
+)
+def test_names_that_windows_takes_for_something_else(name: str) -> None:
+    assert not is_portable(name)

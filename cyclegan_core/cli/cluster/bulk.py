@@ -15,7 +15,7 @@ from ...config import Memory
 from ...errors import CycleGANError
 from ...hub.catalog import DEFAULT_MODEL
 from ...validation import WorkSize, check_float, check_work_size
-from ..common import counting_bar, find_with_bar, optional
+from ..common import counting_bar, find_with_bar, optional, print_text
 from ..translate import check_files_fit
 
 _PACKAGES = ("ray", "pyarrow", "fsspec")
@@ -102,7 +102,7 @@ class Bulk:
         console = Console(stderr=True, quiet=self.json)
 
         def tell(sentence: str) -> None:
-            console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+            print_text(console, sentence)
 
         with counting_bar(console) as bar:
             task = bar.add_task("translating", total=None)

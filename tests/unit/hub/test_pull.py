@@ -13,7 +13,16 @@ from cyclegan_core import load_model, save_model
 from ..weights import NAMED, difference, same, torch_bytes
 from .clients import User
 from .expect import pulled, refused
-from .samples import OURS, header, network, one_half, only_model, our_files, upit_file
+from .samples import (
+    OURS,
+    header,
+    holds_nothing,
+    network,
+    one_half,
+    only_model,
+    our_files,
+    upit_file,
+)
 from .server import Hub
 
 # --- layouts -------------------------------------------------------------------------------------
@@ -209,12 +218,16 @@ def test_two_models_do_not_share_a_file(
     assert only_model(stranger.models).read_bytes() == before
 
 
-def test_too_long_for_a_file_name(hub: Hub, stranger: User) -> None:
+@pytest.mark.parametrize(
+    "options", [{"revision": "x" * 300}, {"filename": "x" * 300}, {"filename": "con.pth"}]
+)
+def test_what_is_no_file_name_is_not_asked_for(hub: Hub, stranger: User, options: dict) -> None:
     hub.add("you/model", {"G.pth": one_half(1)})
-    name = "x" * 300
-    assert f"has no revision '{name}'" in refused(stranger, "you/model", name)
-    assert "no local copy" in refused(stranger, "you/model", name, local_files_only=True)
-    assert "does not exist" in refused(stranger, "you/model", filename=f"{name}.pth")
+    answer = stranger.pull("you/model", **options)
+    assert answer.json["error"] == "ValueError"
+    assert len(answer.json["message"]) < 300
+    assert not hub.requests
+    assert holds_nothing(stranger.models)
 
 
 def test_the_files_come_from_the_listed_commit(hub: Hub, stranger: User) -> None:

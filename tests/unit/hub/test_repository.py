@@ -16,6 +16,8 @@ from cyclegan_core.hub.repository import (
     split_id,
 )
 
+from ..names import HOSTILE
+
 COMMIT = "0123456789" * 4
 SHA256 = "ab" * 32
 
@@ -140,7 +142,7 @@ def test_where_settings_belong() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["G.pth", "a/b.pth", "über–x.pth", "..x", "a/..b", "x.", "a b.pth"]
+    "name", ["G.pth", "a/b.pth", "über–x.pth", "..x", "a/..b", ".x", "a b.pth"]
 )
 def test_safe_names(name: str) -> None:
     assert is_safe_name(name)
@@ -176,3 +178,19 @@ def test_what_can_not_be_verified(
 ) -> None:
     with pytest.raises(ValueError, match=reason):
         HubFile("G.pth", size, sha256, blob_id)
+
+
+@pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)
+def test_names_that_become_no_path(name: str) -> None:
+    """From a server, a person, or a program: none becomes a path."""
+    with pytest.raises(ValueError, match="leads out of the repository, or is none on some"):
+        HubFile(name, 1, SHA256, None)
+    with pytest.raises(ValueError, match="is no file of a repository"):
+        local_name("you/model", None, name)
+    with pytest.raises(ValueError, match="is no revision"):
+        split_id("you/model", name)
+
+
+def test_a_name_that_gets_too_long() -> None:
+    with pytest.raises(ValueError, match="is too long for a disk; name a shorter revision or file"):
+        local_name("you/model", "r" * 200, "f" * 60 + ".pth")
