@@ -78,9 +78,14 @@ const TEXT = "$$node-text-preview";
 const LINE = 17;
 const LETTER = 6;
 
+// What a node of ours has written on itself last.
+const said = new WeakMap();
+
+const textOf = (node) => node.widgets?.find(({ name }) => name === TEXT);
+
 function showAllText(node) {
-  const widget = node?.widgets?.find(({ name }) => name === TEXT);
-  if (!node?.comfyClass?.startsWith("CycleGAN_") || !widget?.options) return;
+  const widget = textOf(node);
+  if (!widget?.options) return;
   const letters = Math.max(20, (node.size[0] - 40) / LETTER);
   const lines = String(widget.value ?? "").split("\n");
   const count = lines.reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / letters)), 0);
@@ -91,6 +96,21 @@ function showAllText(node) {
   if (node.size[1] < needed) node.setSize([node.size[0], needed]);
 }
 
-app.api.addEventListener("progress_text", ({ detail }) =>
-  requestAnimationFrame(() => showAllText(app.graph.getNodeById(detail.nodeId))),
-);
+app.api.addEventListener("progress_text", ({ detail }) => {
+  const node = app.graph.getNodeById(detail.nodeId);
+  if (!node?.comfyClass?.startsWith("CycleGAN_")) return;
+  said.set(node, detail.text);
+  requestAnimationFrame(() => showAllText(node));
+});
+
+// Newer pages take the text off their nodes when a run ends, which is when a person reads it.
+for (const ending of ["execution_success", "execution_error", "execution_interrupted"])
+  app.api.addEventListener(ending, () =>
+    requestAnimationFrame(() => {
+      for (const node of app.graph.nodes) {
+        if (!said.has(node) || textOf(node)) continue;
+        const detail = { nodeId: String(node.id), text: said.get(node) };
+        app.api.dispatchEvent(new CustomEvent("progress_text", { detail }));
+      }
+    }),
+  );

@@ -87,7 +87,33 @@ DRAWN = """(type) => app.graph.nodes.filter(node => node.type === type).flatMap(
     [...document.querySelectorAll(`[data-node-id="${node.id}"] img`)]).length"""
 
 TEXT = """type => app.graph.nodes.find(node => node.type === type).widgets
-    .find(widget => widget.name === '$$node-text-preview')?.value"""
+    ?.find(widget => widget.name === '$$node-text-preview')?.value"""
+
+ROOM = """([type, start]) => {
+    const node = app.graph.nodes.find(node => node.type === type);
+    const drawn = document.querySelector(`[data-node-id="${node.id}"]`);
+    const holds = element => element.textContent.trim().startsWith(start);
+    const [text] = [...(drawn ?? document.body).querySelectorAll('*')].filter(element =>
+        element.checkVisibility() && holds(element) && ![...element.children].some(holds));
+    if (!text) return null;
+    const cut = [];
+    for (let box = text; box && box !== drawn; box = box.parentElement)  // 8: a margin below it
+        if (box.clientHeight && box.scrollHeight > box.clientHeight + 8) cut.push(box.className);
+    const edges = ({top, bottom}) => [top, bottom];
+    const onCanvas = (top, bottom) => [top, bottom].map(y =>
+        app.canvasPosToClientPos([node.pos[0], node.pos[1] + y])[1]);
+    const picture = node.widgets.find(widget => widget.name === '$$canvas-image-preview');
+    const range = document.createRange();
+    range.selectNodeContents(text);
+    return {
+        cut, text: edges(range.getBoundingClientRect()),
+        node: drawn ? edges(drawn.getBoundingClientRect()) : onCanvas(0, node.size[1]),
+        picture: drawn ? edges(drawn.querySelector('img').getBoundingClientRect())
+            : onCanvas(picture.y, picture.y + picture.computedHeight),
+    };
+}"""
+"""Upper and lower edges on the screen of a node, of the text on it and of its picture; and what
+around the text has less room than it needs."""
 
 IN_HAND = """() => app.canvas.state?.ghostNodeId == null ? null
     : [app.graph.nodes.at(-1).size[0] / 2 * app.canvas.ds.scale, -10 * app.canvas.ds.scale]"""
@@ -285,6 +311,12 @@ class ComfyPage:
         """How many pictures "Nodes 2.0" draws in all nodes of a type."""
         return int(self.tab.evaluate(DRAWN, node_type))
 
+    def wait_for_preview(self, node_type: str) -> None:
+        """Wait until a picture is to be seen on a node that runs."""
+        self.tab.wait_for_function(
+            f"type => ({SHOWN})(type).length || ({DRAWN})(type)", arg=node_type
+        )
+
     def widgets(self) -> dict[str, dict[str, Any]]:
         """Values of all widgets that are saved, by type of node and name."""
         return dict(self.tab.evaluate(WIDGETS))
@@ -292,6 +324,18 @@ class ComfyPage:
     def text_on(self, node_type: str) -> str:
         """The line that a node wrote on itself while it ran."""
         return str(self.tab.wait_for_function(TEXT, arg=node_type).json_value())
+
+    def room_on(self, node_type: str, start: str) -> dict[str, Any]:
+        """Where the text that begins with `start` lies on a node: see `ROOM`."""
+        self.settle()
+        return dict(self.tab.wait_for_function(ROOM, arg=[node_type, start]).json_value())
+
+    def wait_for_text(self, node_type: str, lines: int) -> None:
+        """Wait until what a node has written on itself has so many lines."""
+        self.tab.wait_for_function(
+            f"([type, lines]) => (({TEXT})(type) ?? '').split('\\n').length >= lines",
+            arg=[node_type, lines],
+        )
 
     def progress_of(self, node: str) -> list[int]:
         """Percentages of a node that the tab's title has shown, in order."""
@@ -320,7 +364,8 @@ class ComfyPage:
     def complaints(self) -> list[str]:
         """What dialogs and alerts say now, such as that a node is missing or a file is invalid."""
         said = self.tab.locator("[role=dialog], [role=alert], [data-testid=error-overlay]")
-        return [text for text in said.all_inner_texts() if "Version Compatibility" not in text]
+        texts = map(str.strip, said.all_inner_texts())  # some wait empty for what may come
+        return [text for text in texts if text and "Version Compatibility" not in text]
 
     def shoot(self, name: str) -> None:
         """Save a screenshot for a person to look at, if they gave a folder for it."""

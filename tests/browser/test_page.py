@@ -226,7 +226,7 @@ def test_nodes_speak_the_pages_language(
         assert title == texts[node_id]["display_name"]
         for name, label in labels:
             assert label == texts[node_id]["inputs"][name]["name"], (node_id, name)
-    page.tab.evaluate("() => app.graph.add(LiteGraph.createNode('CycleGAN_Train'))")
+    page.tab.evaluate("() => void app.graph.add(LiteGraph.createNode('CycleGAN_Train'))")
     page.settle()
     page.shoot("chinese")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -133,6 +134,42 @@ def test_train_shows_samples_and_losses_and_saves_the_model(page: ComfyPage, hos
     drawings = [*(host.input_dir / "cyclegan_examples").rglob("*.png")]
     assert len(drawings) == 2 * 32
     assert {path.parent.name for path in drawings} == {"summer", "winter"}
+
+
+@pytest.mark.parametrize("is_modern", [False, True])
+def test_what_a_training_says_has_room_and_stays(
+    page: ComfyPage,
+    client: Client,
+    is_modern: bool,  # noqa: FBT001 - a parameter of pytest
+) -> None:
+    """While it runs and after a cancel, beside its samples."""
+    settings = {"steps": 100_000, "run_name": f"room_{is_modern}"}
+    page.load(
+        example(
+            "Train a style", CycleGAN_Train=settings, CycleGAN_TrainSettings={"sample_every": 5}
+        )
+    )
+    if is_modern:
+        page.use_modern_nodes()
+    page.press_run()
+    try:
+        page.wait_for_text("CycleGAN_Train", lines=5)  # step, losses, how long, two warnings
+        page.wait_for_preview("CycleGAN_Train")
+        assert_has_room(page.room_on("CycleGAN_Train", "Step "))
+        page.shoot(f"train-room-{is_modern}")
+    finally:
+        client.interrupt()
+    page.tab.wait_for_function("() => seen.endings.at(-1) === 'execution_interrupted'")
+    assert_has_room(page.room_on("CycleGAN_Train", "Cancelled: everything is saved at step "))
+    page.shoot(f"train-room-{is_modern}-cancelled")
+
+
+def assert_has_room(found: dict[str, Any]) -> None:
+    """All of the text is to be seen, on the node, and above or below its picture."""
+    assert found["cut"] == []
+    node, text, picture = (found[name] for name in ("node", "text", "picture"))
+    assert node[0] < text[0] < text[1] < node[1]
+    assert text[1] <= picture[0] or picture[1] <= text[0]
 
 
 def test_training_without_its_folders_is_one_readable_sentence(page: ComfyPage) -> None:
