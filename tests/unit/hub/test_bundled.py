@@ -11,6 +11,7 @@ from safetensors import safe_open
 
 from cyclegan_core import CheckpointError, load_model
 from cyclegan_core.checkpoint.checkpoint import inspect_checkpoint
+from cyclegan_core.checkpoint.settings import header_checksum
 from cyclegan_core.checkpoint.weight_file import checksum
 from cyclegan_core.errors import plain
 from cyclegan_core.hub.catalog import bundled_models
@@ -26,11 +27,13 @@ def test_bundled_files_are_models_of_ours() -> None:
         assert find_model(name) == path
 
 
-def test_bundled_files_have_their_checksum() -> None:
+def test_bundled_files_have_their_checksums() -> None:
     for path in bundled_models().values():
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            assert file.metadata()["crc32"] == checksum(tensors)
+            texts = file.metadata()
+            assert texts["crc32"] == checksum(tensors)
+            assert texts["crc32_header"] == header_checksum(texts)
 
 
 @pytest.fixture
