@@ -59,8 +59,8 @@ class Computing:
     """How a picture goes through the network: whole in one pass; streamed in strips with the same
     result; thumbnail in strips, approximately; auto is whole where it fits, else streamed."""
     speedup: Speedup = "none"
-    """For many pictures of one size: compile is torch.compile, which takes a minute at first;
-    graph records the network on a CUDA device, for small pictures."""
+    """For many pictures of one size on a GPU: compile is torch.compile, which takes a minute at
+    first (on a CPU it gains nothing); graph records small pictures' network on a CUDA device."""
     scratch: Annotated[Path | None, optional("FOLDER")] = None
     """A folder on a fast disk, for pictures whose feature maps don't fit into memory."""
 
