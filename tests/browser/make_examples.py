@@ -6,7 +6,8 @@ The page's own "Export" writes each file, so it opens again exactly as it was sa
 show what the run made of scikit-image's `astronaut`, a picture by NASA in the public domain, and of
 the pack's own drawings. Templates with nodes that the host lacks are left out: for those set
 COMFYUI_DIR to a newer ComfyUI. Written anew are the files of example_workflows/; look at them
-before you commit them.
+before you commit them. With --graph only the README's picture of a graph is made, docs/graph.jpg,
+best with the newest page (COMFYUI_FRONTEND).
 """
 
 from __future__ import annotations
@@ -372,6 +373,31 @@ def make_example(page: ComfyPage, client: Client, name: str, *, run: bool) -> No
     TILES[name](pictures).save(EXAMPLES_DIR / f"{name}.jpg", quality=88, optimize=True)
 
 
+def draw_graph(page: ComfyPage, path: Path) -> None:
+    """Run the first example, and save what its nodes look like."""
+    page.new_workflow()
+    page.tab.evaluate(BUILD, [EXAMPLES["Translate a picture"], "graph"])
+    page.tab.evaluate(
+        "() => app.graph.remove(app.graph.nodes.find(node => node.type === 'MarkdownNote'))"
+    )
+    page.use_modern_nodes()
+    if page.run() != "execution_success":
+        raise RuntimeError(page.error_text())
+    page.shown_images("SaveImage")
+    page.fit_view()
+    edges = page.tab.evaluate(
+        """() => [...document.querySelectorAll('[data-node-id]')]
+            .map(node => node.getBoundingClientRect())
+            .map(box => [box.left, box.top, box.right, box.bottom])"""
+    )
+    left, top, right, bottom = (
+        pick(side)
+        for pick, side in zip((min, min, max, max), zip(*edges, strict=True), strict=True)
+    )
+    clip = {"x": left - 24, "y": top - 24, "width": right - left + 48, "height": bottom - top + 48}
+    page.tab.screenshot(path=path, clip=clip, type="jpeg", quality=88)
+
+
 def export(tab: Page, path: Path) -> None:
     """Save the open workflow with the page's own export."""
     with tab.expect_download() as download:
@@ -451,6 +477,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Make the example workflows and thumbnails.")
     parser.add_argument("names", nargs="*", default=[*EXAMPLES], help="which ones; all by default")
     parser.add_argument("--keep-thumbnails", action="store_true", help="run nothing")
+    parser.add_argument("--graph", action="store_true", help="only docs/graph.jpg")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with tempfile.TemporaryDirectory(prefix="cyclegan-examples-") as temp:
@@ -466,6 +493,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             page = ComfyPage(browser.new_page(viewport=VIEWPORT), host.address)
             page.tab.set_default_timeout(TRAINING_TIMEOUT_MS)
             page.open()
+            if arguments.graph:
+                draw_graph(page, REPO_DIR / "docs" / "graph.jpg")
+                arguments.names = []
             known = client.object_info()
             for name in arguments.names:
                 if (

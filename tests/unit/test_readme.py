@@ -1,4 +1,4 @@
-"""Every command and snippet of the README and of the recipes does what it says.
+"""Every command and snippet of the README and of the pages beside it does what it says.
 
 The lines come from the files. Here stands only what exists in the folder where they are run, how
 long work is made short, and which programs are not run but have their words parsed.
@@ -33,7 +33,8 @@ from .processes import ROOT
 from .weights import make_model
 from .weights import save as save_weights
 
-FILES = ("README.md", "docs/recipes.md")
+PAGES = ("recipes", "training", "evaluation", "large-pictures", "models")
+FILES = ("README.md", *(f"docs/{page}.md" for page in PAGES))
 
 SHORT_TRAINING = (
     *("--model.base-channels", "2", "--model.num-blocks", "1", "--disc-channels", "2"),
@@ -66,7 +67,7 @@ class Block(NamedTuple):
 
 
 def read_blocks() -> list[Block]:
-    """All of both files; one that is marked neither as shell nor as Python is a fault."""
+    """All of the files; one that is marked neither as shell nor as Python is a fault."""
     found = []
     for file in FILES:
         text = (ROOT / file).read_text(encoding="utf-8")
