@@ -25,6 +25,9 @@ _FEWEST_CHANNELS = 128
 _FEWEST_TILES = 48
 """Of 4x4 outputs; with fewer, transforming the weights takes what the products save."""
 
+_MOST_NARROW = 4
+"""Channels up to which a convolution is narrow."""
+
 _KEEP_PIXELS = 2**14
 """Pixels of feature maps from which on a weight is transformed for each call: 2 % of the time."""
 
@@ -243,24 +246,37 @@ class WinogradConv2d(nn.Conv2d):
 
 
 class NarrowConv2d(nn.Conv2d):
-    """A convolution to few channels, which a CPU pads to 16: 7x7 to 3 wastes four fifths.
-
-    Where no gradient is wanted, it is a 7x1 convolution to 7 times the channels and a sum of 7
-    shifted maps, which takes half the time in float32 (half precision gains nothing by it).
-    """
+    """A convolution to few channels, see `narrow_convolution`, where no gradient is wanted."""
 
     def forward(self, input: Tensor) -> Tensor:
         """(B,C,H,W) -> (B,C',H-k+1,W-k+1)."""
-        if torch.is_grad_enabled() or self.out_channels > 4 or not _is_quick_place(input):
+        if torch.is_grad_enabled() or not gains_when_narrow(input, self.weight):
             return super().forward(input)
-        size = self.kernel_size[0]
-        columns = self.weight.permute(3, 0, 1, 2).flatten(0, 1).unsqueeze(3)
-        maps = F.conv2d(input, columns).unflatten(1, (size, -1)).unbind(1)
-        width = input.shape[3] - size + 1
-        output = maps[0][..., :width] + cast(Tensor, self.bias)[:, None, None]
-        for shift in range(1, size):
-            output += maps[shift][..., shift : shift + width]
-        return output
+        return narrow_convolution(input, self.weight, cast(Tensor, self.bias))
+
+
+def narrow_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A convolution to few channels, which a CPU pads to 16: 7x7 to 3 wastes four fifths.
+
+    As a 7x1 convolution to 7 times the channels and a sum of 7 shifted maps it takes half the time
+    in float32 (half precision gains nothing by it).
+
+    Args:
+        x: (B,C,H,W).
+        weight: (C',C,k,k).
+        bias: (C',).
+
+    Returns:
+        (B,C',H-k+1,W-k+1).
+    """
+    size = weight.shape[3]
+    columns = weight.permute(3, 0, 1, 2).flatten(0, 1).unsqueeze(3)
+    maps = F.conv2d(x, columns).unflatten(1, (size, -1)).unbind(1)
+    width = x.shape[3] - size + 1
+    output = maps[0][..., :width] + bias[:, None, None]
+    for shift in range(1, size):
+        output += maps[shift][..., shift : shift + width]
+    return output
 
 
 class _ChannelsLastNorm(torch.autograd.Function):
@@ -397,6 +413,11 @@ def gains_by_winograd(x: Tensor, weight: Tensor) -> bool:
     tiles = x.shape[0] * (x.shape[2] // 4) * (x.shape[3] // 4)
     is_large = min(weight.shape[:2]) >= _FEWEST_CHANNELS and tiles >= _FEWEST_TILES
     return is_large and _is_quick_place(x)
+
+
+def gains_when_narrow(x: Tensor, weight: Tensor) -> bool:
+    """Whether `narrow_convolution` was measured to be quicker."""
+    return weight.shape[0] <= _MOST_NARROW and _is_quick_place(x)
 
 
 def _is_quick_place(x: Tensor) -> bool:

@@ -18,6 +18,10 @@ Store = Literal["device", "host"] | Path
 """Where maps live: the weights' device, host RAM (pinned for CUDA), or files in a folder."""
 
 
+Shape = tuple[int, int, int]
+"""(C,H,W)"""
+
+
 class StoredMap(Protocol):
     """A map (1,C,H,W) that is read and written in strips of rows, from the top down."""
 
@@ -30,19 +34,37 @@ class StoredMap(Protocol):
         ...
 
 
-class _TensorMap:
-    def __init__(self, shape: tuple[int, int, int], like: Tensor, store: str) -> None:
-        channels, height, width = shape
+class MapMemory(Protocol):
+    """Memory in which maps lie, one after the other or, if none is needed any more, over it."""
+
+    def map(self, shape: Shape, *, start: int = 0) -> StoredMap:
+        """The map of `shape` that begins with the number `start` of this memory."""
+        ...
+
+
+class _TensorMemory:
+    def __init__(self, count: int, like: Tensor, store: str) -> None:
         on_host = store == "host"
         self._device = like.device
         # Only such copies are in order with the device's own work, without waiting for any.
         self._is_pinned = on_host and like.device.type == "cuda"
-        self._rows = torch.empty(
-            (height, width, channels),
+        self._numbers = torch.empty(
+            count,
             dtype=like.dtype,
             device="cpu" if on_host else like.device,
             pin_memory=self._is_pinned,
         )
+
+    def map(self, shape: Shape, *, start: int = 0) -> StoredMap:
+        channels, height, width = shape
+        numbers = self._numbers[start : start + channels * height * width]
+        rows = numbers.view(height, width, channels)
+        return _TensorMap(rows, self._device, is_pinned=self._is_pinned)
+
+
+class _TensorMap:
+    def __init__(self, rows: Tensor, device: torch.device, *, is_pinned: bool) -> None:
+        self._rows, self._device, self._is_pinned = rows, device, is_pinned
 
     def read(self, top: int, bottom: int) -> Tensor:
         return _as_strip(self._rows[top:bottom].to(self._device, non_blocking=self._is_pinned))
@@ -53,15 +75,24 @@ class _TensorMap:
             target.copy_(_as_rows(rows), non_blocking=self._is_pinned)
 
 
-class _FileMap:
-    def __init__(self, shape: tuple[int, int, int], like: Tensor, folder: Path) -> None:
-        self._shape, self._like, self._folder = shape, like, folder
+class _FileMemory:
+    def __init__(self, like: Tensor, folder: Path) -> None:
+        self._like, self._folder = like, folder
         # Unlinked at once where the system can do that, deleted when closed elsewhere. Unbuffered,
         # so that closing has nothing left to write, which would fail again on a full disk.
         self._file: FileIO = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
 
     def close(self) -> None:
         self._file.close()
+
+    def map(self, shape: Shape, *, start: int = 0) -> StoredMap:
+        return _FileMap(shape, start, self._like, self._file, self._folder)
+
+
+class _FileMap:
+    def __init__(self, shape: Shape, start: int, like: Tensor, file: FileIO, folder: Path) -> None:
+        self._shape, self._start, self._like = shape, start, like
+        self._file, self._folder = file, folder
 
     def read(self, top: int, bottom: int) -> Tensor:
         channels, _, width = self._shape
@@ -85,7 +116,8 @@ class _FileMap:
 
     def _seek(self, top: int) -> None:
         channels, _, width = self._shape
-        self._file.seek(top * width * channels * self._like.element_size())
+        number = self._start + top * width * channels
+        self._file.seek(number * self._like.element_size())
 
     @contextmanager
     def _reported(self) -> Generator[None]:
@@ -96,31 +128,25 @@ class _FileMap:
 
 
 @contextmanager
-def stored_maps(
-    number: int, shape: tuple[int, int, int], like: Tensor, store: Store
-) -> Generator[list[StoredMap]]:
-    """`number` maps (1,C,H,W) of `shape` (C,H,W), with the dtype and device of `like`.
+def map_memory(count: int, like: Tensor, store: Store) -> Generator[MapMemory]:
+    """Memory for maps (1,C,H,W) of `count` numbers in all, with the dtype and device of `like`.
 
     A folder that doesn't exist is made, and removed afterwards; nothing stays in any.
 
     Raises:
         CycleGANError: the folder can't be written to, or its disk is full.
     """
+    if not isinstance(store, Path):
+        yield _TensorMemory(count, like, store)
+        return
     with ExitStack() as stack:
-        maps: list[StoredMap] = []
-        if isinstance(store, Path):
-            stack.enter_context(_folder(store))
-        for _ in range(number):
-            if isinstance(store, Path):
-                try:
-                    file_map = _FileMap(shape, like, store)
-                except OSError as error:
-                    raise _scratch_error(store, error) from None
-                stack.callback(file_map.close)
-                maps.append(file_map)
-            else:
-                maps.append(_TensorMap(shape, like, store))
-        yield maps
+        stack.enter_context(_folder(store))
+        try:
+            memory = _FileMemory(like, store)
+        except OSError as error:
+            raise _scratch_error(store, error) from None
+        stack.callback(memory.close)
+        yield memory
 
 
 @contextmanager

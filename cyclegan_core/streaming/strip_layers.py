@@ -19,7 +19,16 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 from torch import Tensor, nn
 
 from ..device.winograd import convolve, transformed
-from ..layers import ReLUBlurPool, ResizeConv2d, WinogradConv2d, blur_pool, gains_by_winograd
+from ..layers import (
+    NarrowConv2d,
+    ReLUBlurPool,
+    ResizeConv2d,
+    WinogradConv2d,
+    blur_pool,
+    gains_by_winograd,
+    gains_when_narrow,
+    narrow_convolution,
+)
 from ..networks import ResnetBlock, ResnetGenerator
 from .norm_statistics import Affine
 
@@ -91,10 +100,13 @@ class Convolution:
         self._weight, self._bias = _parameters(conv, dtype)
         self._stride = conv.stride
         self._can_winograd = isinstance(conv, WinogradConv2d) and conv.winograd
+        self._is_narrow = isinstance(conv, NarrowConv2d)
         self._kernel: Tensor | None = None
 
     def __call__(self, x: Tensor, last: bool) -> Tensor:  # noqa: FBT001 - a Stage
         """(1,C,n,W+2p) -> (1,C',h,W')."""
+        if self._is_narrow and gains_when_narrow(x, self._weight):
+            return narrow_convolution(x, self._weight, cast(Tensor, self._bias))
         if not self._can_winograd or not gains_by_winograd(x, self._weight):
             return F.conv2d(x, self._weight, self._bias, self._stride)
         if self._kernel is None:

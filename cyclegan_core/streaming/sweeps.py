@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,7 @@ from ..networks import ResnetGenerator
 from ..pictures.rows import RowSource
 from ..pixels import NetworkInput, NetworkOutput
 from ..progress import OnProgress
-from .feature_maps import Store, StoredMap, stored_maps
+from .feature_maps import Store, StoredMap, map_memory
 from .norm_statistics import Affine, Moments, fixed_affine
 from .plan import StreamPlan, strip_rows
 from .strip_layers import InPieces, Layer, Layers, Normalisation, Residual, Stage, push, tanh
@@ -52,6 +52,18 @@ class Strips:
     def count(self) -> int:
         """How many strips there are."""
         return -(-self.height // self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Maps:
+    """What is stored of a picture, in one memory as large as `x` and `y` together."""
+
+    x: StoredMap
+    """At quarter size, in the first half of the memory: what goes into a block."""
+    y: StoredMap
+    """At quarter size, in the second half: what comes out of a block's convolutions."""
+    half: StoredMap
+    """At half size, in all of it, before the blocks and after them."""
 
 
 class Sweeps:
@@ -100,67 +112,76 @@ class Sweeps:
     @property
     def strips_to_measure(self) -> int:
         """How many strips all sweeps of `measure` take."""
-        encoder = self._layers.encoder
-        outer = len(encoder) + encoder[-1].is_pooled + len(self._layers.decoder)
-        inner = 2 * len(self._layers.blocks)
-        return outer * self._picture.count + inner * -(-self._input.height // 4 // self._rows)
+        encoder, decoder = 2 + self._layers.encoder[-1].is_pooled, 2
+        half, quarter = (-(-self._input.height // size // self._rows) for size in (2, 4))
+        inner = 2 * len(self._layers.blocks) + 1
+        return (encoder + decoder) * self._picture.count + half + inner * quarter
 
-    def maps(self) -> AbstractContextManager[list[StoredMap]]:
-        """The two stored maps, `x` and `y`, at quarter size."""
-        size = (self._input.height // 4, self._input.width // 4)
-        channels = self._layers.encoder[-1].conv.out_channels
-        return stored_maps(2, (channels, *size), self._like, self._store)
+    @contextmanager
+    def maps(self) -> Generator[Maps]:
+        """The stored maps."""
+        height, width = self._input.height // 4, self._input.width // 4
+        quarter = (self._layers.encoder[-1].conv.out_channels, height, width)
+        half = (self._layers.encoder[1].conv.out_channels, 2 * height, 2 * width)
+        start = quarter[0] * height * width
+        with map_memory(2 * start, self._like, self._store) as memory:
+            yield Maps(memory.map(quarter), memory.map(quarter, start=start), memory.map(half))
 
-    def measure(self, x: StoredMap, y: StoredMap) -> None:
-        """Find the statistics of all instance norms; the last block's output stays in `x`."""
-        # Encoder: each norm needs a sweep from the picture on, as no map of full size is stored;
-        # the last sweep, at quarter size, leaves its output in `x`.
+    def measure(self, maps: Maps) -> None:
+        """Find the statistics of all instance norms; what the decoder's last takes stays stored."""
+        # Encoder: no map of full size is stored, so the second sweep begins with the picture, too.
+        # The third writes `x` over what it has read of `half`, which is ahead.
         first, second, third = self._layers.encoder
         self._measure(self._picture, [], first)
-        self._measure(self._picture, self._normed(first), second)
-        stages = [*self._normed(first), *self._normed(second)]
         if third.is_pooled:
-            # Before it is pooled its map is four times as large as `x`: another sweep makes it.
+            # The second's map is four times as large as `half`, until it is pooled: so another
+            # sweep makes it, and one more the third's.
+            self._measure(self._picture, self._normed(first), second)
+            stages = [*self._normed(first), *self._normed(second), _kept_in(maps.half)]
             self._measure(self._picture, stages, third)
-            stages = [stage for layer in self._layers.encoder for stage in self._normed(layer)]
-            self._sweep(self._picture, stages, x.write)
-            read = x.read
+            self._sweep(self._at_half(maps.half.read), self._normed(third), maps.x.write)
+            read = maps.x.read
         else:
-            self._measure(self._picture, stages, third, into=x)
-            read = self._normed_map(x, third, keep=True)
+            self._measure(self._picture, self._normed(first), second, into=maps.half)
+            normed = self._normed_map(maps.half, second, keep=False)  # it is overwritten anyway
+            self._measure(self._at_half(normed), [], third, into=maps.x)
+            read = self._normed_map(maps.x, third, keep=True)
 
         # Blocks: `x` holds a block's input, `y` first the output of its first convolution, then,
         # row by row over that, of the second. The sum of both is made by who reads it next.
         for first, second in self._layers.blocks:
-            self._measure(self._at_quarter(read), [], first, into=y)
-            normed = self._normed_map(y, first, keep=False)  # it is overwritten anyway
-            self._measure(self._at_quarter(normed), [], second, into=y)
-            read = self._sum(x, y, second)
+            self._measure(self._at_quarter(read), [], first, into=maps.y)
+            normed = self._normed_map(maps.y, first, keep=False)
+            self._measure(self._at_quarter(normed), [], second, into=maps.y)
+            read = self._sum(maps.x, maps.y, second)
 
-        # Decoder: its first sweep also finishes the last block's output in `x`.
+        # Decoder: the last block's output moves to `y`, as `half` is written from the beginning on,
+        # two rows for one: there it never reaches what is not yet read.
+        self._sweep(self._at_quarter(read), [], maps.y.write)
         first, second = self._layers.decoder
-        self._measure(self._at_quarter(read, finely=True), [], first)
-        self._measure(self._at_quarter(x.read, finely=True), self._normed(first), second)
+        self._measure(self._at_quarter(maps.y.read, finely=True), [], first, into=maps.half)
+        normed = self._normed_map(maps.half, first, keep=True)
+        self._measure(self._at_half(normed, finely=True), [], second)
 
-    def write_from(self, x: StoredMap, output: NetworkOutput) -> None:
-        """From the last block's output in `x` to the result, in one sweep."""
-        strips = self._at_quarter(x.read, finely=True)
-        self._write(strips, self._decoder(), output)
+    def write_from(self, maps: Maps, output: NetworkOutput) -> None:
+        """From what `measure` stored to the result, in one sweep."""
+        stages = [*self._normed(self._layers.decoder[1]), *self._last()]
+        self._write(self._at_half(maps.half.read, finely=True), stages, output)
 
     def write_at_once(self, output: NetworkOutput) -> None:
         """From the picture to the result in one sweep; all norms are known."""
         rows = self._picture_at_once.rows // 4
-        after: list[Stage] = [InPieces(self._decoder(), rows)]
+        decoder = [stage for layer in self._layers.decoder for stage in self._normed(layer)]
+        after: list[Stage] = [InPieces([*decoder, *self._last()], rows)]
         for first, second in reversed(self._layers.blocks):
             branch = [*self._normed(first), *self._normed(second, relu=False)]
             after = [InPieces([Residual(branch), *after], rows)]
         encoder = [stage for layer in self._layers.encoder for stage in self._normed(layer)]
         self._write(self._picture_at_once, [*encoder, *after], output)
 
-    def _decoder(self) -> list[Stage]:
-        """The stages from the last block's output to the network's."""
-        normed = [stage for layer in self._layers.decoder for stage in self._normed(layer)]
-        return [*normed, *self._layers.last.stages(self._like.dtype), tanh]
+    def _last(self) -> list[Stage]:
+        """The stages of the layer that makes the picture."""
+        return [*self._layers.last.stages(self._like.dtype), tanh]
 
     def _write(self, strips: Strips, stages: list[Stage], output: NetworkOutput) -> None:
         def write(top: int, rows: Tensor) -> None:
@@ -201,8 +222,12 @@ class Sweeps:
             del rows  # before the next strip needs the memory
             self._counter.add()
 
-    def _at_quarter(self, read: Read, *, finely: bool = False) -> Strips:
+    def _at_half(self, read: Read, *, finely: bool = False) -> Strips:
         """A map in strips as large as the picture's: now or, `finely`, once enlarged."""
+        return Strips(self._input.height // 2, self._rows // 2 if finely else self._rows, read)
+
+    def _at_quarter(self, read: Read, *, finely: bool = False) -> Strips:
+        """The same at quarter size."""
         return Strips(self._input.height // 4, self._rows // 4 if finely else self._rows, read)
 
     def _normed(self, layer: Layer, *, relu: bool = True) -> list[Stage]:
@@ -235,3 +260,16 @@ class Sweeps:
             return rows
 
         return read
+
+
+def _kept_in(stored: StoredMap) -> Stage:
+    """A stage that stores the rows that pass."""
+    done = 0
+
+    def keep(rows: Tensor, last: bool) -> Tensor:  # noqa: FBT001 - a Stage
+        nonlocal done
+        stored.write(done, rows)
+        done += rows.shape[2]
+        return rows
+
+    return keep

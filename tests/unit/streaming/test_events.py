@@ -12,7 +12,7 @@ import torch
 from cyclegan_core import CycleGANError
 from cyclegan_core.errors import NonFiniteError
 from cyclegan_core.pictures.rows import TensorRows
-from cyclegan_core.streaming.feature_maps import stored_maps
+from cyclegan_core.streaming.feature_maps import map_memory
 from cyclegan_core.streaming.plan import StreamPlan
 from cyclegan_core.streaming.stream import stream, thumbnail
 from cyclegan_core.streaming.strip_layers import Convolution
@@ -112,7 +112,8 @@ def test_a_scratch_folder_that_is_a_file(tmp_path: Path) -> None:
 def test_a_full_disk(tmp_path: Path) -> None:
     like = torch.empty(0)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with stored_maps(1, (4, 64, 64), like, tmp_path) as (stored,):
+    with map_memory(4 * 64 * 64, like, tmp_path) as memory:
+        stored = memory.map((4, 64, 64))
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # the write fails with EFBIG
         try:
             with pytest.raises(CycleGANError, match=r"can't hold the feature maps: File too large"):
