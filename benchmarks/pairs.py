@@ -105,12 +105,12 @@ def train(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     )
     scores = {
         each.direction: {
-            kind: {metric: score.value for metric, score in each.rows[kind].items()}
+            kind: {metric: round(score.value, 4) for metric, score in each.rows[kind].items()}
             for kind in (MODEL, *FLOORS)
         }
         for each in found.directions
     }
-    return {"steps": steps, "processor seconds": spent, "scores": scores}
+    return {"steps": steps, "processor seconds": round(spent), "scores": scores}
 
 
 def open_data(
