@@ -13,11 +13,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ..device.precision import at_least_float32
 from ..errors import CheckpointError, reason
 from ..hub.catalog import FEATURES_NAME, weights_folder
 
@@ -150,6 +152,35 @@ class FeatureNetwork(nn.Module):
             if number in taps:
                 found.append(x)
         return found
+
+
+LOOKS = (0, 2, 4, 10)
+"""Blocks whose maps are a half, a quarter, an eighth and a sixteenth of the picture per side."""
+
+
+def feature_distance(network: FeatureNetwork, pictures: Tensor, others: Tensor) -> Tensor:
+    """How different pictures look, summed over the blocks `LOOKS`: a scalar from 0, in float32.
+
+    In each block's maps the feature vector at each place is brought to length 1; the squared length
+    of the difference is averaged over places (Zhang et al. 2018, without learned weights).
+
+    Args:
+        network: all blocks.
+        pictures: (B,C,H,W) in [-1,1] with 1 or 3 channels; they take the gradient.
+        others: of the same shape; they take none.
+    """
+
+    def units(images: Tensor) -> list[Tensor]:
+        x = at_least_float32(images).expand(-1, 3, -1, -1)
+        maps = network(x.contiguous(memory_format=torch.channels_last), LOOKS)
+        return [F.normalize(each, dim=1) for each in maps]
+
+    # Depthwise convolutions are slower in half precision.
+    with torch.autocast(pictures.device.type, enabled=False):
+        with torch.no_grad():
+            wanted = units(others)
+        pairs = zip(units(pictures), wanted, strict=True)
+        return torch.stack([(x - y).square().sum(1).mean() for x, y in pairs]).sum()
 
 
 def load_feature_network(num_blocks: int, path: Path | None = None) -> FeatureNetwork:

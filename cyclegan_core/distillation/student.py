@@ -1,8 +1,9 @@
 """From a teacher and a folder of pictures to the student's file.
 
 The student begins as a part of its teacher (`start`), and then learns by paired training (Isola
-et al. 2017) without the adversarial term: L1 to what the teacher makes of the same crop. The idea
-of a student is Hinton et al. 2015's; for generators, Li et al. 2020 ("GAN Compression").
+et al. 2017) without the adversarial term: L1 to what the teacher makes of the same crop, and a
+light term on ImageNet's features (Zhang et al. 2018), which keeps detail. The idea of a student is
+Hinton et al. 2015's; for generators, Li et al. 2020 ("GAN Compression").
 """
 
 from __future__ import annotations
@@ -119,6 +120,7 @@ def distill(  # noqa: PLR0913 - of what, on what, to where, how
         lambda_gan=0.0,
         discriminator="pixel",  # there is none; but another would ask for larger crops
         lambda_l1=1.0,
+        lambda_features=config.lambda_features,
         lr=config.lr,
         beta1=0.9,
         beta2=0.99,

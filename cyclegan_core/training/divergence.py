@@ -16,7 +16,8 @@ _ADVICE = "lower the learning rate, or remove flat or damaged pictures"
 _NETWORKS = ("generators", "discriminators")
 """Whose gradients' norms a row has, in its order; without discriminators only the first."""
 _IN_ORDER = (
-    *("cycle_a", "cycle_b", "identity_b", "identity_a", "l1_b", "l1_a", "gan_ab", "gan_ba"),
+    *("cycle_a", "cycle_b", "identity_b", "identity_a", "l1_b", "features_b", "l1_a", "features_a"),
+    *("gan_ab", "gan_ba"),
     *("equivariance_ab", "equivariance_ba", "disc_b", "disc_a"),
 )
 """A step's terms in the order in which they are computed: the first bad one is named."""

@@ -20,6 +20,7 @@ from ..config import Direction, TrainConfig
 from ..device.precision import at_least_float32
 from ..discriminators.augment import augment
 from ..discriminators.feature_discriminator import FeatureDiscriminator
+from ..discriminators.feature_network import FeatureNetwork, feature_distance
 from ..model import CycleGAN
 from ..networks import PatchDiscriminator, PixelDiscriminator, init_weights
 
@@ -70,7 +71,7 @@ class EquivarianceLosses(NamedTuple):
 class PairedLosses(NamedTuple):
     """The same of pix2pix; None for what a training does not have, by its directions and weights.
 
-    The generators minimise the sum of the first four, the discriminators the sum of the last two.
+    The generators minimise the sum of the first six, the discriminators the sum of the last two.
     """
 
     gan_ab: Tensor | None = None
@@ -81,6 +82,10 @@ class PairedLosses(NamedTuple):
     """λ |gen_ba(real_b) − real_a|₁."""
     l1_b: Tensor | None = None
     """λ |gen_ab(real_a) − real_b|₁."""
+    features_a: Tensor | None = None
+    """λ `feature_distance` of gen_ba(real_b) to real_a."""
+    features_b: Tensor | None = None
+    """λ `feature_distance` of gen_ab(real_a) to real_b."""
     disc_a: Tensor | None = None
     """Half the sum of disc_a's losses on real_a and on fake_a, both given real_b."""
     disc_b: Tensor | None = None
@@ -106,6 +111,7 @@ def term_names(config: TrainConfig) -> tuple[str, ...]:
     for direction in config.trained_directions:
         target = direction[-1]
         there |= {f"l1_{target}"} if config.lambda_l1 > 0 else set()
+        there |= {f"features_{target}"} if config.lambda_features > 0 else set()
         if config.has_discriminators:
             there |= {"gan_ab" if target == "b" else "gan_ba", f"disc_{target}"}
     return tuple(name for name in PairedLosses._fields if name in there)
@@ -246,33 +252,38 @@ def generator_terms(
     return fake_a, fake_b, terms
 
 
-def paired_terms(
+def paired_terms(  # noqa: PLR0913 - as `generator_terms`, and what the looks are seen with
     model: CycleGAN,
     disc_a: nn.Module | None,
     disc_b: nn.Module | None,
     config: TrainConfig,
     batch: Batch,
     identity: int = 1,
+    *,
+    features: FeatureNetwork | None = None,
 ) -> tuple[Tensor | None, Tensor | None, Terms]:
     """Compute fake_a, fake_b, and the terms of pix2pix's generators (Isola et al. 2017, eq. 4).
 
     The arguments are those of `generator_terms`, of which `identity` has no meaning; without a
-    discriminator there is the distance to the true partner alone. The fake of a direction that is
-    not trained is None.
+    discriminator there is the distance to the true partner alone, with `features` in these, too.
+    The fake of a direction that is not trained is None.
     """
     terms: Terms = {}
     fakes: dict[Direction, Tensor] = {}
     real_a, real_b, source_a, source_b, draws_a, draws_b, *_ = batch
     with autocast(config, real_a.device):
-        for direction, source, given, target, disc, draws, (l1_name, gan_name) in (
-            ("a_to_b", source_a, real_a, real_b, disc_b, draws_b, ("l1_b", "gan_ab")),
-            ("b_to_a", source_b, real_b, real_a, disc_a, draws_a, ("l1_a", "gan_ba")),
+        for direction, source, given, target, disc, draws, gan_name in (
+            ("a_to_b", source_a, real_a, real_b, disc_b, draws_b, "gan_ab"),
+            ("b_to_a", source_b, real_b, real_a, disc_a, draws_a, "gan_ba"),
         ):
             if direction not in config.trained_directions:
                 continue
             fakes[direction] = fake = generate(model, direction, source)
             if config.lambda_l1 > 0:
-                terms[l1_name] = config.lambda_l1 * l1(fake, target)
+                terms[f"l1_{direction[-1]}"] = config.lambda_l1 * l1(fake, target)
+            if features is not None:
+                looks = feature_distance(features, fake, target)
+                terms[f"features_{direction[-1]}"] = config.lambda_features * looks
             if disc is not None:
                 terms[gan_name] = adversarial_term(disc, config, fake, draws, given)
     return fakes.get("b_to_a"), fakes.get("a_to_b"), terms

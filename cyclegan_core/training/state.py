@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..config import TrainConfig
 from ..device.distributed import rank_and_world_size
+from ..discriminators.feature_network import BLOCKS, FeatureNetwork, load_feature_network
 from ..layers import WinogradConv2d, has_winograd
 from ..model import CycleGAN
 from ..networks import ResnetBlock, init_residual_zero
@@ -89,6 +90,8 @@ class TrainState:
     """Tells real pictures of domain A from generated ones; None where there are none to tell."""
     disc_b: nn.Module | None
     """The same for domain B."""
+    features: FeatureNetwork | None
+    """What `feature_distance` looks through; None without that term."""
     opt_gen: torch.optim.Adam
     """Over the generators."""
     opt_disc: torch.optim.Adam | None
@@ -132,7 +135,9 @@ class TrainState:
             else:
                 is_quick = device.type in ("cpu", "cuda")
             is_last = config.channels_last == "on" or (config.channels_last == "auto" and is_quick)
-            for network in (model, ema, *discs):
+            features = load_feature_network(len(BLOCKS)) if config.lambda_features > 0 else None
+            frozen = [] if features is None else [features]
+            for network in (model, ema, *discs, *frozen):
                 network.to(device)
                 if is_last:
                     network.to(memory_format=torch.channels_last)
@@ -157,6 +162,7 @@ class TrainState:
                 ema=ema,
                 disc_a=disc_a,
                 disc_b=disc_b,
+                features=features,
                 opt_gen=new_adam(config, [model], device),
                 opt_disc=new_adam(config, discs, device) if discs else None,
                 loss_scale=LossScale(active=config.precision == "fp16", device=device),
@@ -242,8 +248,9 @@ class TrainState:
 
     def release(self) -> None:
         """Give the device's memory back, whoever still holds a reference; no step can follow."""
-        for network in self.networks.values():
-            network.to("cpu")
+        for network in (*self.networks.values(), self.features):
+            if network is not None:
+                network.to("cpu")
         for optimizer in self.optimizers.values():
             optimizer.zero_grad()
             optimizer.state.clear()

@@ -38,7 +38,7 @@ _FIXED = (
 )
 """Settings that the state's tensors depend on, or without which it isn't the same training."""
 
-_SWITCHES = ("lambda_gan", "lambda_l1", "lambda_equivariance")
+_SWITCHES = ("lambda_gan", "lambda_l1", "lambda_features", "lambda_equivariance")
 """The same where a change from or to 0 adds or takes away terms."""
 
 _FIXED_DATA = ("preprocess", "crop_size", "channels_a", "channels_b")

@@ -8,6 +8,7 @@ and nothing is read back: so it can run ahead, and be recorded as a CUDA graph.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -181,7 +182,8 @@ def train_step(state: TrainState, inputs: Inputs) -> Tensor:
     same gradient. With pix2pix there may be one generator alone, and no discriminator.
     """
     config, model, disc_a, disc_b = state.config, state.model, state.disc_a, state.disc_b
-    objective = paired_terms if config.objective == "pix2pix" else generator_terms
+    paired = partial(paired_terms, features=state.features)
+    objective = paired if config.objective == "pix2pix" else generator_terms
     real_a, real_b, parts = inputs.real_a, inputs.real_b, config.accumulate
     is_warmup = state.step < config.warmup_steps
     identity = config.identity_every if state.step % config.identity_every == 0 else 0

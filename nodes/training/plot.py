@@ -26,6 +26,8 @@ PLAIN = {
     "equivariance_ba": "B to A hangs on a grid",
     "l1_a": "to A differs from partner",
     "l1_b": "to B differs from partner",
+    "features_a": "to A looks unlike partner",
+    "features_b": "to B looks unlike partner",
     "disc_a": "mistakes of A's critic",
     "disc_b": "mistakes of B's critic",
 }

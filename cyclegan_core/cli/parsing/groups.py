@@ -47,7 +47,7 @@ GROUPS: dict[type, tuple[Group, ...]] = {
             "What the generators learn from.",
             (
                 *("lambda_a", "lambda_b", "cycle", "identity_every", "lambda_gan", "gan_mode"),
-                *("lambda_penalty", "lambda_l1", "directions"),
+                *("lambda_penalty", "lambda_l1", "lambda_features", "directions"),
             ),
         ),
         Group(

@@ -58,9 +58,10 @@ def as_words(option: str, value: object) -> tuple[object, ...]:
 def test_every_setting_is_an_option():
     wanted = options(TrainConfig)
     wanted["gan_mode"] = ("--gan-mode", "vanilla")  # the last choice can't be compiled
-    del wanted["objective"]  # whose other choice excludes settings of the first
-    pairs = parse("--objective", "pix2pix")
-    assert pairs.config.objective == "pix2pix"
+    for name in ("objective", "lambda_features"):  # either choice excludes settings of the other
+        del wanted[name]
+    pairs = parse("--objective", "pix2pix", "--lambda-features", 0.25)
+    assert (pairs.config.objective, pairs.config.lambda_features) == ("pix2pix", 0.25)
     command = parse(*(word for pair in wanted.values() for word in as_words(*pair)))
     assert {name: getattr(command.config, name) for name in wanted} == {
         name: value for name, (_, value) in wanted.items()
@@ -68,7 +69,7 @@ def test_every_setting_is_an_option():
     for name, (_, value) in wanted.items():
         assert value != getattr(TrainConfig(), name)
         assert type(getattr(command.config, name)) is type(value)
-    assert len(wanted) == len(dataclasses.fields(TrainConfig)) - 2  # and the networks
+    assert len(wanted) == len(dataclasses.fields(TrainConfig)) - 3  # and the networks
 
 
 def test_every_setting_of_the_networks_is_an_option():

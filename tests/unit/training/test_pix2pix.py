@@ -13,6 +13,13 @@ from PIL import Image
 
 from cyclegan_core import CheckpointError, TrainingDivergedError, load_model
 from cyclegan_core.config import ModelConfig, TrainConfig
+from cyclegan_core.discriminators.feature_network import (
+    BLOCKS,
+    feature_distance,
+    load_feature_network,
+)
+from cyclegan_core.evaluation.distances import perceptual_distance
+from cyclegan_core.evaluation.extractors import LiteExtractor
 from cyclegan_core.runs.grid import caption_height
 from cyclegan_core.runs.run_folder import RunFolder
 from cyclegan_core.training.losses import by_name
@@ -110,6 +117,31 @@ def test_a_start_model_gives_the_generators_that_are_trained():
         assert torch.equal(ours, theirs)
 
 
+def test_looks_are_the_perceptual_distance_of_an_evaluation():
+    """By the package whose weights ours were folded and rounded from."""
+    config = pairs(lambda_gan=0.0, lambda_features=3.0, lr=0.003, directions="both")
+    trainer = Trainer(config, ByHand())
+    real_a, real_b = make_batch(1, size=2, side=64)
+    fake = Trainer(config, ByHand()).model.gen_ab(real_a * 2 - 1).detach()
+    found = [trainer.train_step(real_a, real_b) for _ in range(8)]
+    assert trainer.term_names == ("l1_a", "l1_b", "features_a", "features_b")
+    seen = LiteExtractor(0)
+    each = zip((fake + 1) / 2, real_b, strict=True)
+    wanted = [perceptual_distance(seen, x, y) for x, y in each]
+    assert float(found[0].features_b) == pytest.approx(3 * sum(wanted) / len(wanted), rel=0.01)
+    assert float(found[-1].features_b) < float(found[0].features_b)
+
+
+def test_equal_pictures_look_alike_and_grey_ones_can_be_seen():
+    network = load_feature_network(len(BLOCKS))
+    grey = torch.rand(2, 1, 40, 33, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    assert float(feature_distance(network, grey, grey)) == 0
+    noisy = (grey * 0.5).requires_grad_()
+    feature_distance(network, noisy, grey).backward()
+    assert torch.isfinite(noisy.grad).all()
+    assert noisy.grad.abs().max() > 0
+
+
 def test_a_divergence_names_the_term():
     trainer = Trainer(pairs(), ByHand())
     next(trainer.model.parameters()).data.fill_(math.nan)
@@ -133,6 +165,7 @@ def test_a_divergence_names_the_term():
         ({"lambda_gan": 0.0}, {"lambda_gan": 1.0}, "lambda_gan = 0.0, not 1.0"),
         ({}, {"lambda_gan": 0.0}, "lambda_gan = 1.0, not 0.0"),
         ({"lambda_l1": 0.0}, {"lambda_l1": 1.0}, "lambda_l1 = 0.0, not 1.0"),
+        ({}, {"lambda_features": 1.0}, "lambda_features = 0.0, not 1.0"),
     ],
 )
 def test_a_state_of_other_terms_is_refused(tmp_path, pictures, before, after, named):
@@ -158,6 +191,15 @@ def test_weights_of_terms_may_change(tmp_path, pictures):
     [
         ({"lambda_gan": 0.0, "lambda_l1": 0.0}, "lambda_gan or lambda_l1 must be above 0"),
         ({"lambda_l1": -1.0}, "lambda_l1 must be a number at least 0; got -1.0"),
+        ({"lambda_features": -1.0}, "lambda_features must be a number at least 0; got -1.0"),
+        (
+            {"lambda_features": 1.0, "model": ModelConfig(channels_b=4)},
+            "lambda_features must be 0 unless translations have 1 or 3 channels, .*; got 1.0",
+        ),
+        (
+            {"objective": "cyclegan", "lambda_features": 1.0},
+            "lambda_features must be 0 with objective cyclegan, .*; got 1.0",
+        ),
         ({"discriminator": "features"}, "discriminator must be patch or pixel with objective p"),
         ({"warmup_steps": 5}, "warmup_steps must be 0 and identity_every 1 with objective pix2pix"),
         ({"identity_every": 2}, "which has no identity terms; got 0 and 2"),
