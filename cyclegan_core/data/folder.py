@@ -20,7 +20,7 @@ from ..pictures.files import find_pictures
 from ..pictures.picture import PictureHeader, read_flat, read_header
 from ..progress import ignore
 from ..validation import check_data_folder
-from .transforms import Pixels, prepare, prepared_size
+from .transforms import Pixels, check_enlarged, prepare, prepared_size
 
 log = logging.getLogger(__name__)
 
@@ -216,11 +216,12 @@ class PictureFolder:
     def _read_header(self, path: Path) -> PictureHeader:
         """What a picture's file says before it is decoded."""
         header = read_header(path)
-        if self.half is None:
-            return header
-        width, height = header.size
-        check_halves(path, width)
-        return replace(header, size=(width // 2, height))
+        if self.half is not None:
+            width, height = header.size
+            check_halves(path, width)
+            header = replace(header, size=(width // 2, height))
+        check_enlarged(path, header.size, self._config)
+        return header
 
     def _decode(self, path: Path) -> Pixels:
         """Read and resize a picture, and keep it in memory if pictures are kept."""

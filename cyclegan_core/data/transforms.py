@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,13 @@ from PIL import Image
 from torch import Tensor
 
 from ..config import DataConfig
+from ..errors import PictureError
 
 Pixels = npt.NDArray[np.uint8]
 """(H,W,C), 8 bits per sample."""
+
+_MOST_PIXELS = 2**26
+"""Of an enlarged picture; 200 MB in memory."""
 
 
 def prepared_size(size: tuple[int, int], config: DataConfig) -> tuple[int, int]:
@@ -31,6 +36,25 @@ def prepared_size(size: tuple[int, int], config: DataConfig) -> tuple[int, int]:
             return config.load_size, new_height
         case "none":
             return max(4, round(width / 4) * 4), max(4, round(height / 4) * 4)
+
+
+def check_enlarged(path: Path, size: tuple[int, int], config: DataConfig) -> None:
+    """A line of pixels is not enlarged to what no memory holds.
+
+    Args:
+        path: the picture's file.
+        size: its width and height.
+        config: how it would be resized.
+
+    Raises:
+        PictureError: it would be.
+    """
+    width, height = prepared_size(size, config)
+    if width * height > max(_MOST_PIXELS, size[0] * size[1]):
+        raise PictureError(
+            f"{path} is so narrow ({size[0]}×{size[1]}) that it would be enlarged to "
+            f"{width}×{height} pixels; leave it out, or crop it."
+        )
 
 
 def prepare(image: Image.Image, config: DataConfig) -> Pixels:

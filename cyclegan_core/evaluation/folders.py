@@ -14,7 +14,7 @@ from torch import Tensor
 from ..config import DataConfig
 from ..data.folder import Half, check_halves, half_of, list_pictures
 from ..data.paired_folders import by_name
-from ..data.transforms import prepare
+from ..data.transforms import check_enlarged, prepare
 from ..errors import DatasetError
 from ..pictures.picture import read_flat
 
@@ -146,13 +146,16 @@ class PictureReader:
             PictureError: the file can't be read, or has no halves; a score without it would be
                 another score.
         """
+        path = picture.path if isinstance(picture, HalfPicture) else picture
+        image = read_flat(path)
         if isinstance(picture, HalfPicture):
-            image = read_flat(picture.path)
-            check_halves(picture.path, image.width)
+            check_halves(path, image.width)
             image = half_of(image, picture.half)
+        if self._config is None:
+            pixels = np.asarray(image)
         else:
-            image = read_flat(picture)
-        pixels = np.asarray(image) if self._config is None else prepare(image, self._config)
+            check_enlarged(path, image.size, self._config)
+            pixels = prepare(image, self._config)
         return torch.from_numpy(pixels.transpose(2, 0, 1).copy()).float().div_(255)
 
     def pair(self, path: Picture, partner: Picture) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ..pictures.files import write_image
@@ -41,8 +41,10 @@ class Sheet:
         images: list[Image.Image] = []
         for picture in cells.values():
             image = picture if isinstance(picture, Image.Image) else to_image(picture)
-            size = (self.cell, 2 * self.cell)
-            images.append(ImageOps.contain(image, size, method=Image.Resampling.BICUBIC))
+            # As `ImageOps.contain`, which leaves nothing of a line of pixels.
+            scale = min(self.cell / image.width, 2 * self.cell / image.height)
+            size = [max(1, round(side * scale)) for side in image.size]
+            images.append(image.resize((size[0], size[1]), Image.Resampling.BICUBIC))
         self._blocks.setdefault(direction, []).append((tuple(cells), images))
 
     def write(self, path: Path) -> None:

@@ -125,6 +125,29 @@ def test_circles_of_links_end(here: Path) -> None:
     assert len(plan("in")) == len(before)
 
 
+def test_a_circle_of_files_is_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(here / "m.safetensors")
+    Path("in/one.png").symlink_to("two.png")
+    Path("in/two.png").symlink_to("one.png")
+    result = Shell(capsys)(
+        "translate", "in/one.png", "in/d.png", "-m", "m.safetensors", "-o", "out"
+    )
+    assert result.code == 1
+    (line,) = [line for line in result.err.splitlines() if line.startswith("failed: ")]
+    assert line.startswith("failed: in/one.png can't be read: ")
+
+
+def test_a_kind_that_pillow_does_not_read_is_named(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A photograph of a telephone; Pillow alone reads AVIF, but not HEIC."""
+    save(here / "m.safetensors")
+    Path("x.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(500))
+    result = Shell(capsys)("translate", "x.heic", "-m", "m.safetensors", "-o", "out")
+    assert result.code == 1
+    assert "failed: x.heic is not a picture that Pillow can read." in result.err
+
+
 def test_places_without_permission_are_named() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

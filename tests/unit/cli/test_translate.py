@@ -343,6 +343,19 @@ def test_a_sheet_of_before_and_after(run, model: Path, tmp_path: Path, command, 
 # --- reconstruct -------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("size", [(1, 3000), (3000, 1)])
+@pytest.mark.parametrize("memory", ["whole", "streamed", "thumbnail"])
+def test_lines_of_pixels(run, model: Path, tmp_path: Path, size, memory: str) -> None:
+    source = draw(tmp_path / "line.png", size=size)
+    sheet = tmp_path / "sheet.png"
+    argv = ("-o", tmp_path / "out", "-m", model, "--memory", memory, "--compare", sheet)
+    result = run("translate", source, *argv)
+    assert result.code == 0, result.err
+    with Image.open(tmp_path / "out" / "line.png") as made:
+        assert made.size == size
+    assert sheet.is_file()
+
+
 def test_reconstruct_writes_three_files_and_a_number(run, model: Path, tmp_path: Path) -> None:
     source = draw(tmp_path / "x.jpg", quality=95)
     argv = ("reconstruct", source, "-o", tmp_path / "out", "-m", model)

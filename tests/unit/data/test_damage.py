@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 
 import pytest
+from PIL import Image
 
-from cyclegan_core import DatasetError
+from cyclegan_core import DatasetError, PictureError
 from cyclegan_core.data import training_data as data
 from cyclegan_core.data.paired_folders import PairedFolders
 from cyclegan_core.data.unpaired_folders import UnpairedFolders
+from cyclegan_core.evaluation.folders import PictureReader
 
 from ..folders import SMALL, fill, names, paths, same, truncate
 
@@ -51,6 +53,18 @@ def test_damage_in_a_large_folder_is_found_later_and_the_next_one_steps_in(
     assert "skipped: 003.png is damaged or incomplete" in str(folders.report())
     uncached = UnpairedFolders(a, b, **SMALL, cache_bytes=0)
     assert all(same(uncached.sample(k), sample) for k, sample in reversed([*enumerate(samples)]))
+
+
+def test_a_line_of_pixels_takes_no_memory(dirs):
+    """With a short side of 286 it would have 1.6 gigapixels."""
+    a, b = dirs
+    Image.new("RGB", (1, 20_000)).save(a / "line.png")
+    Image.new("RGB", (20_000, 1)).save(b / "line.png")
+    report = UnpairedFolders(a, b).report()
+    assert [path.name for path, _ in report.a.skipped + report.b.skipped] == ["line.png"] * 2
+    assert "skipped: line.png is so narrow (1×20000) that it would be enlarged" in str(report)
+    with pytest.raises(PictureError, match=r"line\.png is so narrow"):
+        PictureReader(256)(a / "line.png")
 
 
 @pytest.mark.parametrize("verify_pixels", [0, data.VERIFY_PIXELS])
