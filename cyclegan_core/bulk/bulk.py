@@ -192,7 +192,7 @@ def _check_job(
         held = json.loads(target.read(JOB))
     except FileNotFoundError:
         return ""
-    except ValueError:
+    except (ValueError, RecursionError):
         held = None
     if not isinstance(held, dict):
         raise CycleGANError(f"{target.shown(JOB)} is damaged; delete it, or choose another target.")

@@ -155,7 +155,7 @@ def _read(target: Place) -> dict[str, Any]:
     """What the lease says; nothing if there is none, or half of one."""
     try:
         held = json.loads(target.read(NAME))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return {}
     return held if isinstance(held, dict) else {}
 

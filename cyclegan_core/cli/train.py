@@ -14,7 +14,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import tyro
 from rich.console import Console
@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 _ADVICE = "\n\n".join(f"{name}: {preset.advice}" for name, preset in PRESETS.items())
 
 
+PresetName = Literal["none", "style", "object", "enhance", "labels", "quick"]
+Tracker = Literal["none", "trackio", "wandb"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Train:
     """Train a CycleGAN on two folders of pictures, or pix2pix on pairs of them.
@@ -56,7 +60,7 @@ class Train:
     run_dir: Annotated[Path, tyro.conf.arg(name="run", metavar="DIR")]
     """Run folder: samples, losses, state and model."""
     preset: Annotated[
-        Literal["none", "style", "object", "enhance", "labels", "quick"],
+        PresetName,
         tyro.conf.arg(help="Starting point; the other options go before it.\n\n" + _ADVICE),
     ] = "none"
     start: Annotated[str | None, optional("MODEL")] = None
@@ -68,7 +72,7 @@ class Train:
     """Print a line of JSON every 10 steps and at the end instead of progress for people."""
     tensorboard: bool = False
     """Log to RUN/tensorboard as well (pip install tensorboard)."""
-    tracker: Literal["none", "trackio", "wandb"] = "none"
+    tracker: Tracker = "none"
     """Log to a tracker as well (pip install trackio, or wandb): trackio to this machine's database,
     wandb offline into RUN/wandb; neither uses the network unless your own settings of it say so."""
     test_a: Annotated[Path | None, optional("DIR")] = None
@@ -334,11 +338,24 @@ class Train:
         return on_step
 
 
-_KEPT = (
-    *("dir_a", "dir_b", "preset", "start", "tensorboard", "tracker"),
-    *("test_a", "test_b", "evaluate_every", "patience", "metric"),
-)
-"""Options of the command that run.json keeps beside all settings."""
+def _is_text(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+_KEPT: dict[str, Callable[[object], bool]] = {
+    "dir_a": _is_text,
+    "dir_b": _is_text,
+    "preset": lambda value: value in get_args(PresetName),
+    "start": _is_text,
+    "tensorboard": lambda value: isinstance(value, bool),
+    "tracker": lambda value: value in get_args(Tracker),
+    "test_a": _is_text,
+    "test_b": _is_text,
+    "evaluate_every": lambda value: type(value) is int,
+    "patience": lambda value: value is None or type(value) is int,
+    "metric": _is_text,
+}
+"""Options of the command that run.json keeps beside all settings, and what they may be there."""
 _PATHS = ("dir_a", "dir_b", "test_a", "test_b")
 
 
@@ -380,24 +397,47 @@ def read_run(folder: Path) -> dict[str, Any] | None:
         TrainConfig.from_dict(run["config"])  # whose errors say which setting is unknown
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(
-            f"{path} can't be read ({reason(error).rstrip('.')}); delete it, and name the run's "
-            "settings once more."
-        ) from None
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from None
     return run
 
 
+_UNREADABLE = (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+"""What reading a run.json raises in which something else stands than this command writes."""
+
+
+def _unreadable(path: Path, error: BaseException) -> ValueError:
+    return ValueError(
+        f"{path} can't be read ({reason(error).rstrip('.')}); delete it, and name the run's "
+        "settings once more."
+    )
+
+
 def _as_before(folder: Path, run: dict[str, Any], preset: str | None) -> Train:
-    """The options that a run has been trained with."""
-    command: dict[str, Any] = run.get("command", {})
-    before = command.get("preset", "none")
-    if preset is not None and preset != before:
+    """The options that a run has been trained with.
+
+    Raises:
+        ValueError: it has another preset, or options that there are not.
+    """
+    try:
+        before = _kept_options(folder, run)
+    except _UNREADABLE as error:
+        raise _unreadable(folder / "run.json", error) from None
+    if preset is not None and preset != before.preset:
         raise ValueError(
-            f"--preset is {before} in the run {folder}, not {preset}; leave --preset out, or name "
-            "another run folder."
+            f"--preset is {before.preset} in the run {folder}, not {preset}; leave --preset out, "
+            "or name another run folder."
         )
+    return before
+
+
+def _kept_options(folder: Path, run: dict[str, Any]) -> Train:
+    """The same, of a folder that may be a stranger's: nothing is taken that the command refuses."""
+    command: dict[str, Any] = run.get("command", {})
     kept: dict[str, Any] = {name: command[name] for name in _KEPT if name in command}
+    wrong = [name for name, value in kept.items() if not _KEPT[name](value)]
+    if wrong:
+        raise ValueError(f"{wrong[0]} is {kept[wrong[0]]!r}")
     kept |= {name: Path(kept[name]) for name in _PATHS if kept.get(name) is not None}
     if (folder / "state.safetensors").exists():
         kept["start"] = None  # its networks have become the state's

@@ -20,7 +20,7 @@ from ..config import DataConfig, Direction, DistillConfig
 from ..data.folder import PictureFolder, digest
 from ..data.transforms import draw
 from ..errors import CycleGANError, DatasetError
-from ..files import atomic_write
+from ..files import atomic_write, read_text
 from ..model import CycleGAN
 from ..pictures.picture import write_picture
 from ..progress import OnProgress
@@ -130,10 +130,10 @@ def _begin(folder: Path, facts: dict[str, Any]) -> None:
     """Say what the pairs are made of, or make sure that those there are the same."""
     path = folder / _MANIFEST
     try:
-        before: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
+        before: dict[str, Any] = dict(json.loads(read_text(path)))
     except FileNotFoundError:
         before = facts
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         before = {}
     changed = [name.replace("_", " ") for name in facts if before.get(name) != facts[name]]
     if changed:

@@ -25,6 +25,7 @@ from ..training.losses import by_name
 from ..training.trainer import StepReport
 
 PROJECT = "cyclegan"
+TRACKERS = ("trackio", "wandb")
 
 
 class TrackerLog:
@@ -39,9 +40,11 @@ class TrackerLog:
             settings: what the tracker keeps as the run's configuration.
 
         Raises:
-            ValueError: the tracker is not installed.
+            ValueError: there is no such tracker, or it is not installed.
             CycleGANError: it can't begin a run.
         """
+        if name not in TRACKERS:
+            raise ValueError(f"tracker must be one of {', '.join(TRACKERS)}; got {name!r}.")
         try:
             self._tracker = importlib.import_module(name)
         except ImportError:

@@ -10,6 +10,7 @@ from comfy_api.latest import io
 
 from ...cyclegan_core.config import DataConfig, ModelConfig, TrainConfig
 from ...cyclegan_core.device import NAMES
+from ...cyclegan_core.files import read_text
 from ...cyclegan_core.training import PRESETS
 from .. import host
 from .settings import SettingsType
@@ -182,9 +183,9 @@ def auto_preset(run: Path, *, has_start_model: bool) -> str:
     """
     quick = PRESETS["quick"].train["discriminator"]
     try:
-        noted = json.loads((run / "run.json").read_text(encoding="utf-8"))
+        noted = json.loads(read_text(run / "run.json"))
         return "quick" if noted["config"]["discriminator"] == quick else "none"
-    except (OSError, ValueError, KeyError, TypeError):  # nothing there, or nothing we wrote
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):  # or nothing we wrote
         return "quick" if host.trains_on_cpu() and not has_start_model else "none"
 
 

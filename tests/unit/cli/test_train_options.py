@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import re
+from pathlib import Path
 from types import NoneType
 from typing import get_args, get_type_hints
 
 import pytest
 
 from cyclegan_core.cli import main as cli
-from cyclegan_core.cli.train import Train
+from cyclegan_core.cli.train import Train, defaults
 from cyclegan_core.config import DataConfig, ModelConfig, TrainConfig
 from cyclegan_core.training.presets import PRESETS
 
@@ -190,3 +192,53 @@ def test_the_choice_of_presets_is_the_table():
     assert parse("--preset", "none") == parse()
     for name in PRESETS:
         assert parse("--preset", name).preset == name
+
+
+_TRAINED = {"config": TrainConfig().to_dict(), "data": {"config": {}}, "command": {}}
+
+
+def as_before(folder: Path, text: str) -> Train | None:
+    """What `cyclegan train --run folder` takes from a run.json."""
+    (folder / "run.json").write_text(text)
+    return defaults(["train", "--run", str(folder)])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("tracker", value) for value in ("antigravity", "os", "", None, 5, ["wandb"])],
+        *[("preset", value) for value in ("__init__", None, {})],
+        *[(name, value) for name in ("dir_a", "test_b", "start") for value in (5, ["x"], {})],
+        *[(name, value) for name in ("evaluate_every", "patience") for value in (True, 1.5, "x")],
+        ("evaluation_settings", {"no such": 1}),
+        ("evaluation_settings", 5),
+    ],
+)
+def test_what_a_strangers_run_says_is_checked(tmp_path: Path, name: str, value: object) -> None:
+    """The tracker's name, above all: it is imported."""
+    run = _TRAINED | {"command": {name: value}}
+    with pytest.raises(ValueError, match=r"run\.json can't be read \(.*\); delete it"):
+        as_before(tmp_path, json.dumps(run))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("[" * 100_000, '{"a":' * 100_000, "[]", "null", "1e400", "\0", ""),
+        *(json.dumps(_TRAINED | {"command": value}) for value in (None, [], 5)),
+        *(json.dumps(_TRAINED | {"data": value}) for value in (None, [1], {"config": 5})),
+        json.dumps(_TRAINED | {"data": {"config": {"no such": 1}}}),
+        json.dumps(_TRAINED | {"data": {"config": {"background": 5}}}),
+    ],
+    ids=range(15),
+)
+def test_what_is_no_run_is_said(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ValueError, match=r"run\.json can't be read \(.*\); delete it"):
+        as_before(tmp_path, text)
+
+
+def test_what_a_run_says_is_taken(tmp_path: Path) -> None:
+    command = {"dir_a": "a", "tracker": "trackio", "preset": "quick", "patience": 3}
+    before = as_before(tmp_path, json.dumps(_TRAINED | {"command": command}))
+    assert before is not None
+    assert (before.dir_a, before.tracker, before.preset) == (Path("a"), "trackio", "quick")

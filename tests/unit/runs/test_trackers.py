@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from cyclegan_core.runs.trackers import TrackerLog
+
 from ..commands import Shell
 from ..evaluation.samples import fill
 from ..run_files import rows
@@ -79,3 +81,9 @@ def test_without_the_extra_it_says_what_to_install(command, capsys, monkeypatch,
     assert result.json["error"] == (
         f'{name} is not installed; install it with: pip install "cyclegan[{name}]".'
     )
+
+
+def test_no_other_module_is_imported(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="tracker must be one of trackio, wandb; got 'this'"):
+        TrackerLog("this", tmp_path, {})
+    assert "this" not in sys.modules
