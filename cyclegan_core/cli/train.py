@@ -465,7 +465,7 @@ def _process_group() -> Generator[torch.device | None]:
     import torch
     import torch.distributed as dist
 
-    from ..device.distributed import losing_others
+    from ..device.distributed import losing_others, own_meeting_place
 
     has_gpus = torch.cuda.is_available()
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if has_gpus else None
@@ -473,7 +473,8 @@ def _process_group() -> Generator[torch.device | None]:
         torch.cuda.set_device(device)
     # With both, what is no tensor goes over the CPU: pools need not fit into a GPU's memory.
     with losing_others():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if has_gpus else "gloo")
+        backend = "cpu:gloo,cuda:nccl" if has_gpus else "gloo"
+        dist.init_process_group(backend, **own_meeting_place())
         try:
             yield device or torch.device("cpu")
         finally:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from ..errors import CycleGANError
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -47,6 +50,33 @@ def losing_others() -> Generator[None]:
             f"Rank {rank} can't talk to the other processes of this training any more "
             f"({what}); with --max-restarts torchrun starts all of them again from the last state."
         ) from error
+
+
+def own_meeting_place() -> dict[str, Any]:
+    """What to tell `init_process_group` so that processes that were restarted find each other.
+
+    `torchrun` lets all attempts meet at one store, where the addresses of those that died are still
+    written: who reads them waits for ever, or for as long as gloo does (pytorch issue 135712). So
+    each attempt has a part of the store to itself. On several machines only `torchrun` can see to
+    that, as they count their attempts each for itself: with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1.
+    """
+    environment = os.environ
+    if environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return {}
+    if environment["LOCAL_WORLD_SIZE"] != environment["WORLD_SIZE"]:
+        if environment["RANK"] == "0" and environment["TORCHELASTIC_MAX_RESTARTS"] != "0":
+            log.warning(
+                "Processes that torchrun starts again may wait for those that died: set "
+                "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 on every machine before torchrun."
+            )
+        return {}
+    world_size = int(environment["WORLD_SIZE"])
+    address, port = environment["MASTER_ADDR"], int(environment["MASTER_PORT"])
+    # Public by torch's documentation, if not by its types.
+    store = dist.TCPStore(address, port, world_size, is_master=False)  # pyright: ignore[reportPrivateImportUsage]
+    attempt = environment["TORCHELASTIC_RESTART_COUNT"]
+    part = dist.PrefixStore(f"cyclegan/attempt_{attempt}", store)  # pyright: ignore[reportPrivateImportUsage]
+    return {"store": part, "rank": int(environment["RANK"]), "world_size": world_size}
 
 
 def average_gradients(parameters: list[nn.Parameter]) -> None:

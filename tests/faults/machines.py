@@ -110,6 +110,7 @@ def agent(machine: int, folder: Path, run: Path, steps: int) -> subprocess.Popen
     words += ["--max-steps", steps, *OPTIONS]
     line = f"hostname machine{machine} && exec {shlex.join(map(str, words))}"
     own = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "eth", "PYTHONPATH": str(ROOT)}
+    own |= {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     with (run.parent / f"{run.name} {machine}.txt").open("ab") as out:
         return subprocess.Popen(
             ["ip", "netns", "exec", SPACES[machine], "unshare", "--uts", "sh", "-c", line],

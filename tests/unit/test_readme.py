@@ -13,6 +13,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
+from itertools import dropwhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -230,6 +231,8 @@ def check_pytest(words: Sequence[str], made: Sequence[str], user: User, here: Pa
     assert words == []
 
 
+SETS_A_VARIABLE = re.compile(r"[A-Z_]+=\S*")
+
 PROGRAMS = {
     "cyclegan": run_cyclegan,
     "torchrun": run_torchrun,
@@ -264,4 +267,5 @@ def test_it_can_be_typed(block: Block, user: User, here: Path) -> None:
         return
     assert block.language == "sh"
     for words, made in commands(block.text):
-        PROGRAMS[words[0]](words[1:], made, user, here)
+        program, *rest = dropwhile(SETS_A_VARIABLE.fullmatch, words)
+        PROGRAMS[program](rest, made, user, here)

@@ -18,6 +18,7 @@ from cyclegan_core.device.distributed import (
     any_rank,
     average_gradients,
     gather,
+    own_meeting_place,
     rank_0_says,
     rank_and_world_size,
     spread,
@@ -350,7 +351,8 @@ def test_ctrl_c_on_one_stops_both_after_the_same_step(done):
     assert [int(row["step"]) for row in rows(done / "stopped")] == [1, 2, 3]
 
 
-def test_the_command_under_torchrun_goes_on_with_it(done, pictures):
+def test_the_command_under_torchrun_goes_on_with_it_though_a_rank_is_killed(done, pictures):
+    """Started again from the last state, both end where undisturbed ones do."""
     options = {
         **{"max-steps": 6, "save-every": 4, "sample-every": 100, "pool-size": 2},
         **{"model.base-channels": 2, "model.num-blocks": 1, "disc-channels": 2, "disc-layers": 1},
@@ -359,17 +361,34 @@ def test_the_command_under_torchrun_goes_on_with_it(done, pictures):
     words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
     launch = ["torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     # Without --, torchrun would take our --run for an abbreviation of its own.
-    launch += ["--local-addr", "127.0.0.1", "-m", "--", "cyclegan_core.cli", "train"]
+    launch += ["--local-addr", "127.0.0.1", "--max-restarts", "3"]
+    launch += ["-m", "--", "tests.unit.training.killed_rank", "train"]
     process = subprocess.run(
         [sys.executable, "-m", *launch, pictures / "a", pictures / "b", *words, "--json"],
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
-    assert process.returncode == 0, process.stderr
-    assert [json.loads(line)["step"] for line in process.stdout.splitlines()] == [6]
-    assert process.stderr.count("Going on from step 3.") == 1
+    assert process.returncode == 0, process.stdout + process.stderr
+    said = [json.loads(line) for line in process.stdout.splitlines()]
+    assert [line["step"] for line in said if "step" in line] == [6]
+    errors = [line["error"] for line in said if "error" in line]
+    assert errors[0].startswith("Rank 0 can't talk to the other processes of this training any mo")
+    for step in (3, 4):
+        assert process.stderr.count(f"Going on from step {step}.") == 1
+    assert "Traceback" not in process.stderr
     for name in ("state.safetensors", "losses.csv", "model.safetensors"):
         assert content(done / "stopped" / name) == content(done / "long" / name), name
+
+
+def test_several_machines_are_told_what_torchrun_needs_to_restart(monkeypatch, caplog):
+    for name, value in {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    assert own_meeting_place() == {}  # without torchrun, or without a store that is shared
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    for restarts, said in (("0", False), ("3", True)):
+        monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", restarts)
+        assert own_meeting_place() == {}
+        assert ("TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1" in caplog.text) is said
