@@ -2,6 +2,7 @@
 
     python benchmarks/learning.py DATA [--sets monet season pen facades] [--recipes quick paper]
         [--seeds 0 1 2] [--minutes 2 5 10 20 60] [--work DIR] [--json FILE] [--table]
+        [--sheet FILE --photos PHOTO…]
 
 With OMP_NUM_THREADS=1 a minute of processor time is a minute of the clock on a quiet machine.
 
@@ -38,6 +39,7 @@ from typing import Any
 import numpy as np
 import torch
 from common import write_json
+from contact_sheet import scikit_image_photographs, square
 from PIL import Image, ImageFilter
 
 from cyclegan_core import (
@@ -50,10 +52,12 @@ from cyclegan_core import (
     Trainer,
     UnpairedFolders,
     load_model,
+    read_picture,
     save_model,
 )
 from cyclegan_core.evaluation import EvaluationConfig, Evaluator
 from cyclegan_core.evaluation.report import COLOUR, IDENTITY, MODEL
+from cyclegan_core.evaluation.sheet import Sheet
 from cyclegan_core.training import PRESETS
 
 EXTRACTOR = "lite2"
@@ -326,6 +330,20 @@ def _cell(scores: dict[str, Any] | None) -> str:
     return f"{scores['PSNR'][0]:.2f} dB"
 
 
+def draw(options: argparse.Namespace) -> None:
+    """What the first set, recipe and seed have made of photographs after each of the minutes."""
+    run = options.work / f"{options.sets[0]}-{options.recipes[0]}-{options.seeds[0]}"
+    models = {m: load_model(run / f"minute_{m:g}.safetensors") for m in sorted(options.minutes)}
+    sheet = Sheet(options.cell)
+    for path in options.photos:
+        photo = square(read_picture(path).pixels.expand(3, -1, -1)[None], 256)
+        cells = {"photo": photo}
+        for minute, model in models.items():
+            cells[f"{minute:g} min"] = model.translate(photo[None], dtype=torch.bfloat16)[0]
+        sheet.add(run.name, cells)
+    sheet.write(options.sheet)
+
+
 def main() -> None:
     """Fill the table row by row; each is written when it is done."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -337,6 +355,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/learning"))
     parser.add_argument("--json", type=Path, default=Path(__file__).parent / "learning.json")
     parser.add_argument("--table", action="store_true", help="print what there is, train nothing")
+    parser.add_argument("--sheet", type=Path, help="draw --photos after each of the minutes")
+    parser.add_argument("--photos", type=Path, nargs="+", default=scikit_image_photographs())
+    parser.add_argument("--cell", type=int, default=240, help="pixels per picture on the sheet")
     options = parser.parse_args()
     options.device, options.clock, options.threads = "cpu", "processor", torch.get_num_threads()
     rows: list[dict[str, Any]] = []
@@ -352,6 +373,8 @@ def main() -> None:
         fill(row, options)
         write_json(options, {"rows": rows})
     show(rows, sorted(options.minutes))
+    if options.sheet:
+        draw(options)
 
 
 if __name__ == "__main__":
