@@ -152,7 +152,8 @@ def peculiarities(image: ImageFile.ImageFile) -> list[str]:
     frames = getattr(image, "n_frames", 1)
     notes = [f"first of {frames} frames"] if frames > 1 else []
     # Pillow keeps 16 bits of grey only; "RGB;16B" is how it calls such a file's storage.
-    if image.mode in ("RGB", "RGBA") and any(";16" in str(tile.args) for tile in image.tile):
+    # By number: before Pillow 11 the parts of a tile have no names.
+    if image.mode in ("RGB", "RGBA") and any(";16" in str(tile[3]) for tile in image.tile):
         notes.append("16-bit, read as 8")
     return notes
 
