@@ -45,10 +45,10 @@ REQUIREMENTS = """\
 --extra-index-url https://download.pytorch.org/whl/cpu
 torch>=2.7
 torchvision>=0.22
-numpy
-pillow
+numpy>=1.26
+pillow>=11.2
 safetensors>=0.5
-filelock
+filelock>=3.12
 huggingface-hub>=0.34
 tyro>=1.0
 rich>=13
