@@ -94,25 +94,7 @@ def distill(  # noqa: PLR0913 - of what, on what, to where, how
     check_target(out)
     source = Source(Path(pictures), config, teacher.config.channels(direction)[0])
 
-    # The teacher's part, once.
-    inputs, outputs = make_pairs(
-        work / "pairs", source, teacher, direction, config, dtype=dtype, on_progress=on_pair
-    )
-    start = _start(work / "start.safetensors", teacher, direction, config, inputs, dtype)
-
-    # The student's part: paired training without a discriminator.
-    folders = (inputs, outputs) if direction == "a_to_b" else (outputs, inputs)
-    data = PairedFolders(
-        *folders,
-        DataConfig(
-            preprocess="crop",
-            crop_size=config.crop_size,
-            flip=False,  # a mirrored picture's translation is not the translation mirrored
-            max_images=config.num_pairs,
-            channels_a=student_config.channels_a,
-            channels_b=student_config.channels_b,
-        ),
-    )
+    # How it learns; settings that don't fit are refused before the teacher works.
     training = TrainConfig(
         model=replace(student_config, image_size=teacher.config.image_size),
         objective="pix2pix",
@@ -134,6 +116,26 @@ def distill(  # noqa: PLR0913 - of what, on what, to where, how
         save_every=config.save_every,
         sample_every=config.save_every,
         seed=config.seed,
+    )
+
+    # The teacher's part, once.
+    inputs, outputs = make_pairs(
+        work / "pairs", source, teacher, direction, config, dtype=dtype, on_progress=on_pair
+    )
+    start = _start(work / "start.safetensors", teacher, direction, config, inputs, dtype)
+
+    # The student's part: paired training without a discriminator.
+    folders = (inputs, outputs) if direction == "a_to_b" else (outputs, inputs)
+    data = PairedFolders(
+        *folders,
+        DataConfig(
+            preprocess="crop",
+            crop_size=config.crop_size,
+            flip=False,  # a mirrored picture's translation is not the translation mirrored
+            max_images=config.num_pairs,
+            channels_a=student_config.channels_a,
+            channels_b=student_config.channels_b,
+        ),
     )
     trainer = Trainer(training, data, device=device, model=start)
     try:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 from comfy_api.latest import io
@@ -89,7 +90,7 @@ class DistillCycleGAN(io.ComfyNode):
         steps: int,
         direction: str = host.AUTO,
         license: str = "",
-        **settings: int,
+        **settings: Any,  # noqa: ANN401 - one per widget
     ) -> io.NodeOutput:
         """Lend the teacher the device, distil in the run's folder, convert the results.
 
@@ -188,6 +189,7 @@ def _inputs() -> list[io.Input]:
 
 
 def _advanced_inputs(preset: DistillConfig) -> list[io.WidgetInput]:
+    """Widgets of old workflows keep their places: new ones come last."""
     return [
         _number(
             "crop_size",
@@ -232,6 +234,17 @@ def _advanced_inputs(preset: DistillConfig) -> list[io.WidgetInput]:
             optional=True,
             tooltip="Licence of the teacher's weights, for the student's file; empty: what the "
             "teacher's file says.",
+        ),
+        io.Float.Input(
+            "lambda_features",
+            default=preset.lambda_features,
+            min=0.0,
+            max=10.0,
+            step=0.01,
+            optional=True,
+            tooltip="Weight of the distance to the teacher's output in ImageNet's features, beside "
+            "that of the pixels, which has 1: keeps detail. 0: pixels alone, which a teacher of "
+            "other than 1 or 3 channels needs.",
         ),
     ]
 

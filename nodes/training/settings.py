@@ -56,6 +56,7 @@ class CycleGANTrainSettings(io.ComfyNode):
                 *_folded("Losses", _loss_inputs()),
                 *_folded("Learning", _optimiser_inputs()),
                 *_folded("Run", _run_inputs()),
+                *_folded("Losses", _newest_inputs()),
             ],
             outputs=[
                 SettingsType.Output(
@@ -264,5 +265,16 @@ def _run_inputs() -> list[io.Input]:
             default="auto",
             tooltip="auto: what the host thinks its GPU is good at, fp32 on a processor. bf16 is "
             "more than twice as fast on processors with bf16 units.",
+        ),
+    ]
+
+
+def _newest_inputs() -> list[io.Input]:
+    return [
+        _number(
+            "lambda_features",
+            _TRAIN.lambda_features,
+            "pix2pix's weight of the distance to the true partner in ImageNet's features, which "
+            "keeps detail: a tenth of lambda_l1 is a start; 0: none.",
         ),
     ]

@@ -98,6 +98,7 @@ NODES = {
             "recompute",
             "cuda_graph",
             "precision",
+            "lambda_features",
         ],
         ["CYCLEGAN_TRAIN_SETTINGS"],
     ),
@@ -122,6 +123,7 @@ NODES = {
             "num_held_out",
             "seed",
             "license",
+            "lambda_features",
         ],
         ["CYCLEGAN", "IMAGE", "STRING"],
     ),
@@ -289,7 +291,9 @@ FOLDED = {
     "CycleGAN_TranslateVideo": {"memory", "precision", "smoothing_frames"},
     "CycleGAN_Reconstruct": {"memory", "precision"},
     "CycleGAN_Train": {"evaluate_every", "patience"},
-    "CycleGAN_Distill": {"crop_size", "load_size", "views", "num_held_out", "seed", "license"},
+    "CycleGAN_Distill": {
+        *("crop_size", "load_size", "views", "num_held_out", "seed", "license", "lambda_features")
+    },
 }
 """Widgets that a page shows only when asked; Train Settings has its own test."""
 

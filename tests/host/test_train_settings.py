@@ -25,6 +25,7 @@ TRAIN = {
     "objective": "pix2pix",
     "directions": "both",
     "lambda_l1": 30.0,
+    "lambda_features": 3.0,
     "disc_layers": 2,
     "gan_mode": "vanilla",
     "lambda_a": 8.5,

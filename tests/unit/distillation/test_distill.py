@@ -133,6 +133,13 @@ def test_the_start_of_another_size_is_not_gone_on_with(undisturbed, photographs)
         distill(make_teacher(), photographs, undisturbed[0], config=config)
 
 
+def test_what_can_not_be_learned_is_refused_before_the_teacher_works(tmp_path, photographs) -> None:
+    teacher = make_teacher(ModelConfig(base_channels=6, num_blocks=2, channels_b=4))
+    with pytest.raises(ValueError, match=r"lambda_features must be 0 unless .* 1 or 3 channels"):
+        distill(teacher, photographs, tmp_path / "small.safetensors", config=TINY)
+    assert not [*tmp_path.iterdir()]
+
+
 def test_the_face_offers_the_function_whatever_was_imported_before() -> None:
     """A module of the function's own name would hide it."""
     from cyclegan_core.distillation import WORK_SUFFIX
