@@ -162,13 +162,15 @@ def export_model(
         )
     write = _onnx_bytes if format == "onnx" else _pt2_bytes
     checked: list[CheckedSize] = []
+    size = 0
 
     def make(temporary: Path) -> None:
+        nonlocal size
         with torch.no_grad(), torch.inference_mode(mode=False), _quiet():
             program = _recorded(PortableGenerator(network, model.config, half=half))
             content = write(program, _metadata(model, direction, half=half, facts=facts or {}))
             checked.extend(_check(content, format, model, direction, half=half))
-        temporary.write_bytes(content)
+        size = temporary.write_bytes(content)
 
     # The name is taken first, so that a folder that can't be written to is no late surprise.
     atomic_write(path, make)
@@ -177,7 +179,7 @@ def export_model(
         format=format,
         direction=direction,
         half=half,
-        bytes=path.stat().st_size,
+        bytes=size,
         checked=tuple(checked),
     )
 

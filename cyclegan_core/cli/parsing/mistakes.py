@@ -55,7 +55,9 @@ def sentence(box: str) -> str:
         choices = re.findall(r"'(.*?)'", match[3])
         return _takes(match[2], f"one of {', '.join(choices)}", match[1], choices)
     if match := re.fullmatch(r"Error parsing (\S+): (.*)", first):
-        return _bad_value(match[1].replace("__tyro-dummy-inner__.", "--"), match[2])
+        # A group of options is named without dashes, by tyro's own name for the whole or none.
+        name = match[1].removeprefix("__tyro-dummy-inner__.")
+        return _bad_value(name if name[0] == "-" or name.isupper() else f"--{name}", match[2])
     if match := re.fullmatch(r"Unrecognized options: (.*)", first):
         return _unknown(match[1].split(", ")[0], re.findall(r"^--[\w.-]+", "\n".join(lines), re.M))
     if match := re.match(r"Missing value for argument '(.*?)'", first):
