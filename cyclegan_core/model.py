@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -161,6 +161,17 @@ class CycleGAN(nn.Module, HubModel):
                 f"A round trip needs both directions, and this model only translates "
                 f"{ARROWS[only]}; load a second file for {ARROWS[opposite(only)]}."
             )
+
+    def forward(self, *_: object) -> NoReturn:
+        """Nothing: a model has two directions, and pictures of any size to bring into range.
+
+        Raises:
+            NotImplementedError: always, and says what to call.
+        """
+        raise NotImplementedError(
+            "A CycleGAN is not called: use translate(images in [0,1], direction), or "
+            "generator(direction)(x) for the network alone, in its own range."
+        )
 
     def translate(  # noqa: PLR0913 - what, how, and within which limits
         self,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import PictureError, reason
 from ..films.names import FORMATS, is_video_name
-from ..pictures.files import READABLE, WRITABLE, file_id, find_pictures
+from ..pictures.files import PAINTED, READABLE, WRITABLE, file_id, find_pictures
 
 Job = tuple[Path, Path | PictureError]
 """A picture, and the file for its result, or why there can't be one."""
@@ -18,9 +18,6 @@ Job = tuple[Path, Path | PictureError]
 class NotFoundError(PictureError):
     """What a user named is not there."""
 
-
-PAINTED = "painted"
-"""The folder for results where none is named: inside the folder that holds the pictures."""
 
 _LIKE_A_FILE = re.compile(r"\.[A-Za-z]{2,4}\d?")
 """Endings that files have: .pdf, .heic, .mp4; folders rather have versions and dates."""

@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..config import DataConfig
 from ..errors import DatasetError, PictureError, reason
-from ..pictures.files import find_pictures
+from ..pictures.files import PAINTED, file_id, find_pictures
 from ..pictures.picture import PictureHeader, read_flat, read_header
 from ..progress import ignore
 from ..validation import check_data_folder
@@ -53,13 +53,19 @@ class PictureFile:
 def list_pictures(folder: Path, domain: str) -> list[PictureFile]:
     """All pictures that `find_pictures` finds, sorted by their path below `folder`.
 
+    Without those in `PAINTED`, into which `cyclegan translate` writes: what a model has made of
+    these pictures is none of them.
+
     Raises:
         DatasetError: `folder` is missing, not a folder, unreadable, or holds no picture.
     """
     check_data_folder(folder, domain)
+    results = folder / PAINTED
+    if results.is_dir():
+        log.warning("%s was left out: cyclegan translate writes its results there.", results)
     files = [
         PictureFile(path, path.relative_to(folder).as_posix(), *_stat(path))
-        for path in find_pictures(folder, on_error=_stop)
+        for path in find_pictures(folder, leave_out=file_id(results), on_error=_stop)
     ]
     if not files:
         raise DatasetError(

@@ -33,6 +33,9 @@ WRITABLE = frozenset(_FORMATS)
 READABLE = WRITABLE | {".jpe", ".jfif", ".gif", ".ppm", ".pgm", ".pnm", ".tga", ".jp2", ".avif"}
 """File endings that are taken for pictures when a folder is searched."""
 
+PAINTED = "painted"
+"""The folder for results where none is named: inside the folder that holds the pictures."""
+
 FileId = tuple[int, int]
 """What two names of one file have in common: its device and its number there."""
 

@@ -282,3 +282,8 @@ def test_a_direction_that_the_model_lacks() -> None:
             )
         assert isinstance(caught.value, CycleGANError)
     assert not calls  # nothing was translated before it was noticed
+
+
+def test_a_call_says_what_to_call_instead() -> None:
+    with pytest.raises(NotImplementedError, match=r"use translate\(images in \[0,1\]"):
+        CycleGAN(ModelConfig(num_blocks=1, base_channels=2))(torch.zeros(1, 3, 8, 8))

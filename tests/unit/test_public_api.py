@@ -145,3 +145,10 @@ def test_every_module_can_be_imported_first(module: str) -> None:
         for name in [name for name in sys.modules if name.startswith("cyclegan_core")]:
             del sys.modules[name]
         sys.modules.update(ours)
+
+
+def test_the_documentation_has_every_public_name() -> None:
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\.\. auto\w+:: (\w+)$", page, re.MULTILINE)
+    kinds = {"Direction", "__version__"}
+    assert set(cyclegan_core.__all__) - kinds - set(shown) == set()

@@ -40,6 +40,17 @@ def test_search_is_recursive_sorted_and_blind_to_hidden_and_other_files(tmp_path
     assert found == ["B.png", "a.png", "b/a.png", "b/x.JPG", "z.png"]
 
 
+def test_what_a_model_painted_of_the_pictures_is_left_out_and_that_is_said(dirs, caplog):
+    a, b = dirs
+    fill(a / "painted", 3, seed=9)
+    fill(a / "more" / "painted", 1, seed=8)  # the user's own name: nobody writes results there
+    folders = UnpairedFolders(a, b, **SMALL)
+    assert len(paths(folders)[0]) == 6
+    assert [record.message for record in caplog.records] == [
+        f"{a / 'painted'} was left out: cyclegan translate writes its results there."
+    ]
+
+
 def test_circles_of_links_end_and_links_are_followed(tmp_path, dirs):
     a, b = dirs
     (a / "circle").symlink_to(a, target_is_directory=True)
