@@ -240,6 +240,14 @@ class _PictureCommand:
             "speedup": how.speedup,
             "dtype": dtype,
         }
+        pending = [
+            source
+            for (source, _), entry in zip(jobs, report, strict=True)
+            if not {"error", "skipped"} & entry.keys()
+        ]
+        hint = self._hint(model, pending)
+        if hint is not None:
+            print_text(console, hint)
         sheet = Sheet(_SHEET_CELL) if self.compare else None
         name = TextColumn("{task.description}", markup=False)
         columns = name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
@@ -271,9 +279,6 @@ class _PictureCommand:
             sheet.write(self.compare)
             made = f"before and after: {self.compare}"
             print_text(console, plain(made))
-        hint = self._hint(model, report)
-        if hint is not None:
-            print_text(console, hint)
         if how.precision == "auto":
             console.print(f"precision auto was {NAMES[dtype]}")
         return {"direction": direction, "device": str(device), "precision": NAMES[dtype]}
@@ -351,8 +356,8 @@ class _PictureCommand:
         """The model for the way back, if none is named and one is needed."""
         return None
 
-    def _hint(self, model: CycleGAN, report: list[dict[str, Any]]) -> str | None:
-        """What would have pleased more, if anything."""
+    def _hint(self, model: CycleGAN, sources: list[Path]) -> str | None:
+        """What would please more, if anything; nothing of the files but their headers is read."""
         return None
 
     def _outputs(self, target: Path) -> list[Path]:
@@ -402,10 +407,10 @@ class Translate(_PictureCommand):
         check_work_size(self.work_size)
         check_float("detail", self.detail, low=0, high=1)
 
-    def _hint(self, model: CycleGAN, report: list[dict[str, Any]]) -> str | None:
+    def _hint(self, model: CycleGAN, sources: list[Path]) -> str | None:
         learned = model.config.image_size
-        sides = [min(entry["size"]) for entry in report if "size" in entry]
-        if self.work_size or max(sides, default=0) < _MUCH_LARGER * learned:
+        large = _MUCH_LARGER * learned
+        if self.work_size or not any(_short_side(source) >= large for source in sources):
             return None
         return (
             f"the model learned from pictures of {learned} pixels: on ones as large as these "
@@ -502,6 +507,20 @@ class Reconstruct(_PictureCommand):
     def _is_left(self, path: Path) -> bool:
         """Whether a result stays as it is, of a picture that lacks another one."""
         return self.results.skip_existing and file_id(path) is not None
+
+
+def _short_side(source: Path) -> int:
+    """Pixels of a picture's or a video's short side, by its header; 0 if it has gone meanwhile."""
+    try:
+        if is_video_name(source):
+            from ..films.clip import read_clip
+
+            clip = read_clip(source, count=False)
+            return min(clip.width, clip.height)
+        with opened(source, max_pixels=MAX_PIXELS) as file:
+            return min(file.size)
+    except PictureError:  # which is told when its turn comes
+        return 0
 
 
 def _tell(entry: dict[str, Any], console: Console) -> None:

@@ -96,6 +96,19 @@ def test_a_wrong_work_size_or_detail(
     assert not (tmp_path / "out").exists()
 
 
+def test_large_pictures_are_hinted_at_before_the_first(run, tmp_path: Path) -> None:
+    """Their strokes can't be seen, and they take long: nobody should have to wait to learn that."""
+    model = tmp_path / "m.safetensors"
+    save(model, replace(SMALL, image_size=8))
+    small, large = draw(tmp_path / "a.png", size=(90, 47)), draw(tmp_path / "b.png", size=(48, 90))
+    argv = ("translate", "-o", tmp_path / "out", "-m", model, "--overwrite")
+    first, second, *_ = run(*argv, small, large).err.splitlines()
+    assert first.startswith("the model learned from pictures of 8 pixels: on ones as large as")
+    assert "a.png" in second
+    for others in ((small,), (large, "--work-size", "auto"), (large, "--dry-run")):
+        assert "the model learned" not in run(*argv, *others).err
+
+
 def test_options_may_stand_before_the_pictures(run, model: Path, tmp_path: Path) -> None:
     draw(tmp_path / "a.png")
     draw(tmp_path / "b.png")
