@@ -19,6 +19,10 @@ class NotFoundError(PictureError):
     """What a user named is not there."""
 
 
+class LeftAloneError(PictureError):
+    """A result is there already, and nobody said that it may be replaced."""
+
+
 _LIKE_A_FILE = re.compile(r"\.[A-Za-z]{2,4}\d?")
 """Endings that files have: .pdf, .heic, .mp4; folders rather have versions and dates."""
 

@@ -24,7 +24,7 @@ from ..pictures.files import MAX_PIXELS, WRITABLE, FileId, file_id, opened
 from ..progress import duration
 from ..validation import WorkSize, check_float, check_work_size
 from .common import choose_device, find_with_bar, optional, print_text
-from .outputs import PAINTED, Job, NotFoundError, plan_outputs
+from .outputs import PAINTED, Job, LeftAloneError, NotFoundError, plan_outputs
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -136,6 +136,7 @@ class _PictureCommand:
 
         failed = sum("error" in entry for entry in report)
         missing = sum("not_found" in entry for entry in report)
+        left = sum("left_alone" in entry for entry in report)
         skipped = sum("skipped" in entry for entry in report)
         seconds = time.perf_counter() - started
         if self.json:
@@ -155,8 +156,9 @@ class _PictureCommand:
                 if count or (kind == "picture" and not videos)
             )
             text += ", nothing was written" if self.results.dry_run else f", {duration(seconds)}"
-            text += f", {failed - missing} failed" + (f", {skipped} skipped" if skipped else "")
-            text += f", {missing} not found" if missing else ""
+            text += f", {failed - missing - left} failed"
+            counts = {"skipped": skipped, "left alone": left, "not found": missing}
+            text += "".join(f", {count} {what}" for what, count in counts.items() if count)
             console.print(text, markup=False, highlight=False)
         return 1 if failed else 0
 
@@ -184,8 +186,7 @@ class _PictureCommand:
         source, target = job
         entry: dict[str, Any] = {"input": str(source)}
         if isinstance(target, PictureError):
-            missing = {"not_found": True} if isinstance(target, NotFoundError) else {}
-            return entry | {"error": str(target)} | missing
+            return entry | _failure(target)
         outputs = self._outputs(target)
         try:
             self._check_inputs_stay(outputs, inputs)
@@ -194,7 +195,7 @@ class _PictureCommand:
             self._check_outputs(outputs, inputs)
             self._check_source(source, target)
         except PictureError as error:
-            return entry | {"error": str(error)}
+            return entry | _failure(error)
         return entry | (self._written(outputs) if self.results.dry_run else {})
 
     def _check_source(self, source: Path, target: Path) -> None:
@@ -319,7 +320,7 @@ class _PictureCommand:
         except CompilerError:  # it would fail for every picture, after a while each
             raise
         except PictureError as error:  # which names its file
-            entry["error"] = str(error)
+            entry |= _failure(error)
         except CycleGANError as error:
             entry["error"] = f"{source}: {error}"
         except (RuntimeError, MemoryError) as error:
@@ -344,9 +345,7 @@ class _PictureCommand:
         # What an earlier run was killed in the middle of is completed.
         is_rest = self.results.skip_existing and len(there) < len(outputs)
         if there and not self.results.overwrite and not is_rest:
-            raise PictureError(
-                f"{there[0]} exists; add --overwrite to replace it, or --skip-existing to leave it."
-            )
+            raise LeftAloneError(f"{there[0]} exists (--overwrite replaces it)")
 
     def _check_model(self, model: CycleGAN, direction: Direction) -> None:
         """Make sure that the model can do what is asked."""
@@ -400,12 +399,16 @@ class Translate(_PictureCommand):
     twice the size that the model was trained at."""
     detail: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 1.0
     """How much of the fine detail that a smaller --work-size loses is put back, from 0 to 1."""
+    strength: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 1.0
+    """How much of the translation is blended over the original: 0 is the original, 0.5 half of
+    each, 1 the translation."""
     film: Annotated[FilmSettings, tyro.conf.OmitArgPrefixes] = field(default_factory=_steady)
 
     def _check(self) -> None:
         super()._check()
         check_work_size(self.work_size)
         check_float("detail", self.detail, low=0, high=1)
+        check_float("strength", self.strength, low=0, high=1)
 
     def _hint(self, model: CycleGAN, sources: list[Path]) -> str | None:
         learned = model.config.image_size
@@ -426,9 +429,15 @@ class Translate(_PictureCommand):
     def _process(
         self, model: CycleGAN, picture: OpenPicture, outputs: list[Path], settings: Settings
     ) -> tuple[dict[str, Any], dict[str, Image.Image]]:
-        result = picture.new_result(model.config.channels(settings["direction"])[1])
+        from ..pictures.rows import BlendedRows
+
+        channels = model.config.channels(settings["direction"])[1]
+        if self.strength < 1:  # a grey translation over colours is coloured
+            channels = max(channels, picture.rows.size[0])
+        result = picture.new_result(channels)
+        sink = result if self.strength == 1 else BlendedRows(picture.rows, result, self.strength)
         how: Settings = {"work_size": self.work_size, "detail": self.detail}
-        model.translate_rows(picture.rows, result, **settings, **how)
+        model.translate_rows(picture.rows, sink, **settings, **how)
         picture.write(outputs[0], result)
         return self._written(outputs), {"after": result.image}
 
@@ -448,6 +457,7 @@ class Translate(_PictureCommand):
         from ..films.translate import translate_film
 
         how: Settings = {"work_size": self.work_size, "detail": self.detail}
+        how["strength"] = self.strength
         made = translate_film(model, source, output, settings=self.film, **settings, **how)
         notes = list(made.notes)
         if made.resumed_frames:
@@ -509,6 +519,16 @@ class Reconstruct(_PictureCommand):
         return self.results.skip_existing and file_id(path) is not None
 
 
+_NOT_DONE = {NotFoundError: "not_found", LeftAloneError: "left_alone"}
+"""What the report calls pictures that were not done, but that nothing went wrong with."""
+
+
+def _failure(error: PictureError) -> dict[str, Any]:
+    """What the report says of a picture that was not done."""
+    marks = {_NOT_DONE[type(error)]: True} if type(error) in _NOT_DONE else {}
+    return {"error": str(error)} | marks
+
+
 def _short_side(source: Path) -> int:
     """Pixels of a picture's or a video's short side, by its header; 0 if it has gone meanwhile."""
     try:
@@ -526,8 +546,10 @@ def _short_side(source: Path) -> int:
 def _tell(entry: dict[str, Any], console: Console) -> None:
     """One line per picture on standard error, above the bar."""
     if "error" in entry:
-        what = "not found" if "not_found" in entry else "failed"
-        print_text(console, plain(f"{what}: {entry['error']}"), style="red")
+        marks = [what for what in _NOT_DONE.values() if what in entry]
+        what = marks[0].replace("_", " ") if marks else "failed"
+        style = "yellow" if "left_alone" in entry else "red"
+        print_text(console, plain(f"{what}: {entry['error']}"), style=style)
         return
     first, *others = map(Path, entry.get("outputs") or [entry["output"]])
     made = ", ".join([str(first), *(path.name for path in others)])

@@ -53,13 +53,14 @@ class FilmReport:
     """What was unusual about the file, for people."""
 
 
-def translate_film(
+def translate_film(  # noqa: PLR0913 - those of `CycleGAN.film`, and from where to where
     model: CycleGAN,
     source: Path,
     target: Path,
     direction: Direction = "a_to_b",
     settings: FilmSettings | None = None,
     *,
+    strength: float = 1.0,
     on_progress: OnProgress = ignore,
     **how: Any,  # noqa: ANN401
 ) -> FilmReport:
@@ -73,6 +74,7 @@ def translate_film(
         target: ends like one of `names.FORMATS`; replaced if it is there.
         direction: "a_to_b" or "b_to_a".
         settings: the statistics of norms.
+        strength: how much of the translation is blended over the clip, from 0 to 1, which is all.
         on_progress: called after each frame that is measured or translated, and after each strip
             of a large one; the total is an estimate if the file tells no true one.
         **how: the other arguments of `CycleGAN.film`.
@@ -87,6 +89,7 @@ def translate_film(
     check_target(clip, target)
     film = model.film(direction, settings, **how)
     names = {name: str(value) for name, value in how.items() if name != "limits"}
+    names["strength"] = str(strength)
     job = {
         "clip": [str(source.resolve()), source.stat().st_size, source.stat().st_mtime_ns],
         "weights": weights_digest(model, direction),
@@ -120,7 +123,7 @@ def translate_film(
             part = chain([first], islice(frames, SEGMENT_FRAMES - 1))
 
             def translated(part: Iterator[Frame] = part, number: int = number) -> Iterator[Frame]:
-                yield from _translated(film, clip, part, progress)
+                yield from _translated(film, clip, part, strength, progress)
                 if not measured:
                     _save(film, folder / f"{number + 1:06d}.safetensors")
 
@@ -159,9 +162,9 @@ def _measure(film: Film, clip: Clip, count: int, progress: _Progress) -> None:
 
 
 def _translated(
-    film: Film, clip: Clip, frames: Iterator[Frame], progress: _Progress
+    film: Film, clip: Clip, frames: Iterator[Frame], strength: float, progress: _Progress
 ) -> Iterator[Frame]:
-    """The frames translated, as many at a time as are not much."""
+    """The frames translated and blended, as many at a time as are not much."""
     chunk = max(1, _PIXELS_AT_A_TIME // (clip.width * clip.height))
     while part := list(islice(frames, chunk)):
         before = progress.done
@@ -169,7 +172,10 @@ def _translated(
         def on_part(now: int, all_: int, before: int = before, count: int = len(part)) -> None:
             progress.reach(before + count * now // all_)
 
-        pixels = film.translate(_floats(part), on_part).expand(-1, 3, -1, -1)  # of grey ones, too
+        originals = _floats(part)
+        pixels = film.translate(originals, on_part).expand(-1, 3, -1, -1)  # of grey ones, too
+        if strength < 1:
+            pixels = torch.lerp(originals, pixels, strength)
         samples = pixels.mul(255).round_().byte().permute(0, 2, 3, 1).numpy()
         for frame, picture in zip(part, samples, strict=True):
             yield replace(frame, pixels=np.ascontiguousarray(picture))

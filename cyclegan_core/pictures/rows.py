@@ -96,6 +96,25 @@ class ImageRows:
         self.image.paste(to_image(rows), (0, top))
 
 
+class BlendedRows:
+    """A sink that blends what it is given over another picture, and passes it on."""
+
+    def __init__(self, original: RowSource, sink: RowSink, strength: float) -> None:
+        """See `write`.
+
+        Args:
+            original: of as many rows and columns as what is written; one of both may be grey.
+            sink: takes the blend, which has the colours of either.
+            strength: from 0, the original, to 1, what is written.
+        """
+        self._original, self._sink, self._strength = original, sink, strength
+
+    def write(self, top: int, rows: Tensor) -> None:
+        """Blend `rows` (C,h,W) in [0,1] over the same rows of the original."""
+        original = self._original.read(top, top + rows.shape[1]).to(rows)
+        self._sink.write(top, torch.lerp(original, rows, self._strength))
+
+
 def to_image(pixels: Tensor) -> Image.Image:
     """(C,H,W) in [0,1] with C = 1, 2 (grey + alpha), 3 or 4 -> an 8-bit PIL image."""
     samples = pixels.detach().float().clamp(0, 1).mul_(255).round_().byte()

@@ -84,9 +84,11 @@ def test_work_size_and_detail_are_the_librarys(
         ("--work-size", "-1", "work_size must be a whole number of pixels from 0 up"),
         ("--work-size", "large", "--work-size"),
         ("--detail", "1.5", "detail must be a number from 0 to 1; got 1.5."),
+        ("--strength", "-0.1", "strength must be a number from 0 to 1; got -0.1."),
+        ("--strength", "nan", "strength must be a number from 0 to 1; got nan."),
     ],
 )
-def test_a_wrong_work_size_or_detail(
+def test_a_wrong_work_size_detail_or_strength(
     run, model: Path, tmp_path: Path, option: str, value: str, sentence: str
 ) -> None:
     source = draw(tmp_path / "photo.png")
@@ -94,6 +96,36 @@ def test_a_wrong_work_size_or_detail(
     assert result.code == 2
     assert sentence in " ".join(result.err.split())
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("memory", ["whole", "streamed"])
+def test_strength_blends_the_translation_over_the_original(
+    run, model: Path, tmp_path: Path, memory: str
+) -> None:
+    source = draw(tmp_path / "photo.png", "RGBA", size=(40, 90))
+    grey = draw(tmp_path / "grey.png", "L", size=(40, 30))
+    for strength in (0.0, 0.5):
+        out = tmp_path / f"{memory}{strength}"
+        argv = ("-o", out, "-m", model, "--memory", memory, "--strength", strength)
+        assert run("translate", source, grey, *argv, "--precision", "fp32").code == 0
+        for path in (source, grey):
+            before, after = read_picture(path), read_picture(out / path.name)
+            whole = translated(model, path, dtype=None)
+            # Streamed sums may differ in their last bits, and so may what is rounded.
+            wanted = torch.lerp(before.pixels, whole, strength)
+            assert (after.pixels - wanted).abs().max() <= 0.5 / 255 + 1e-5
+            assert (strength > 0) or torch.equal(after.pixels, before.pixels.expand(3, -1, -1))
+        assert torch.equal(read_picture(out / "photo.png").alpha, read_picture(source).alpha)
+
+
+def test_a_grey_translation_over_colours_is_coloured(run, tmp_path: Path) -> None:
+    model = tmp_path / "m.safetensors"
+    save(model, replace(SMALL, channels_b=1))
+    source = draw(tmp_path / "x.png")
+    argv = ("-o", tmp_path / "out", "-m", model, "--precision", "fp32", "--strength", "0.5")
+    assert run("translate", source, *argv).code == 0
+    wanted = (read_picture(source).pixels + translated(model, source, dtype=None)) / 2
+    assert same_levels(tmp_path / "out" / "x.png", wanted)
 
 
 def test_large_pictures_are_hinted_at_before_the_first(run, tmp_path: Path) -> None:
@@ -234,8 +266,11 @@ def test_a_picture_alone_is_enough(run, tmp_path: Path, monkeypatch) -> None:
     # Once more, the results are not taken for pictures, nor replaced.
     result = run("translate", "photos")
     assert result.code == 1
-    assert "painted/a.png exists; add --overwrite to replace it, or --skip-existing" in result.err
-    assert result.err.splitlines()[-1] == "2 pictures, 1 s, 2 failed"
+    assert result.err.splitlines() == [
+        "left alone: photos/painted/a.png exists (--overwrite replaces it)",
+        "left alone: photos/painted/deep/b.png exists (--overwrite replaces it)",
+        "2 pictures, 1 s, 0 failed, 2 left alone",
+    ]
     assert run("translate", "photos", "--skip-existing").err.splitlines() == [
         "photos/a.png → photos/painted/a.png exists already: skipped",
         "photos/deep/b.png → photos/painted/deep/b.png exists already: skipped",
@@ -396,7 +431,7 @@ def test_reconstruct_completes_what_was_cut_off(run, model: Path, tmp_path: Path
     (out / "x_error.png").unlink()
     (out / "x_reconstructed.png").write_bytes(b"precious")
     result = run(*argv)
-    assert "x_translated.png exists; add --overwrite to replace it, or --skip" in result.err
+    assert f"left alone: {out / 'x_translated.png'} exists (--overwrite" in result.err
     result = run(*argv, "--skip-existing")
     assert (result.code, "skipped" in result.err) == (0, False)
     assert (out / "x_error.png").read_bytes() == wanted

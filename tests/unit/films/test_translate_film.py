@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,12 +37,15 @@ def model() -> CycleGAN:
     return make_model()
 
 
-def every_frame(source: Path, model: CycleGAN, settings: FilmSettings | None = None) -> np.ndarray:
+def every_frame(
+    source: Path, model: CycleGAN, settings: FilmSettings | None = None, strength: float = 1.0
+) -> np.ndarray:
     """What the library makes of the clip's frames as one batch, (B,H,W,3) uint8."""
     frames = np.stack([frame.pixels for frame in read_frames(read_clip(source))])
     batch = torch.from_numpy(frames).movedim(-1, 1).float() / 255
     settings = settings or FilmSettings()
     result = model.translate(batch, statistics=settings.statistics, smoothing_frames=3)
+    result = torch.lerp(batch, result, strength)
     return result.mul(255).round().byte().movedim(1, -1).numpy()
 
 
@@ -49,9 +53,17 @@ def difference(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs(one.astype(float) - other.astype(float)).mean())
 
 
-@pytest.mark.parametrize("settings", [FilmSettings(), SHARED, SMOOTHED], ids=NAMES)
+@pytest.mark.parametrize(
+    ("settings", "strength"),
+    [(FilmSettings(), 1.0), (SHARED, 1.0), (SMOOTHED, 1.0), (SHARED, 0.5)],
+    ids=[*NAMES, "half"],
+)
 def test_the_frames_are_those_of_the_library(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: CycleGAN, settings: FilmSettings
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    model: CycleGAN,
+    settings: FilmSettings,
+    strength: float,
 ) -> None:
     """Bit for bit when they go to the encoder."""
     encoded: list[np.ndarray] = []
@@ -63,9 +75,10 @@ def test_the_frames_are_those_of_the_library(
 
     monkeypatch.setattr(module, "write_segment", write)
     source = make_clip(tmp_path / "clip.mp4")
-    report = translate_film(model, source, tmp_path / "out.mp4", settings=settings)
+    how = {"settings": settings, "strength": strength}
+    report = translate_film(model, source, tmp_path / "out.mp4", **how)
     assert report == FilmReport(48, 32, 7, 0, ())
-    assert np.array_equal(np.stack(encoded), every_frame(source, model, settings))
+    assert np.array_equal(np.stack(encoded), every_frame(source, model, settings, strength))
     assert len(times_of(tmp_path / "out.mp4")) == 7
 
 
@@ -258,8 +271,9 @@ def test_a_run_that_ended_early_goes_on_and_the_result_is_the_same(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4", "out.mp4", "whole.mp4"]
 
 
+@pytest.mark.parametrize("other", [{"settings": SMOOTHED}, {"strength": 0.5}], ids=str)
 def test_other_settings_begin_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: CycleGAN
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: CycleGAN, other: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(module, "SEGMENT_FRAMES", 2)
     source, target = make_clip(tmp_path / "clip.mp4"), tmp_path / "out.mp4"
@@ -270,9 +284,9 @@ def test_other_settings_begin_anew(
 
     with pytest.raises(StopError):
         translate_film(model, source, target, on_progress=stop)
-    report = translate_film(model, source, target, settings=SMOOTHED)
+    report = translate_film(model, source, target, **other)
     assert report.resumed_frames == 0
-    translate_film(model, source, tmp_path / "other.mp4", settings=SMOOTHED)
+    translate_film(model, source, tmp_path / "other.mp4", **other)
     assert target.read_bytes() == (tmp_path / "other.mp4").read_bytes()
 
 
