@@ -519,7 +519,10 @@ class Reconstruct(_PictureCommand):
         return self.results.skip_existing and file_id(path) is not None
 
 
-_NOT_DONE = {NotFoundError: "not_found", LeftAloneError: "left_alone"}
+_NOT_DONE: dict[type[PictureError], str] = {
+    NotFoundError: "not_found",
+    LeftAloneError: "left_alone",
+}
 """What the report calls pictures that were not done, but that nothing went wrong with."""
 
 
