@@ -93,6 +93,8 @@ class Distill:
 
                 def update(done: int, total: int) -> None:
                     bar.update(number, completed=done, total=total, visible=True)
+                    if not console.is_terminal and done in (1, total):
+                        console.print(f"{title}: {done} of {total}")
 
                 return update
 

@@ -148,8 +148,7 @@ def distill(  # noqa: PLR0913 - of what, on what, to where, how
         "teacher_digest": weights_digest(teacher, direction),
         "license": license,
     }
-    save_model(student, out, dtype=torch.float16)
-    return compare(
+    found = compare(
         teacher,
         student.to(device),
         direction,
@@ -158,6 +157,9 @@ def distill(  # noqa: PLR0913 - of what, on what, to where, how
         dtype=dtype,
         on_progress=on_compare,
     )
+    # Last, so that the file is there when there is nothing left to go on with.
+    save_model(student, out, dtype=torch.float16)
+    return found
 
 
 def _train(trainer: Trainer, path: Path, on_step: OnStep) -> CycleGAN:

@@ -73,3 +73,9 @@ def test_mistakes_are_one_sentence_and_leave_nothing(shell, here, words, code, s
     assert (result.code, len(lines)) == (code, 1)
     assert sentence in result.err
     assert sorted(here.rglob("*")) == before
+
+
+def test_a_log_tells_of_every_phase(shell, here) -> None:
+    log = shell("distill", "big.safetensors", "photos", "-o", "small.safetensors", *TINY).err
+    for phase in ("teacher translates: 2 of 2", "student learns: 1 of 1", "both compared: 1 of 1"):
+        assert phase in log

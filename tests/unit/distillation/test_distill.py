@@ -85,7 +85,7 @@ def test_pairs_are_what_the_teacher_makes_of_the_same_crop(undisturbed) -> None:
     assert float((made - output).abs().max()) <= 0.5 / 255 + 1e-6  # 8 bits per sample
 
 
-@pytest.mark.parametrize("stage", ["pairs", "training"])
+@pytest.mark.parametrize("stage", ["pairs", "training", "comparison"])
 def test_a_stopped_distillation_goes_on_to_the_same_student(
     tmp_path, photographs, undisturbed, stage
 ) -> None:
@@ -94,7 +94,8 @@ def test_a_stopped_distillation_goes_on_to_the_same_student(
 
     out = tmp_path / "small.safetensors"
     told = {"teacher_name": "big", "license": "mit", "config": TINY}
-    first = {"pairs": {"on_pair": stop}, "training": {"on_step": stop}}[stage]
+    hooks = {"pairs": "on_pair", "training": "on_step", "comparison": "on_compare"}
+    first = {hooks[stage]: stop}
     with pytest.raises(StopError):
         distill(make_teacher(), photographs, out, **told, **first)
     assert not out.exists()
