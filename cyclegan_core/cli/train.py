@@ -165,13 +165,23 @@ class Train:
         return values
 
     def _check_changes(self, trainer: Trainer) -> None:
-        """Name the options that differ from the run's and can't."""
+        """Name the folders or the options that differ from the run's and can't."""
+        from ..runs.beginning import other_folders
         from ..runs.run_folder import STATE_NAME
         from ..training.state_file import setting_changes
 
         before = read_run(self.run_dir)
         if before is None or not (self.run_dir / STATE_NAME).exists():
             return
+        # On other machines the same pictures may lie elsewhere.
+        others = other_folders(self.run_dir, trainer.data) if trainer.rank == 0 else None
+        if others is not None:
+            report = trainer.data.report()
+            raise ValueError(
+                f"the run {self.run_dir} learned from the folders {others[0]} and {others[1]}; "
+                f"name another --run for {report.a.folder} and {report.b.folder}, or delete "
+                f"{self.run_dir} to begin anew."
+            )
         config = TrainConfig.from_dict(before["config"]).to_dict()  # with settings newer than it
         data = before.get("data", {}).get("config", {})
         for change in setting_changes(config, data, trainer.config, trainer.data.config):

@@ -31,6 +31,7 @@ from ..files import atomic_write, read_text
 from ..model import CycleGAN, save_model
 from ..pictures.picture import write_picture
 from ..training.trainer import StepReport, Trainer
+from .beginning import described
 from .grid import drawable, with_captions
 from .logs import LossTable
 from .run_lock import RunLock
@@ -350,6 +351,7 @@ class RunFolder:
             "config": trainer.state.asked.to_dict(),
             "data": {
                 "digest": trainer.data.digest,
+                **described(trainer.data),
                 "config": asdict(trainer.data.config),
                 "a": str(report.a),
                 "b": str(report.b),

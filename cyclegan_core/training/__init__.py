@@ -19,17 +19,20 @@ from .presets import PRESETS, Preset
 
 if TYPE_CHECKING:
     from .losses import EquivarianceLosses, Losses, PairedLosses, by_name
+    from .state_file import FixedSettingError
     from .trainer import StepReport, Trainer
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         losses=("EquivarianceLosses", "Losses", "PairedLosses", "by_name"),
+        state_file=("FixedSettingError",),
         trainer=("StepReport", "Trainer"),
     )
 
 __all__ = [
     "PRESETS",
     "EquivarianceLosses",
+    "FixedSettingError",
     "Losses",
     "PairedLosses",
     "Preset",

@@ -263,6 +263,12 @@ class Change(NamedTuple):
     """Whether the training can't go on with it."""
 
 
+class FixedSettingError(CheckpointError):
+    """A training can't go on with a setting that is not what it was."""
+
+    change: Change
+
+
 def setting_changes(
     before: Mapping[str, Any], data_before: Mapping[str, Any], config: TrainConfig, data: DataConfig
 ) -> list[Change]:
@@ -370,10 +376,12 @@ def _check_settings(
     changes = setting_changes(saved["config"], saved["data_config"], config, data.config)
     for change in changes:
         if change.is_fixed:
-            raise CheckpointError(
+            error = FixedSettingError(
                 f"{path.name} was trained with {change.name} = {change.before}, not {change.now}; "
                 "use that again, or another run folder."
             )
+            error.change = change
+            raise error
     for change in changes:
         log.warning("%s changes from %s to %s.", change.name, change.before, change.now)
 

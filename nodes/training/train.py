@@ -25,9 +25,10 @@ from ...cyclegan_core.runs import (
     RunFolder,
     duration,
     estimate,
+    other_folders,
     time_step,
 )
-from ...cyclegan_core.training import PRESETS, StepReport, Trainer
+from ...cyclegan_core.training import PRESETS, FixedSettingError, StepReport, Trainer
 from .. import host
 from .inputs import NONE, auto_preset, configs, train_inputs
 from .plot import TOTAL, kinds
@@ -165,6 +166,7 @@ class TrainCycleGAN(io.ComfyNode):
             except host.Cancelled:
                 host.show_text("Cancelled before the first step; nothing was written.")
                 raise
+            _check_same_folders(path, data)
             with host.training_device() as device:
                 session = _Session(path, config, data, device, start_model, preset)
                 if tests is not None:
@@ -182,6 +184,21 @@ def _folders(folder_a: str, folder_b: str, run_name: str) -> tuple[Path, Path, P
         FileNotFoundError: a domain's folder is not there.
     """
     return host.run_folder(run_name), host.picture_folder(folder_a), host.picture_folder(folder_b)
+
+
+def _check_same_folders(path: Path, data: TrainingData) -> None:
+    """A style that was learned from other pictures is a poor start, and hardly ever meant.
+
+    Raises:
+        ValueError: the run learned from other folders.
+    """
+    before = other_folders(path, data) if (path / STATE_NAME).exists() else None
+    if before is not None:
+        now = data.report()
+        raise ValueError(
+            f"{path.name} learned from the folders {before[0]} and {before[1]}; choose another "
+            f"run_name for {now.a.folder} and {now.b.folder}, or delete {path} to begin anew."
+        )
 
 
 def _test_folders(folder_test_a: str, folder_test_b: str) -> tuple[Path, Path] | None:
@@ -293,6 +310,13 @@ class _Session:
             summary = self._summary(trainer, first_step, time.monotonic() - started)
             host.show_text(self._end(trainer, first_step))
             return model, _loss_map(trainer), samples, summary
+        except FixedSettingError as error:
+            change = error.change
+            name = "image_size" if change.name == "crop_size" else change.name
+            raise ValueError(
+                f"{self.path.name} was begun with {name} = {change.before}, not {change.now}; "
+                "choose another run_name, or set that again."
+            ) from None
         finally:
             trainer.release()
 

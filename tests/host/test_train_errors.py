@@ -153,11 +153,47 @@ def test_run_keeps_the_networks_it_was_started_with(
     right, training[node_id]["inputs"][widget] = training[node_id]["inputs"][widget], value
     message = failure_of(client, training)
     assert widget in message
-    assert "another run" in message
+    now, was = (json.dumps(each).strip('"') for each in (value, right))
+    assert message.rstrip() == (
+        f"{run_dir.name} was begun with {widget} = {was}, not {now}; "
+        "choose another run_name, or set that again."
+    )
     assert contents(run_dir) == before
     training[node_id]["inputs"][widget] = right
     succeed(client, training)
     assert read_run(run_dir)["step"] == 3
+
+
+def test_run_does_not_go_on_with_other_folders(
+    client: Client, host: Host, training: Graph, run_dir: Path, folders: tuple[str, str]
+) -> None:
+    """Nothing is lost, and with its own folders it goes on."""
+    succeed(client, training)
+    before = contents(run_dir)
+    mine = ("mine/photos", "mine/paintings")
+    for seed, name in enumerate(mine, start=20):
+        write_pictures(host.input_dir / name, count=3, seed=seed)
+    own = training["train"]["inputs"]
+    own |= {"folder_a": mine[0], "folder_b": mine[1], "steps": 3}
+    assert failure_of(client, training).rstrip() == (
+        f"{run_dir.name} learned from the folders input/{folders[0]} and input/{folders[1]}; "
+        f"choose another run_name for input/{mine[0]} and input/{mine[1]}, or delete "
+        f"output/cyclegan/{run_dir.name} to begin anew."
+    )
+    assert contents(run_dir) == before
+    own |= {"folder_a": folders[0], "folder_b": folders[1]}
+    succeed(client, training)
+    assert read_run(run_dir)["step"] == 3
+
+
+def test_run_keeps_its_image_size_by_the_name_of_the_widget(
+    client: Client, training: Graph, run_dir: Path
+) -> None:
+    succeed(client, training)
+    training["train"]["inputs"] |= {"image_size": 64, "steps": 3}
+    assert failure_of(client, training).startswith(
+        f"{run_dir.name} was begun with image_size = 32, not 64; choose another run_name"
+    )
 
 
 def test_diverging_training_keeps_the_last_good_state(

@@ -229,6 +229,19 @@ def test_a_setting_that_can_not_change_is_named_with_both_values(run, begun, wor
     assert files(path) == before
 
 
+def test_other_folders_are_named_and_nothing_is_lost(run, begun):
+    path, argv = begun
+    before = files(path)
+    _, a, b, *_ = argv
+    result = run("train", b, a, "--run", path, "--device", "cpu", "--json")
+    assert result.code == 2
+    assert result.json["error"] == (
+        f"the run {path} learned from the folders {a} and {b}; name another --run for {b} and "
+        f"{a}, or delete {path} to begin anew."
+    )
+    assert files(path) == before
+
+
 def test_a_setting_that_can_change_is_told(run, begun, caplog):
     path, _ = begun
     argv = ("train", f"--run={path}", "--device", "cpu", "--max-minutes", "none", "--lambda-b", 5)

@@ -1,0 +1,48 @@
+"""What a run learned from before, so that it doesn't go on with something else unnoticed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ..data.training_data import TrainingData
+from ..files import read_text
+
+
+def described(data: TrainingData) -> dict[str, Any]:
+    """What `run.json` keeps of the pictures, JSON-ready, for `other_folders`."""
+    report = data.report()
+    folders = [str(folder.absolute()) for folder in (report.a.folder, report.b.folder)]
+    return {"folders": folders, "names_digest": data.names_digest}
+
+
+def other_folders(run: str | Path, data: TrainingData) -> tuple[Path, Path] | None:
+    """The folders of A and B that a run learned from, if `data` is of other ones.
+
+    Folders stay the same whatever is added to them or taken away, and so do folders that were
+    moved or copied: files of the same names and sizes. None where nothing is known.
+
+    Args:
+        run: the run folder.
+        data: what it is to go on with.
+    """
+    try:
+        noted = json.loads(read_text(Path(run) / "run.json"))["data"]
+        before = Path(noted["folders"][0]), Path(noted["folders"][1])
+        names_digest = noted["names_digest"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None  # no run, or an older or damaged description
+    report = data.report()
+    now = report.a.folder, report.b.folder
+    if names_digest == data.names_digest or all(map(_is_same, before, now)):
+        return None
+    return before
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two names are of one folder, by whatever links."""
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):  # one is gone, or is no name of a file
+        return one.absolute() == other.absolute()

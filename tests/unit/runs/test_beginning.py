@@ -1,0 +1,60 @@
+"""Which folders a run goes on with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cyclegan_core import UnpairedFolders
+from cyclegan_core.runs import other_folders
+from cyclegan_core.runs.beginning import described
+
+from ..folders import noise
+from ..tiny import draw_folders
+
+
+def open_pair(a: Path, b: Path) -> UnpairedFolders:
+    return UnpairedFolders(a, b, load_size=18, crop_size=16)
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> tuple[Path, Path]:
+    """A run folder and the folder with what it learned from."""
+    draw_folders(tmp_path / "data")
+    data = open_pair(tmp_path / "data" / "a", tmp_path / "data" / "b")
+    (tmp_path / "run.json").write_text(json.dumps({"data": described(data)}))
+    return tmp_path, tmp_path / "data"
+
+
+def test_more_and_fewer_pictures_are_no_other_folders(begun, monkeypatch):
+    run, data = begun
+    noise(9, (20, 18)).save(data / "a" / "more.png")
+    (data / "b" / "0.png").unlink()
+    assert other_folders(run, open_pair(data / "a", data / "b")) is None
+    monkeypatch.chdir(data)
+    assert other_folders(run, open_pair(Path("a"), Path("../data/b"))) is None
+
+
+def test_moved_folders_are_the_same(begun):
+    run, data = begun
+    moved = shutil.copytree(data, run / "copy")
+    shutil.rmtree(data)
+    assert other_folders(run, open_pair(moved / "a", moved / "b")) is None
+
+
+def test_others_are_known(begun):
+    run, data = begun
+    draw_folders(run / "others", count=5)
+    other = run / "others" / "a"
+    for a, b in ((other, data / "b"), (data / "a", other), (data / "b", data / "a")):
+        assert other_folders(run, open_pair(a, b)) == (data / "a", data / "b")
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"data": {}}', '{"data": {"folders": [1, 2]}}'])
+def test_without_a_description_nothing_is_known(begun, text):
+    run, data = begun
+    (run / "run.json").write_text(text)
+    assert other_folders(run, open_pair(data / "b", data / "a")) is None
