@@ -214,9 +214,9 @@ class CycleGAN(nn.Module, HubModel):
                 the graph its memory, with the model until the weights move.
             work_size: pixels of the short side while the network works, because its strokes have
                 the size that they had in training. 0 is the picture's own size; "auto" is twice
-                the model's `image_size`. The result always has the picture's size: a larger
-                picture is reduced and its translation enlarged, a smaller one the other way round,
-                to at most 4 × work_size² pixels.
+                the model's `image_size`, but at least 512. The result always has the picture's
+                size: a larger picture is reduced and its translation enlarged, a smaller one the
+                other way round, to at most 4 × work_size² pixels.
             detail: how much of the fine detail that was lost in reducing is put back, from 0
                 (smooth) to 1; edges get no halos. It says nothing at the picture's own size.
             statistics: what instance norms norm with where `images` are the frames of a film:

@@ -58,7 +58,8 @@ class TranslateCycleGAN(io.ComfyNode):
                 host.work_size_input(
                     "Short side in pixels while the network works, so that strokes can be "
                     "seen on large photographs; the result keeps the picture's size. 0: the "
-                    "picture's own size. -1: twice the size the model was trained at."
+                    "picture's own size. -1: twice the size the model was trained at, but at "
+                    "least 512."
                 ),
                 host.detail_input(),
                 host.memory_input(),

@@ -52,7 +52,8 @@ class TranslateVideoCycleGAN(io.ComfyNode):
                 host.smoothing_frames_input(),
                 host.work_size_input(
                     "Short side in pixels while the network works; the video keeps its "
-                    "size. 0: the video's own size. -1: twice the size the model was trained at."
+                    "size. 0: the video's own size. -1: twice the size the model was trained at, "
+                    "but at least 512."
                 ),
                 host.detail_input(),
                 host.memory_input(),

@@ -396,7 +396,7 @@ class Translate(_PictureCommand):
     work_size: Annotated[WorkSize, tyro.conf.arg(metavar="PIXELS|auto")] = 0
     """Short side of a picture while the network works on it, so that strokes can be seen on large
     photographs; the result has the picture's size all the same. 0 is the picture's own size, auto
-    twice the size that the model was trained at."""
+    twice the size that the model was trained at, but at least 512."""
     detail: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 1.0
     """How much of the fine detail that a smaller --work-size loses is put back, from 0 to 1."""
     strength: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 1.0

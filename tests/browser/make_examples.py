@@ -77,7 +77,7 @@ A network paints strokes of so many pixels, and on a large photo nobody sees the
 *work_size* the network sees the photo smaller:
 
 - **0**: as it is. Fine strokes.
-- **-1**: at twice the size that the model was trained at. Broad strokes.
+- **-1**: at twice the size that the model was trained at, but at least 512. Broad strokes.
 - or the short side in pixels.
 
 The result keeps the photo's size, and *detail* gives its sharpness back.

@@ -110,9 +110,8 @@ def test_a_smaller_picture_is_enlarged_and_reduced_again(model: CycleGAN) -> Non
     assert torch.equal(*results)
 
 
-@pytest.mark.parametrize("work_size", [0, 20, "auto"])
-def test_the_pictures_own_size_is_the_exact_path(work_size) -> None:
-    model = make_model(replace(SMALL, image_size=10))
+@pytest.mark.parametrize("work_size", [0, 20])
+def test_the_pictures_own_size_is_the_exact_path(model: CycleGAN, work_size: int) -> None:
     images = picture(20, 27, count=2)
     exact = model.translate(images)
     assert torch.equal(model.translate(images, work_size=work_size, detail=0.3), exact)
@@ -121,11 +120,16 @@ def test_the_pictures_own_size_is_the_exact_path(work_size) -> None:
     assert torch.equal(result, exact[0])
 
 
-def test_auto_is_twice_the_size_in_training(model: CycleGAN) -> None:
-    images = picture(40, 50)
-    assert work_shape((40, 50), "auto", model.config) == (16, 20)
+@pytest.mark.parametrize(("image_size", "short"), [(8, 512), (128, 512), (256, 512), (512, 1024)])
+def test_auto_is_twice_the_size_in_training_but_at_least_512(image_size: int, short: int) -> None:
+    config = replace(SMALL, image_size=image_size)
+    assert work_shape((2000, 4000), "auto", config) == (short, 2 * short)
+
+
+def test_auto_is_that_number(model: CycleGAN) -> None:
+    images = picture(30, 40)
     automatic = model.translate(images, work_size="auto")
-    assert torch.equal(automatic, model.translate(images, work_size=16))
+    assert torch.equal(automatic, model.translate(images, work_size=512))
 
 
 @pytest.mark.parametrize(
