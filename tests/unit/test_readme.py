@@ -231,11 +231,29 @@ def check_pytest(words: Sequence[str], made: Sequence[str], user: User, here: Pa
     assert words == []
 
 
+def project_url() -> str:
+    match = re.search(r'^Repository = "(.+)"$', (ROOT / "pyproject.toml").read_text("utf-8"), re.M)
+    assert match
+    return match[1]
+
+
+def check_git(words: Sequence[str], made: Sequence[str], user: User, here: Path) -> None:
+    """It fetches this repository, which is here already."""
+    assert words == ["clone", "--depth", "1", project_url()]
+
+
+def check_cd(words: Sequence[str], made: Sequence[str], user: User, here: Path) -> None:
+    """Into the folder that a clone makes."""
+    assert words == [project_url().rpartition("/")[2]]
+
+
 SETS_A_VARIABLE = re.compile(r"[A-Z_]+=\S*")
 
 PROGRAMS = {
     "cyclegan": run_cyclegan,
     "torchrun": run_torchrun,
+    "git": check_git,
+    "cd": check_cd,
     "mkdir": run_mkdir,
     "pip": check_pip,
     "pytest": check_pytest,
