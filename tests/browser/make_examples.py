@@ -122,11 +122,12 @@ processor.
 
 1. Make two folders in ComfyUI's input folder, photos and paintings, say, with a few hundred \
 pictures each. No pairs are needed.
-2. Press **R**, delete **CycleGAN Example Pictures**, and choose your folders as *folder_a* and \
-*folder_b*.
-3. Delete **CycleGAN Train Settings** (it makes the network small). On a processor set *steps* to \
-2000 and leave *image_size* at 128; on a graphics card take 20000 and 256. Set *max_minutes* \
-to 0 to let it run to the end.
+2. Press **R**. Delete **CycleGAN Example Pictures** and **CycleGAN Train Settings** (it makes the \
+network small).
+3. In **Train CycleGAN on Folders** choose your folders as *folder_a* and *folder_b*, type a new \
+*run_name* (and the same *name* in **Save CycleGAN**), set *steps* to 2000 and *image_size* to 128. On \
+a graphics card take 20000 and 256.
+4. Press **Run**. It says how long that takes here, and stops for now after *max_minutes*.
 
 **Cancel** whenever you like (ComfyUI calls that a failed job; nothing is lost), and run again to \
 go on.
@@ -163,7 +164,6 @@ def _small_training(steps: int) -> list[Spec]:
             folder_b="cyclegan_examples/winter",
             run_name="my_first_style",
             steps=steps,
-            max_minutes=10,
             image_size=64,
         ),
     ]
