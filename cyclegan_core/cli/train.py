@@ -197,6 +197,7 @@ class Train:
         from ..data.paired_folders import open_folders
         from ..device.distributed import rank_and_world_size
         from ..model import load_model
+        from ..runs.pace import warmup_note
         from ..runs.run_folder import MODEL_NAME, RunFolder
         from ..training.trainer import Trainer
 
@@ -210,6 +211,8 @@ class Train:
         self._check_changes(trainer)
         console = Console(stderr=True, quiet=self.json or trainer.rank > 0)
         print_text(console, str(data.report()))
+        if note := warmup_note(trainer.config):
+            print_text(console, f"Warning: {note}")
         evaluation = self._evaluation(device) if trainer.rank == 0 else None
         with (
             RunFolder(
@@ -578,5 +581,5 @@ def _line(report: StepReport, warmup: int) -> str:
         kind = name.partition("_")[0]  # gan, cycle, … of both domains together
         sums[kind] = sums.get(kind, 0.0) + float(term)
     if report.step <= warmup:
-        return f"warming up to step {warmup}: identity {sums['identity']:.2f}"
+        return f"learning to copy until step {warmup}: identity {sums['identity']:.2f}"
     return " ".join(f"{kind} {value:.2f}" for kind, value in sums.items())

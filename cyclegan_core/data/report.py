@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..config import DataConfig
 from ..errors import plain
+from ..pictures.colours import CONVERTED
 from .folder import Half, PictureFile, PictureFolder
 
 FEW_PICTURES = 100
@@ -142,8 +143,21 @@ def _colour_warnings(folder: PictureFolder) -> Iterator[str]:
     """A sentence for each way in which colours are not what the files hold."""
     used = {file.path for file in folder.files}
     notes = Counter(note for path, note in folder.colours.items() if path in used)
-    for note, count in notes.most_common(_NAMED_IN_TEXT):
-        yield f"{count} of {len(used)} pictures in {folder.folder}: {note}."
+    spaces = {
+        note.removesuffix(CONVERTED): count
+        for note, count in notes.items()
+        if note.endswith(CONVERTED)
+    }
+    if spaces:
+        names = sorted(spaces, key=lambda name: (-spaces[name], name))
+        more = "" if len(names) <= _NAMED_IN_TEXT else f" and {len(names) - _NAMED_IN_TEXT} more"
+        yield (
+            f"{sum(spaces.values())} of {len(used)} pictures in {folder.folder} had a colour "
+            f"profile and were converted to sRGB ({', '.join(names[:_NAMED_IN_TEXT])}{more})."
+        )
+    for note, count in notes.most_common():
+        if not note.endswith(CONVERTED):
+            yield f"{count} of {len(used)} pictures in {folder.folder}: {note}."
     losses = [f"{path.name} ({loss})" for path, loss in folder.losses.items()]
     if losses:
         more = "" if len(losses) <= _NAMED_IN_TEXT else f" and {len(losses) - _NAMED_IN_TEXT} more"

@@ -15,6 +15,8 @@ from ..errors import plain
 _SAME = 2
 """Levels of 255 by which colours may differ and still be called sRGB: profiles round variously."""
 _LONGEST_NAME = 60
+CONVERTED = " converted to sRGB"
+"""How the note of a picture ends whose profile is used; its name stands before."""
 _SPACES = {"RGB": "RGB", "RGBA": "RGB", "CMYK": "CMYK"}
 
 
@@ -66,7 +68,7 @@ def _colours(profile: bytes, mode: str) -> Colours:
         return Colours("its colour profile can't be read")
     if mode != "CMYK" and _is_srgb(transform, mode):
         return Colours()
-    return Colours(f"{name or 'its colour profile'} converted to sRGB", transform)
+    return Colours(f"{name or 'its colour profile'}{CONVERTED}", transform)
 
 
 def _is_srgb(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:

@@ -10,7 +10,7 @@
 from ..progress import duration
 from .beginning import other_folders
 from .chart import draw_curves
-from .pace import Pace, estimate, time_step
+from .pace import Pace, estimate, time_step, warmup_note
 from .run_folder import MODEL_NAME, STATE_NAME, RunFolder
 
 __all__ = [
@@ -23,4 +23,5 @@ __all__ = [
     "estimate",
     "other_folders",
     "time_step",
+    "warmup_note",
 ]

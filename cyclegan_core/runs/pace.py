@@ -109,6 +109,20 @@ def estimate(
     return f"{text}."
 
 
+def warmup_note(config: TrainConfig) -> str:
+    """What a training comes to that ends soon after its warm-up, or within; empty if none does."""
+    warmup, steps = config.warmup_steps, config.max_steps
+    enough = 9 * warmup // 5
+    if steps >= enough:
+        return ""
+    first = f"The first {warmup:,} of {steps:,}" if warmup < steps else f"All {steps:,}"
+    return (
+        f"{first} steps only learn to copy (warm-up"
+        + (f", {warmup:,} steps" if warmup >= steps else "")
+        + f"): a style shows after; take {enough:,} steps or more."
+    )
+
+
 class Pace:
     """How fast the steps of this session are, the latest ones counting, and what is left."""
 

@@ -27,6 +27,7 @@ from ...cyclegan_core.runs import (
     estimate,
     other_folders,
     time_step,
+    warmup_note,
 )
 from ...cyclegan_core.training import PRESETS, FixedSettingError, StepReport, Trainer
 from .. import host
@@ -337,11 +338,8 @@ class _Session:
                 max_minutes=config.max_minutes,
             )
             notes.append(told)
-        if config.warmup_steps > config.max_steps // 2:
-            notes.append(
-                f"The first {config.warmup_steps:,} steps only learn to give pictures back; take "
-                f"at least {3 * config.warmup_steps:,}."
-            )
+        if note := warmup_note(config):
+            notes.append(note)
         notes += [f"Warning: {text}" for text in self._warnings()]
         for note in notes:
             log.info("CycleGAN: %s", note)
@@ -363,6 +361,8 @@ class _Session:
         if left:
             parts.append(f"{left} left")
         lines = [", ".join(parts)]
+        if trainer.step < trainer.config.warmup_steps:
+            lines.append(f"Learning to copy until step {trainer.config.warmup_steps:,}")
         if trainer.history:  # on a GPU some steps old, so that nothing waits for it
             terms = zip(trainer.term_names, trainer.history[-1].tolist(), strict=True)
             terms = ", ".join(f"{kind} {value:.2f}" for kind, value in kinds(terms).items())
@@ -405,6 +405,14 @@ class _Session:
             return []
         return [f"{self.evaluation.summary()}, which is {self.path.name}/{BEST_NAME}."]
 
+    def _made(self, trainer: Trainer) -> str:
+        """What the model does, as a sentence."""
+        config = trainer.config
+        there, *back = config.trained_directions
+        source, target = config.model.domains(there)
+        way = f"{source} into {target}" + (" and back" if back else "")
+        return f"A model that turns pictures of {way}."
+
     def _summary(self, trainer: Trainer, first_step: int, seconds: float) -> str:
         terms = zip(trainer.term_names, trainer.history[-1].tolist(), strict=True)
         presets = {
@@ -413,16 +421,16 @@ class _Session:
         }
         found = self.evaluation.last if self.evaluation else None
         paragraphs = [
+            f"{self._made(trainer)} Everything is in {self._place}; Load CycleGAN (press R) has "
+            f"the model as {self.path.name}/{MODEL_NAME}.",
             f"{self.path.name}: step {trainer.step} of {trainer.config.max_steps} "
             f"({self._state(trainer, first_step)}), {duration(seconds)} this time",
             *([presets[self.preset]] if self.preset else []),
-            ", ".join(f"{name} {value:.3f}" for name, value in terms),
-            *self._scores(),
-            *(found.summary().splitlines() if found else []),
             *str(self.data.report()).splitlines(),
             *(self.evaluation.evaluator.notes if self.evaluation else []),
-            f"Everything is in {self._place}; Load CycleGAN has the model as "
-            f"{self.path.name}/{MODEL_NAME}.",
+            *self._scores(),
+            *(found.summary().splitlines() if found else []),
+            "Losses of the last step: " + ", ".join(f"{name} {value:.3f}" for name, value in terms),
         ]
         return host.shortened("\n\n".join(paragraphs))  # Preview Any shows it as Markdown
 

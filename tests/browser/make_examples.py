@@ -125,8 +125,8 @@ pictures each. No pairs are needed.
 2. Press **R**. Delete **CycleGAN Example Pictures** and **CycleGAN Train Settings** (it makes the \
 network small).
 3. In **Train CycleGAN on Folders** choose your folders as *folder_a* and *folder_b*, type a new \
-*run_name* (and the same *name* in **Save CycleGAN**), set *steps* to 2000 and *image_size* to 128. On \
-a graphics card take 20000 and 256.
+*run_name* (and the same *name* in **Save CycleGAN**), set *steps* to 2000 and *image_size* to \
+128. On a graphics card take 20000 and 256.
 4. Press **Run**. It says how long that takes here, and stops for now after *max_minutes*.
 
 **Cancel** whenever you like (ComfyUI calls that a failed job; nothing is lost), and run again to \

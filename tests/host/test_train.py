@@ -150,6 +150,9 @@ def test_samples_and_summary_tell_what_happened(client: Client, everything: Run)
     (grid,) = client.images(everything, "grid")
     assert grid.size == GRID
     summary = summary_of(everything)
+    made, *_, losses = summary.split("\n\n")
+    assert made.startswith("A model that turns pictures of warm into cold and back. Everything is")
+    assert losses.startswith("Losses of the last step: gan_ab ")
     assert f"{RUN}: step 4 of 4 (finished)" in summary
     assert "4 pictures in input/spots/warm" in summary
     assert "Everything is in output/cyclegan/everything;" in summary
@@ -248,7 +251,10 @@ def test_training_without_settings_is_quick_on_a_processor(
     assert config["discriminator"] == "patch_features"
     assert config["model"]["base_channels"] == 32
     assert "the preset quick, which suits a processor" in summary_of(run)
-    assert "The first 1,000 steps only learn to give pictures back" in run.texts["train"][2]
+    assert (
+        "All 1 steps only learn to copy (warm-up, 1,000 steps): a style shows after; take 1,800 "
+        "steps or more." in run.texts["train"][2]
+    )
 
 
 def test_training_without_settings_goes_on_as_its_run_began(

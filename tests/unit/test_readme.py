@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import json
 import re
 import shlex
 import shutil
@@ -287,3 +288,22 @@ def test_it_can_be_typed(block: Block, user: User, here: Path) -> None:
     for words, made in commands(block.text):
         program, *rest = dropwhile(SETS_A_VARIABLE.fullmatch, words)
         PROGRAMS[program](rest, made, user, here)
+
+
+def test_template_says_what_the_readme_says_of_a_style_of_ones_own() -> None:
+    """And leaves the node's own time limit, which is enough for it."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme.split("## A style of your own")[1].split("\n## ")[0]
+    file = ROOT / "example_workflows" / "Train a style.json"
+    nodes = {n["type"]: n for n in json.loads(file.read_text(encoding="utf-8"))["nodes"]}
+    (note,) = nodes["MarkdownNote"]["widgets_values"]
+    for text in (section, note):
+        text = text.replace("*", "")
+        for what in (
+            "Delete CycleGAN Example Pictures and CycleGAN Train Settings",
+            "a new run_name",
+        ):
+            assert what.lower() in " ".join(text.lower().split())
+        assert "set steps to 2000 and image_size to 128" in " ".join(text.split())
+    *_, max_minutes, _ = nodes["CycleGAN_Train"]["widgets_values"][:6]
+    assert max_minutes == 60

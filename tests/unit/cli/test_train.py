@@ -73,6 +73,15 @@ def test_words_for_people(run, pictures, tmp_path):
     assert result.err.splitlines()[-1] == f"{tmp_path / 'run' / 'model.safetensors'} is ready."
 
 
+def test_a_warm_up_is_said_in_plain_words(run, pictures, tmp_path):
+    argv = ("train", pictures / "a", pictures / "b", "--run", tmp_path / "run", *TINY)
+    result = run(*argv, "--max-steps", 2, "--warmup-steps", 2)
+    assert result.code == 0
+    warning = "Warning: All 2 steps only learn to copy (warm-up, 2 steps): a style shows after;"
+    assert warning in result.err
+    assert re.search(r"^step 1 of 2.*: learning to copy until step 2: identity ", result.err, re.M)
+
+
 def test_start_from_a_model(run, pictures, tmp_path):
     start = CycleGAN(dataclasses.replace(MODEL, num_blocks=2, upsample="resize", image_size=512))
     save_model(start, tmp_path / "start.safetensors")

@@ -94,11 +94,15 @@ def test_a_training_says_what_it_does_with_colours(tmp_path: Path) -> None:
         for number in range(3):
             Image.fromarray(PIXELS).save(tmp_path / side / f"{number}.png")
     Image.fromarray(PIXELS).save(tmp_path / "a" / "1.png", icc_profile=WIDE["Display P3"])
+    Image.fromarray(PIXELS).save(tmp_path / "a" / "2.png", icc_profile=WIDE["Adobe RGB"])
     floats = PIXELS[..., 0].astype(np.float32) / 255 - 0.5
     Image.fromarray(floats).save(tmp_path / "b" / "low.tif")
     data = UnpairedFolders(tmp_path / "a", tmp_path / "b", load_size=8, crop_size=8)
     warnings = data.report().warnings
     folder_a, folder_b = tmp_path / "a", tmp_path / "b"
-    assert f"1 of 3 pictures in {folder_a}: Display P3 converted to sRGB." in warnings
+    assert (
+        f"2 of 3 pictures in {folder_a} had a colour profile and were converted to sRGB (Adobe RGB,"
+        " Display P3)." in warnings
+    )
     lowest = f"{floats.min():g} to 0 is black"
     assert f"Samples below 0 in {folder_b} can't be shown: low.tif ({lowest})." in warnings

@@ -7,7 +7,7 @@ import torch
 
 from cyclegan_core.config import ModelConfig, TrainConfig
 from cyclegan_core.runs import pace
-from cyclegan_core.runs.pace import Pace, duration, estimate, time_step
+from cyclegan_core.runs.pace import Pace, duration, estimate, time_step, warmup_note
 from cyclegan_core.training.trainer import Trainer
 
 from ..tiny import assert_same, everything, make_config, open_folders
@@ -100,3 +100,17 @@ def test_nothing_is_said_to_be_left_after_the_last_step() -> None:
     for step in (1, 2, 3):
         text = left.on_step(step)
     assert text == ""
+
+
+@pytest.mark.parametrize(
+    ("steps", "text"),
+    [
+        (300, "All 300 steps only learn to copy (warm-up, 1,000 steps): "),
+        (1500, "The first 1,000 of 1,500 steps only learn to copy (warm-up): "),
+        (1800, ""),
+    ],
+)
+def test_a_training_that_ends_soon_after_its_warm_up(steps: int, text: str) -> None:
+    note = warmup_note(TrainConfig(warmup_steps=1000, max_steps=steps))
+    assert note == (text and f"{text}a style shows after; take 1,800 steps or more.")
+    assert warmup_note(TrainConfig(max_steps=1)) == ""
