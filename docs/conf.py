@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,10 +45,6 @@ def write_pages() -> None:
     pages = {"layouts.md": layouts(), "commands.md": commands()}
     for name, text in pages.items():
         (GENERATED / name).write_text(text, encoding="utf-8")
-    # Its name has spaces, as it is the template's title; a picture's in the pages may have none.
-    shutil.copy(
-        HERE.parent / "example_workflows" / "Translate a picture.jpg", GENERATED / "first.jpg"
-    )
 
 
 def layouts() -> str:

@@ -38,5 +38,5 @@ class CycleGANExtension(ComfyExtension):
 async def comfy_entrypoint() -> CycleGANExtension:
     """What ComfyUI calls once at start-up."""
     host.register_model_folder()
-    host.offer_example()
+    host.offer_examples()
     return CycleGANExtension()

@@ -53,8 +53,10 @@ class LoadCycleGAN(io.ComfyNode):
                         "direction",
                         options=list(host.DIRECTIONS),
                         default="A→B",
-                        tooltip="Which way a file with a single generator translates, if the file "
-                        "doesn't say so itself. Most don't need it.",
+                        display_name="direction (if the file has none)",
+                        tooltip="Only for a file with a single generator that doesn't say which "
+                        "way it translates; others ignore it. The direction of a picture is "
+                        "chosen on Translate.",
                     )
                 ),
                 io.Combo.Input(

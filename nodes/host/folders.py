@@ -6,16 +6,18 @@ import os
 import re
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path, PurePosixPath
+from shutil import copyfile
 
 import folder_paths
 from torch import Tensor
 
-from ...cyclegan_core import PictureError, hub, read_picture, write_picture
+from ...cyclegan_core import hub, read_picture, write_picture
 from ...cyclegan_core.checkpoint import SUFFIXES
 from ...cyclegan_core.distillation import WORK_SUFFIX
 from ...cyclegan_core.errors import CycleGANError, plain
-from ...cyclegan_core.files import is_portable
+from ...cyclegan_core.files import atomic_write, is_portable
 from ...cyclegan_core.pictures import find_pictures, is_picture_name
 from ...cyclegan_core.runs import STATE_NAME
 
@@ -32,8 +34,11 @@ EXAMPLES_FOLDER = "cyclegan_examples"
 EXAMPLE_PHOTO = Path(__file__).parents[2] / "example_workflows" / "astronaut.jpg"
 """A photograph of 512×512 pixels that comes with the pack."""
 
-_TEMPLATES_PHOTO = "example.png"
-"""What the templates read: ComfyUI's own picture, which not every installation has."""
+_EXAMPLE_CLIP = EXAMPLE_PHOTO.with_suffix(".mp4")
+"""A camera that moves over that photograph, for two seconds."""
+
+_TEMPLATES_PHOTO, _TEMPLATES_CLIP = "example.png", "example.mp4"
+"""What the templates read: ComfyUI's own picture, which not every installation has, and a clip."""
 
 OUTPUT_MARK = " [output]"
 """Behind the name of a folder under the host's output folder."""
@@ -60,12 +65,15 @@ def register_model_folder() -> None:
     )
 
 
-def offer_example() -> None:
-    """Put the pack's photograph where the templates look for one, if there is none."""
-    path = Path(folder_paths.get_input_directory()) / _TEMPLATES_PHOTO
-    if not path.exists():
-        with suppress(PictureError):  # a folder that can't be written to
-            write_picture(path, read_picture(EXAMPLE_PHOTO).pixels)
+def offer_examples() -> None:
+    """Put the pack's photograph and clip where the templates look for them, if there are none."""
+    folder = Path(folder_paths.get_input_directory())
+    photo, clip = folder / _TEMPLATES_PHOTO, folder / _TEMPLATES_CLIP
+    with suppress(CycleGANError):  # a folder that can't be written to
+        if not photo.exists():
+            write_picture(photo, read_picture(EXAMPLE_PHOTO).pixels)
+        if not clip.exists():
+            atomic_write(clip, partial(copyfile, _EXAMPLE_CLIP))
 
 
 def write_example(name: str, pixels: Tensor) -> None:

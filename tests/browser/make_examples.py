@@ -39,8 +39,8 @@ THUMBNAIL_SIZE = 512
 PICTURE = "example.png"
 """Every ComfyUI comes with a picture of this name, or the pack offers one."""
 
-NUM_FRAMES = 12
-"""Of the clip of CycleGAN Example Pictures."""
+CLIP = "example.mp4"
+"""Which the pack offers."""
 
 Spec = dict[str, Any]
 """Nodes (type, place, size, title, widget values) and links (node, output, node, input)."""
@@ -84,13 +84,12 @@ The result keeps the photo's size, and *detail* gives its sharpness back.
 """
 NOTE_VIDEO = """### Translate a video
 
-A batch of pictures goes through **Translate** frame by frame; Cancel works at any of them. \
-*statistics* (advanced) is *shared*: with models that have instance norm, what stands still does \
-not flicker.
+1. **Load Video**: choose a video. A short clip, *example.mp4*, is there to try it with.
+2. **Load CycleGAN**: choose a model.
+3. Press **Run**. The result has the video's size, frame rate and sound, and lies in output/video.
 
-Press **Run** to try it with a short clip. For a video of your own, put **Load Video** and **Get \
-Video Components** in the place of **CycleGAN Example Pictures**: *images* to **Translate**, \
-*audio* and *fps* to **Create Video**.
+Any length will do; Cancel works at any frame, and the next run goes on from there. *statistics* \
+is *shared*: with models that have instance norm, what stands still does not flicker.
 """
 NOTE_RECONSTRUCT = """### There and back again
 
@@ -154,8 +153,8 @@ def _photo() -> Spec:
 def _small_training(steps: int) -> list[Spec]:
     """From 2 on: the pictures, settings for a minute on a processor, and the training."""
     return [
-        _node("CycleGAN_Examples", (0, 640), (360, 140)),
-        _node("CycleGAN_TrainSettings", (420, 0), (380, 640), **SMALL_NETWORK),
+        _node("CycleGAN_Examples", (420, 0), (380, 140)),
+        _node("CycleGAN_TrainSettings", (420, 260), (380, 640), **SMALL_NETWORK),
         _node(
             "CycleGAN_Train",
             (860, 0),
@@ -243,21 +242,13 @@ LARGE: Spec = {
 }
 VIDEO: Spec = {
     "nodes": [
-        _note(NOTE_VIDEO),
+        _note(NOTE_VIDEO, height=320),
         _load(),
-        _node("CycleGAN_Examples", (420, 260), (380, 140)),
-        _node("CycleGAN_Translate", (860, 0), (320, 230), statistics="shared"),
-        _node("CreateVideo", (860, 560), (320, 110), fps=6),
-        _node("SaveVideo", (1240, 0), (420, 520), filename_prefix="video/CycleGAN"),
-        _node("PreviewImage", (1720, 0), (480, 420), title="frames"),
+        _node("LoadVideo", (420, 260), (380, 460), file=CLIP),
+        _node("CycleGAN_TranslateVideo", (860, 0), (340, 260)),
+        _node("SaveVideo", (1260, 0), (480, 560), filename_prefix="video/CycleGAN"),
     ],
-    "links": [
-        (1, 0, 3, "model"),
-        (2, 2, 3, "image"),
-        (3, 0, 4, "images"),
-        (4, 0, 5, "video"),
-        (3, 0, 6, "images"),
-    ],
+    "links": [(1, 0, 3, "model"), (2, 0, 3, "video"), (3, 0, 4, "video")],
 }
 RECONSTRUCT: Spec = {
     "nodes": [
@@ -292,11 +283,12 @@ TRAIN: Spec = {
     "nodes": [
         _note(NOTE_TRAIN, height=540),
         *_small_training(400),
-        _node("CycleGAN_Save", (1320, 0), (380, 140), name="my_first_style", overwrite=True),
-        _node("PreviewAny", (1320, 300), (380, 400), title="summary"),
-        _node("PreviewImage", (1760, 0), (520, 420), title="samples"),
-        _node("CycleGAN_PlotLosses", (1760, 520), (520, 90)),
-        _node("PreviewImage", (1760, 720), (520, 340), title="losses"),
+        # One column, so that no wire from the training runs behind a node.
+        _node("CycleGAN_Save", (1340, 640), (380, 140), name="my_first_style", overwrite=True),
+        _node("PreviewAny", (1340, 1080), (380, 300), title="summary"),
+        _node("PreviewImage", (1340, 0), (720, 520), title="samples"),
+        _node("CycleGAN_PlotLosses", (1340, 880), (380, 90)),
+        _node("PreviewImage", (1780, 680), (520, 340), title="losses"),
     ],
     "links": [
         *SMALL_LINKS,
@@ -309,16 +301,16 @@ TRAIN: Spec = {
 }
 RESUME: Spec = {
     "nodes": [
-        _note(NOTE_RESUME, height=320),
+        _note(NOTE_RESUME, height=260),
         *_small_training(800),
-        _node("PreviewAny", (1320, 0), (380, 300), title="summary"),
-        _node("PreviewImage", (1760, 0), (520, 420), title="samples"),
+        _node("PreviewAny", (1340, 640), (380, 300), title="summary"),
+        _node("PreviewImage", (1340, 0), (720, 520), title="samples"),
     ],
     "links": [*SMALL_LINKS, (3, 3, 4, "source"), (3, 2, 5, "images")],
 }
 EXAMPLES = {
     "Translate a picture": TRANSLATE,
-    "Before and after with a slider": SLIDER,
+    "Before and after with a slider (ComfyUI 0.9 and later)": SLIDER,
     "Before and after side by side": SIDE_BY_SIDE,
     "Large photograph with broad strokes": LARGE,
     "Translate a video": VIDEO,
@@ -327,7 +319,7 @@ EXAMPLES = {
     "Train a style": TRAIN,
     "Go on with a training": RESUME,
 }
-"""The page shows a file's name as its title."""
+"""The page shows a file's name as its title, also where the host lacks one of its nodes."""
 
 TRAINING_TIMEOUT_MS = 1_200_000.0
 
@@ -363,13 +355,13 @@ def make_example(page: ComfyPage, client: Client, name: str, *, run: bool) -> No
         raise RuntimeError(f"{name} failed: {page.error_text()}")
     kinds = [node["type"] for node in EXAMPLES[name]["nodes"]]
     counts = {kind: kinds.count(kind) for kind in ("LoadImage", "SaveImage", "PreviewImage")}
-    if EXAMPLES[name] is VIDEO:
-        counts["PreviewImage"] = NUM_FRAMES
     shown = [
         image for kind, count in counts.items() if count for image in page.shown_images(kind, count)
     ]
     page.shoot(f"example-{name}")
     pictures = [_fetch(client, image["url"]) for image in shown]
+    if EXAMPLES[name] is VIDEO:
+        pictures = _fetch_frames(client, "/view?filename=CycleGAN_00001_.mp4&subfolder=video")
     TILES[name](pictures).save(EXAMPLES_DIR / f"{name}.jpg", quality=88, optimize=True)
 
 
@@ -410,6 +402,15 @@ def _fetch(client: Client, url: str) -> Image.Image:
     answer = client.request("GET", url.removeprefix(client.address))
     answer.raise_for_status()
     return Image.open(io.BytesIO(answer.content)).convert("RGB")
+
+
+def _fetch_frames(client: Client, url: str) -> list[Image.Image]:
+    import av  # comes with the host's requirements
+
+    answer = client.request("GET", url)
+    answer.raise_for_status()
+    with av.open(io.BytesIO(answer.content)) as clip:
+        return [frame.to_image() for frame in clip.decode(video=0)]
 
 
 def halves(pictures: Sequence[Image.Image]) -> Image.Image:
@@ -460,10 +461,10 @@ def stacked(pictures: Sequence[Image.Image]) -> Image.Image:
 
 TILES = {
     "Translate a picture": halves,
-    "Before and after with a slider": halves,
+    "Before and after with a slider (ComfyUI 0.9 and later)": halves,
     "Before and after side by side": lambda pictures: letterbox(pictures[-1]),
     "Large photograph with broad strokes": lambda pictures: halves(pictures[1:]),
-    "Translate a video": lambda pictures: quarters(pictures[:: NUM_FRAMES // 4]),
+    "Translate a video": lambda pictures: quarters(pictures[:: len(pictures) // 4]),
     "There and back again": quarters,
     "Train a style": stacked,
     "Go on with a training": lambda pictures: letterbox(pictures[-1]),

@@ -34,8 +34,8 @@ def of_schema(schema: dict[str, Any]) -> Texts:
         "display_name": schema["display_name"],
         "description": schema["description"],
         "inputs": {
-            name: {"name": name, "tooltip": options[0]["tooltip"]}
-            for name, (_, *options) in inputs.items()
+            name: {"name": options.get("display_name", name), "tooltip": options["tooltip"]}
+            for name, (_, options, *_) in inputs.items()
         },
         "outputs": {
             str(index): {"name": name, "tooltip": tooltip}

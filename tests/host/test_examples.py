@@ -21,6 +21,12 @@ def test_templates_find_a_photograph_where_the_host_has_none(host: Host) -> None
         assert offered.tobytes() == ours.convert("RGB").tobytes()
 
 
+def test_templates_find_a_clip(host: Host, info: dict[str, Any]) -> None:
+    clip = REPO_DIR / "example_workflows" / "astronaut.mp4"
+    assert (host.input_dir / "example.mp4").read_bytes() == clip.read_bytes()
+    assert "example.mp4" in str(info["LoadVideo"])
+
+
 def test_drawings_are_made_once_and_can_be_trained_on(
     client: Client, host: Host, info: dict[str, Any]
 ) -> None:
