@@ -55,6 +55,7 @@ def test_ctrl_c_stops_and_leaves_nothing_half_done(tmp_path: Path) -> None:
     process = start(
         argv, cwd=tmp_path, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     )
+    assert "--work-size auto is quicker" in process.stderr.readline()
     assert "a.png → out/a.png" in process.stderr.readline()
     process.send_signal(signal.SIGINT)  # while it works on the second, which takes seconds
     out, err = process.communicate()
