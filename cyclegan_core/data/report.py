@@ -118,8 +118,8 @@ def _warnings(
         sizes = _sizes(folder)
         if len(sizes) < FEW_PICTURES:
             yield (
-                f"{folder.folder} has only {len(sizes)} pictures; below {FEW_PICTURES} the "
-                "discriminator learns them by heart and results suffer."
+                f"{folder.folder} has only {len(sizes)} pictures; below {FEW_PICTURES} "
+                "they are learned by heart and results suffer."
             )
         grey = sum(file.path in folder.grey for file in folder.files)
         if 0 < grey < len(sizes):

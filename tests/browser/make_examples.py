@@ -212,7 +212,7 @@ SIDE_BY_SIDE: Spec = {
         _load(),
         _photo(),
         _node("CycleGAN_Translate", (860, 0), (320, 230)),
-        _node("ImageStitch", (860, 380), (320, 200)),
+        _node("ImageStitch", (860, 460), (320, 200)),
         _node("PreviewImage", (1240, 0), (640, 400), title="before and after"),
     ],
     "links": [

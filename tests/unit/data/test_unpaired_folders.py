@@ -217,8 +217,7 @@ def test_report_counts_measures_and_warns(tmp_path):
     assert len(report.warnings) == 4
     few, small_a, small_b, twins = report.warnings
     assert few == (
-        f"{a} has only 3 pictures; below 100 the discriminator learns them by heart and "
-        "results suffer."
+        f"{a} has only 3 pictures; below 100 they are learned by heart and results suffer."
     )
     assert small_a.startswith(f"3 of 3 pictures in {a} are smaller than the crop of 24 pixels")
     assert small_b.startswith(f"121 of 121 pictures in {b} are smaller")
