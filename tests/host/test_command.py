@@ -24,6 +24,8 @@ def test_what_a_person_has_made_outlives_ctrl_c(app_dir: Path, tmp_path: Path) -
         env={**os.environ, "CYCLEGAN_HOST_CACHE": str(tmp_path)},
         stderr=subprocess.PIPE,
         text=True,
+        # Whoever runs the tests in the background makes them, and their children, deaf to Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         assert process.stderr is not None
@@ -38,7 +40,7 @@ def test_what_a_person_has_made_outlives_ctrl_c(app_dir: Path, tmp_path: Path) -
         assert "mine.safetensors" in str(info)
     finally:
         process.send_signal(signal.SIGINT)
-        _, rest = process.communicate()
+        _, rest = process.communicate(timeout=60)
     assert process.returncode == 0, rest
     assert (models / "mine.safetensors").is_file()
     assert (tmp_path / "base" / "input" / "example.png").is_file()
