@@ -285,9 +285,9 @@ TRAIN: Spec = {
         *_small_training(400),
         # One column, so that no wire from the training runs behind a node.
         _node("CycleGAN_Save", (1340, 640), (380, 140), name="my_first_style", overwrite=True),
-        _node("PreviewAny", (1340, 1080), (380, 300), title="summary"),
+        _node("PreviewAny", (1340, 1140), (380, 300), title="summary"),
         _node("PreviewImage", (1340, 0), (720, 520), title="samples"),
-        _node("CycleGAN_PlotLosses", (1340, 880), (380, 90)),
+        _node("CycleGAN_PlotLosses", (1340, 940), (380, 90)),
         _node("PreviewImage", (1780, 680), (520, 340), title="losses"),
     ],
     "links": [

@@ -97,7 +97,7 @@ def test_pairs_beside_each_other_in_one_folder(
     with Image.open(samples) as grid:
         assert grid.size == (3 * 32, caption_height(32) + 4 * 32)
     (summary,) = run.outputs["text"]["text"]
-    assert re.search(r"gan_ba [\d.]+, l1_a [\d.]+, disc_a [\d.]+\n", summary)
+    assert re.search(r"gan_ba [\d.]+, l1_a [\d.]+, disc_a [\d.]+$", summary, re.MULTILINE)
     assert "left halves" in summary
     header = (run_dir / "losses.csv").read_text().splitlines()[0]
     assert header == "step,lr,gan_ba,l1_a,disc_a"
