@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import io
 import json
 import logging
 import os
@@ -15,7 +16,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout, suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -90,8 +91,10 @@ def parse(argv: Sequence[str]) -> Any:  # noqa: ANN401 - one of many commands
     asks = not {"-h", "--help", _ALL}.isdisjoint(argv)
     is_short = asks and _ALL not in argv
     argv = ["--help" if word == _ALL else word for word in argv]
+    name = argv[0] if argv[0] in _MODULES else None
+    command = f"cyclegan {name}" if name else "cyclegan"
     try:
-        with nullcontext() if asks else as_sentences(argv):
+        with nullcontext() if asks else as_sentences(argv, command, partial(_options, name)):
             return tyro.cli(
                 **_meant(argv),
                 # Help comes from docstrings alone; looking for comments, too, takes time.
@@ -101,6 +104,18 @@ def parse(argv: Sequence[str]) -> Any:  # noqa: ANN401 - one of many commands
     finally:
         if is_short and argv[0] == "train":
             sys.stdout.write(MORE)
+
+
+def _options(command: str | None) -> list[str]:
+    """All long options of a command, or those that stand before one, as the help has them."""
+    from .parsing.mistakes import columns, options_in
+
+    if command is None:
+        return options_in(_overview())
+    page = io.StringIO()
+    with columns(80), redirect_stdout(page), suppress(SystemExit):
+        parse([command, _ALL])
+    return options_in(page.getvalue())
 
 
 def run() -> int:

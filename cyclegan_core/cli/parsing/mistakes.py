@@ -5,43 +5,73 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from itertools import groupby
 
 from ...validation import closest
 
-_WIDE = "100000"
+_WIDE = 100_000
 """Columns of a terminal in which no line of a box is broken."""
 
 
 @contextmanager
-def as_sentences(argv: Sequence[str]) -> Generator[None]:
-    """Raise what tyro prints before it exits as a `ValueError`."""
+def as_sentences(
+    argv: Sequence[str], command: str, options: Callable[[], Sequence[str]]
+) -> Generator[None]:
+    """Raise what tyro prints before it exits as a `ValueError`.
+
+    Args:
+        argv: the words, all of them.
+        command: what has the help.
+        options: gives all of its options; it is called when there is a mistake.
+    """
     said = io.StringIO()
-    columns = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = _WIDE
     try:
-        with redirect_stderr(said):
+        with columns(_WIDE), redirect_stderr(said):
             yield
     except SystemExit as end:
         if end.code != 2:
             raise
-        text = sentence(said.getvalue())
+        # A mistyped option is the cause of whatever else tyro misses.
+        known = options()
+        word = next((word for word in argv if _name(word) not in (None, *known)), None)
+        text = sentence(said.getvalue(), known) if word is None else _unknown(word, known)
         text += " See" if text.endswith("?") else "; see"
-        raise ValueError(f"{text} `cyclegan {argv[0]} --help`.") from None
+        raise ValueError(f"{text} `{command} --help`.") from None
+
+
+@contextmanager
+def columns(count: int) -> Generator[None]:
+    """Have what is printed meanwhile be as wide as a terminal of so many columns."""
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = str(count)
+    try:
+        yield
     finally:
-        if columns is None:
+        if before is None:
             del os.environ["COLUMNS"]
         else:
-            os.environ["COLUMNS"] = columns
+            os.environ["COLUMNS"] = before
+
+
+def options_in(help: str) -> list[str]:
+    """The long options that a help page shows, each at the beginning of a line."""
+    heads = re.findall(r"^[^-\w]*(-.*?)(?:  |$)", help, re.MULTILINE)
+    return [option for head in heads for option in re.findall(r"--[a-z][\w.-]*", head)]
+
+
+def _name(word: str) -> str | None:
+    """A long option as the help writes it, without its value; None for another word."""
+    match = re.match(r"--[a-zA-Z][\w.-]*", word)
+    return match[0].replace("_", "-") if match else None
 
 
 _FORMS = {"INT": "a whole number", "FLOAT": "a number"}
 """What tyro calls the kinds of values, and what people do."""
 
 
-def sentence(box: str) -> str:
+def sentence(box: str, options: Sequence[str] = ()) -> str:
     """What one of tyro's boxes says, without its full stop, in our words where they are known.
 
     A box is a title, a paragraph, and below a rule what else there is to say. Its lines are drawn
@@ -59,7 +89,7 @@ def sentence(box: str) -> str:
         name = match[1].removeprefix("__tyro-dummy-inner__.")
         return _bad_value(name if name[0] == "-" or name.isupper() else f"--{name}", match[2])
     if match := re.fullmatch(r"Unrecognized options: (.*)", first):
-        return _unknown(match[1].split(", ")[0], re.findall(r"^--[\w.-]+", "\n".join(lines), re.M))
+        return _unknown(match[1].split(", ")[0], options)
     if match := re.match(r"Missing value for argument '(.*?)'", first):
         return f"{match[1]} needs a value"
     if first.startswith("Missing from "):
@@ -95,5 +125,6 @@ def _takes(option: str, what: str, got: str, words: Sequence[str] = ()) -> str:
 def _unknown(word: str, known: Sequence[str]) -> str:
     if not word.startswith("-"):
         return f"'{word}' makes no sense here"
-    near = closest(word, known) or next(iter(known), None)
+    word = word.partition("=")[0]
+    near = closest(_name(word) or word, known)
     return f"there is no option {word}" + (f": did you mean {near}?" if near else "")

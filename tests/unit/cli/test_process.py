@@ -161,13 +161,31 @@ def test_a_word_that_is_no_command(word, said, capsys, tmp_path, monkeypatch) ->
     assert err.startswith(f"cyclegan: {said}")
 
 
-def test_a_mistyped_option_is_guessed(capsys) -> None:
-    code, out, err = Shell(capsys)("list", "--jsn")
-    assert (code, out) == (2, "")
-    assert (
-        err
-        == "cyclegan: there is no option --jsn: did you mean --json? See `cyclegan list --help`.\n"
-    )
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            "list --jsn",
+            "there is no option --jsn: did you mean --json? See `cyclegan list --help`.",
+        ),
+        (
+            "translate a.jpg --modle=m",
+            "no option --modle: did you mean --model? See `cyclegan tran",
+        ),
+        # What else is missing is not what went wrong.
+        ("evaluate a b --modle m", "no option --modle: did you mean --model? See `cyclegan eval"),
+        ("train a b --rn r", "no option --rn: did you mean --run? See `cyclegan train --help`."),
+        ("train a b --run r --max_stesp 9", "no option --max_stesp: did you mean --max-steps? Se"),
+        ("train a b --run r --no-compil", "no option --no-compil: did you mean --no-compile? See"),
+        ("train a b --run r --cuts", "no option --cuts; see `cyclegan train --help`."),
+        ("translate a.jpg -q", "there is no option -q; see `cyclegan translate --help`."),
+        ("--verson", "no option --verson: did you mean --version? See `cyclegan --help`."),
+    ],
+)
+def test_a_mistyped_option_is_guessed(words: str, said: str, capsys) -> None:
+    code, out, err = Shell(capsys)(*words.split())
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert said in err
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
