@@ -67,6 +67,19 @@ def is_portable(name: str) -> bool:
     )
 
 
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path lies in a folder, or is it, once all links are followed."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def is_on_network(path: str | Path) -> bool:
+    r"""Whether Windows, to open it, might ask another computer: `\\computer\share` (UNC).
+
+    It hands that computer the user's name and what a password can be guessed from.
+    """
+    return re.match(r"[/\\]{2}", str(path)) is not None
+
+
 def read_text(path: Path) -> str:
     """The text of a file, which is UTF-8.
 

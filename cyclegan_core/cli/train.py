@@ -23,7 +23,8 @@ from rich.table import Column
 
 from ..config import DataConfig, EvaluationConfig, TrainConfig
 from ..errors import reason
-from ..files import read_text
+from ..files import is_on_network, read_text
+from ..hub.repository import PREFIX
 from ..training.presets import PRESETS
 from ..validation import check_data_folder, check_int
 from .common import StopSignals, choose_device, find_with_bar, optional, print_text
@@ -381,10 +382,11 @@ def defaults(argv: Sequence[str]) -> Train | None:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--preset", nargs="?")
     parser.add_argument("--run", nargs="?")
+    parser.add_argument("--start", nargs="?")
     found = parser.parse_known_args(argv)[0]
     run = read_run(Path(found.run)) if found.run else None
     if run is not None:
-        return _as_before(Path(found.run), run, found.preset)
+        return _as_before(Path(found.run), run, found.preset, found.start)
     preset = PRESETS.get(found.preset)
     if preset is None:
         return None  # "none", or tyro will say what is wrong with it
@@ -426,11 +428,12 @@ def _unreadable(path: Path, error: BaseException) -> ValueError:
     )
 
 
-def _as_before(folder: Path, run: dict[str, Any], preset: str | None) -> Train:
+def _as_before(folder: Path, run: dict[str, Any], preset: str | None, start: str | None) -> Train:
     """The options that a run has been trained with.
 
     Raises:
-        ValueError: it has another preset, or options that there are not.
+        ValueError: it has another preset, or options that there are not; or it would have a model
+            fetched that nobody named.
     """
     try:
         before = _kept_options(folder, run)
@@ -441,25 +444,39 @@ def _as_before(folder: Path, run: dict[str, Any], preset: str | None) -> Train:
             f"--preset is {before.preset} in the run {folder}, not {preset}; leave --preset out, "
             "or name another run folder."
         )
+    is_elsewhere = before.start is not None and _leads_to_network(before.start)
+    if is_elsewhere and start is None:
+        raise ValueError(
+            f"the run in {folder} began with the model {before.start}, and nothing is fetched that "
+            "was not asked for; name it, or another one, with --start."
+        )
     return before
 
 
+def _leads_to_network(name: str) -> bool:
+    return name.startswith(PREFIX) or is_on_network(name)
+
+
 def _kept_options(folder: Path, run: dict[str, Any]) -> Train:
-    """The same, of a folder that may be a stranger's: nothing is taken that the command refuses."""
+    """The same, of a folder that may be a stranger's: nothing is taken that the command refuses.
+
+    Nor are folders of other computers, which have to be named anew.
+    """
     command: dict[str, Any] = run.get("command", {})
     kept: dict[str, Any] = {name: command[name] for name in _KEPT if name in command}
     wrong = [name for name, value in kept.items() if not _KEPT[name](value)]
     if wrong:
         raise ValueError(f"{wrong[0]} is {kept[wrong[0]]!r}")
-    kept |= {name: Path(kept[name]) for name in _PATHS if kept.get(name) is not None}
+    paths = {name: kept.pop(name) for name in _PATHS if kept.get(name) is not None}
+    kept |= {name: Path(path) for name, path in paths.items() if not is_on_network(path)}
     if (folder / "state.safetensors").exists():
         kept["start"] = None  # its networks have become the state's
     data: dict[str, Any] = dict(run.get("data", {}).get("config", {}))
     if "background" in data:
         data["background"] = tuple(data["background"])
     how: dict[str, Any] = dict(command.get("evaluation_settings", {}))
-    if how.get("inception_weights"):
-        how["inception_weights"] = Path(how["inception_weights"])
+    if weights := how.pop("inception_weights", None):
+        how |= {} if is_on_network(weights) else {"inception_weights": Path(weights)}
     return Train(
         **kept,
         run_dir=tyro.MISSING,

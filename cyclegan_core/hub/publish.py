@@ -16,7 +16,7 @@ from ..checkpoint.checkpoint import Checkpoint, read_checkpoint, write_checkpoin
 from ..checkpoint.folder import CONFIG_NAME, WEIGHTS_NAME
 from ..config import ARROWS, Direction, ModelConfig
 from ..errors import CheckpointError, DownloadError
-from ..files import atomic_write
+from ..files import atomic_write, is_inside
 from .faults import as_sentences
 from .repository import LIBRARY, split_id
 from .resolve import new_api
@@ -58,7 +58,9 @@ def push(
         raise ValueError(f"{license!r} is no licence as the Hub writes them, for example mit.")
     samples: list[Path] = []
     if not isinstance(model, Checkpoint):
-        samples = sorted(Path(model).glob("samples/step_*.jpg"))
+        found = sorted(Path(model).glob("samples/step_*.jpg"))
+        # Links in a folder of somebody else's would publish what is none of it.
+        samples = [path for path in found if path.is_file() and is_inside(path, Path(model))]
         model = read_checkpoint(model)
     with tempfile.TemporaryDirectory() as name, as_sentences(repo):
         folder = Path(name)

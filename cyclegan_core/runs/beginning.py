@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.training_data import TrainingData
-from ..files import read_text
+from ..files import is_on_network, read_text
 
 
 def described(data: TrainingData) -> dict[str, Any]:
@@ -41,8 +41,10 @@ def other_folders(run: str | Path, data: TrainingData) -> tuple[Path, Path] | No
 
 
 def _is_same(one: Path, other: Path) -> bool:
-    """Whether two names are of one folder, by whatever links."""
+    """Whether two names are of one folder, by whatever links; no other computer is asked for it."""
     try:
-        return one.samefile(other)
+        if not is_on_network(one):  # which a stranger may have written
+            return one.samefile(other)
     except (OSError, ValueError):  # one is gone, or is no name of a file
-        return one.absolute() == other.absolute()
+        pass
+    return one.absolute() == other.absolute()

@@ -285,6 +285,36 @@ def test_a_run_without_a_name_for_its_folders(run, begun):
     assert json.loads((path / "run.json").read_text())["config"]["lambda_b"] == 3.0
 
 
+@pytest.mark.parametrize("model", ["hub:evil/model", "//evil/share/x.pth", r"\\evil\x.pth"])
+def test_a_strangers_run_fetches_nothing(run, begun, model):
+    path, _ = begun
+    content = json.loads((path / "run.json").read_text())
+    content["command"]["start"] = model
+    (path / "run.json").write_text(json.dumps(content))
+    (path / "state.safetensors").rename(path / "elsewhere")
+    before = files(path)
+    result = run("train", "--run", path, "--json")
+    assert result.code == 2
+    assert f"began with the model {model}, and nothing is fetched" in result.json["error"]
+    assert files(path) == before
+    named = ("--device", "cpu", "--max-minutes", "none", "--json")
+    assert run("train", "--run", path, "--start", path / "model.safetensors", *named).code == 0
+
+
+@pytest.mark.parametrize("name", ["dir_a", "dir_b"])
+def test_nor_does_it_learn_from_another_computer(run, begun, name):
+    """Windows would hand that one the user's name, and what a password can be guessed from."""
+    path, argv = begun
+    content = json.loads((path / "run.json").read_text())
+    content["command"][name] = r"\\evil\share"
+    (path / "run.json").write_text(json.dumps(content))
+    result = run("train", "--run", path)
+    assert result.code == 2
+    assert "name" in result.err
+    named = ("--device", "cpu", "--max-minutes", "none", "--json")
+    assert run(*argv[:3], "--run", path, *named).code == 0
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -155,11 +156,14 @@ def test_train_push_pull_translate(hub: Hub, me: User, stranger: User, tmp_path:
     """Two steps of training come back bit for bit, and the samples go along."""
     run, photos = tmp_path / "run", tmp_path / "data" / "a"
     train(run, tmp_path / "data", max_steps=2)
+    newest = max((run / "samples").glob("step_*.jpg"))
+    (tmp_path / "secret").write_text("what is none of the run is not published")
+    with suppress(OSError):  # of a system without links
+        (run / "samples" / "step_9999999.jpg").symlink_to(tmp_path / "secret")
     pushed = me.cyclegan("push", run, "me/painter")
     assert pushed.code == 0, pushed.err
     repository = hub.repositories["me/painter"]
     (sample,) = [name for name in repository.files if name.endswith(".jpg")]
-    newest = max((run / "samples").glob("step_*.jpg"))
     assert repository.files[sample].content == newest.read_bytes()
     assert f"]({sample})" in str(card(repository))
     assert not [name for name in repository.files if "state" in name], "states are not published"

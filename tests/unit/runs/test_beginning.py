@@ -58,3 +58,17 @@ def test_without_a_description_nothing_is_known(begun, text):
     run, data = begun
     (run / "run.json").write_text(text)
     assert other_folders(run, open_pair(data / "b", data / "a")) is None
+
+
+@pytest.mark.parametrize("folder", ["//evil/share", r"\\evil\share"])
+def test_no_other_computer_is_asked_for_a_folder(begun, monkeypatch, folder):
+    run, data = begun
+    noted = json.loads((run / "run.json").read_text())
+    noted["data"]["folders"][0] = folder
+    (run / "run.json").write_text(json.dumps(noted))
+    asked: list[Path] = []
+    monkeypatch.setattr(Path, "samefile", lambda path, _: asked.append(path))
+    draw_folders(run / "others", count=5)
+    others = open_pair(run / "others" / "a", data / "b")
+    assert other_folders(run, others) == (Path(folder), data / "b")
+    assert asked == []

@@ -270,3 +270,40 @@ def test_a_folder_that_cannot_be_used(tmp_path, pictures):
     (tmp_path / "file").write_text("")
     with pytest.raises(CycleGANError, match=r"^The run folder .*run can't be used \(Not a dir"):
         run(tmp_path / "file" / "run", pictures)
+
+
+def link(path: Path, target: Path) -> None:
+    try:
+        path.symlink_to(target)
+    except OSError as error:
+        pytest.skip(f"this system makes no links: {error}")
+
+
+@pytest.mark.parametrize(
+    "name", [".lock", ".owner", "losses.csv", "samples/step_0000001.jpg", "checkpoints", "new/x"]
+)
+def test_what_a_stranger_packed_leads_nowhere_else(tmp_path, pictures, name):
+    """A training would empty, replace or remove what such a link leads to."""
+    path, theirs = tmp_path / "run", tmp_path / "theirs"
+    run(path, pictures, max_steps=1)
+    theirs.mkdir()
+    (theirs / "model_step_0000000.safetensors").write_text("precious")
+    target = theirs if name == "checkpoints" else theirs / "model_step_0000000.safetensors"
+    if name == "new/x":  # nothing is written there
+        (path / "new").mkdir()
+        link(path / name, target)
+        run(path, pictures)
+        return
+    (path / name).unlink(missing_ok=True)
+    link(path / name, target)
+    with pytest.raises(CycleGANError, match="is a link that leads out of the run folder, to "):
+        run(path, pictures, keep_checkpoints=1, save_every=1)
+    assert [each.read_text() for each in theirs.iterdir()] == ["precious"]
+
+
+def test_links_of_ones_own_are_followed(tmp_path, pictures):
+    (tmp_path / "disk" / "big").mkdir(parents=True)
+    link(tmp_path / "run", tmp_path / "disk")
+    link(tmp_path / "disk" / "checkpoints", tmp_path / "run" / "big")
+    run(tmp_path / "run", pictures, keep_checkpoints=1)
+    assert len(list((tmp_path / "disk" / "big").iterdir())) == 1
