@@ -34,7 +34,7 @@ from .pixels import to_channels
 from .progress import OnProgress, ignore
 from .translation.film import Film
 from .translation.plan import Limits, TranslateSettings
-from .translation.translate import Translation
+from .translation.translate import Translation, check_input
 from .translation.whole_pass import forget
 from .translation.work_size import translate_rows
 from .validation import WorkSize
@@ -193,7 +193,9 @@ class CycleGAN(nn.Module, HubModel):
 
         Args:
             images: (B,C,H,W) float in [0,1], any H and W from 1 up, on any device. C is the
-                model's own channel count; grey and RGB are converted into each other.
+                model's own channel count; grey and RGB are converted into each other. What lies
+                a little outside, as after bicubic resampling, is taken as it is; what goes below
+                -0.5 or above 1.5 is in another range, and refused.
             direction: "a_to_b" or "b_to_a".
             memory: "whole" (each picture in one pass), "streamed" (the same result to float
                 rounding, in strips: 8 times smaller; resnets only), "thumbnail" (an
@@ -320,6 +322,7 @@ class CycleGAN(nn.Module, HubModel):
             MissingDirectionError: a round trip needs both generators.
         """
         self.check_round_trip()
+        check_input(images)
 
         def on_way_there(done: int, total: int) -> None:
             on_progress(done, 2 * total)

@@ -9,9 +9,12 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 
 from .errors import DatasetError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _LARGEST = sys.float_info.max
 """NaN, infinity, and whole numbers that no float can hold are not up to it."""
@@ -63,6 +66,29 @@ def check_float(name: str, value: object, *, low: float, high: float = math.inf)
     ):
         bounds = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
         raise ValueError(f"{name} must be a number {bounds}; got {value!r}.")
+
+
+_OVERSHOOT = 0.5
+"""How far pictures may lie outside [0,1]. Bicubic resampling goes up to 0.45 beyond (the square of
+its largest sum of positive weights, 1.19), while hardly a picture in [-1,1] has no pixel darker
+than a quarter of white, and none in [0,255] but black ones stays below 1.5."""
+
+
+def check_unit_range(name: str, pixels: Tensor) -> None:
+    """Pictures in [0,1], or a little outside as resampling leaves them; not in another range.
+
+    What is not finite is not looked at here. It costs two reductions, and waits for the device.
+    """
+    if not pixels.numel():
+        return
+    low, high = pixels.amin().item(), pixels.amax().item()  # `aminmax` copies what is strided
+    if not math.isfinite(low) or not math.isfinite(high):
+        return
+    if low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT:
+        return
+    made = {"/ 2 + 0.5": -1 - _OVERSHOOT <= low < 0 and high <= 1 + _OVERSHOOT, "/ 255": low >= 0}
+    how = next((f": give {name} {how}" for how, fits in made.items() if fits), "")
+    raise ValueError(f"{name} must be in [0,1], and these go from {low:.3g} to {high:.3g}{how}.")
 
 
 def check_choices(config: object) -> None:

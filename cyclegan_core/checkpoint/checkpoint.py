@@ -459,7 +459,9 @@ def write_checkpoint(
     if path.suffix != ".safetensors":
         raise ValueError(f"a model is saved as .safetensors; got the name {path.name!r}.")
     if dtype is not None and dtype not in _FLOATS:
-        raise ValueError(f"dtype must be a float type; got {dtype}.")
+        raise ValueError(
+            f"dtype must be a float type of torch, such as torch.float16; got {dtype!r}."
+        )
     tensors: dict[str, Tensor] = {}
     for name, tensor in checkpoint.state_dict().items():
         target = dtype if dtype and tensor.is_floating_point() else tensor.dtype

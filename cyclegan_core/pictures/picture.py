@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 import torch
@@ -201,15 +201,45 @@ def write_picture(
     alpha: Tensor | None = None,
     icc_profile: bytes | None = None,
 ) -> None:
-    """Write (C,H,W) in [0,1], C = 1 or 3, as 8 bits per sample, rounded; atomic.
+    """Write one picture as 8 bits per sample, rounded; atomic.
 
-    The format follows the file's ending; `alpha` (1,H,W) is kept where the format has it.
+    Args:
+        path: its ending says the format.
+        pixels: (C,H,W) float in [0,1], to which it is clamped; C = 1 or 3. Or a batch (1,C,H,W)
+            of that one picture.
+        alpha: (1,H,W) or (1,1,H,W) float in [0,1]; kept where the format has it.
+        icc_profile: the picture's colour profile.
 
     Raises:
+        ValueError: `pixels` or `alpha` are no such picture.
         PictureError: the folder or the file can't be written.
     """
-    layer = None if alpha is None else to_image(alpha)
-    write_image(Path(path), to_image(pixels), alpha=layer, icc_profile=icc_profile)
+    image = _written_image("pixels", pixels, (1, 3))
+    layer = None if alpha is None else _written_image("alpha", alpha, (1,))
+    if layer is not None and layer.size != image.size:
+        raise ValueError(
+            f"alpha must have the size of pixels, {image.width}×{image.height}; got "
+            f"{layer.width}×{layer.height}."
+        )
+    write_image(Path(path), image, alpha=layer, icc_profile=icc_profile)
+
+
+def _written_image(name: str, pixels: Tensor, channels: tuple[int, ...]) -> Image.Image:
+    """What a caller gives to be written, as a PIL image."""
+    counts = " or ".join(map(str, channels))
+    given = cast(object, pixels)  # whatever a caller has
+    if not isinstance(given, Tensor) or not given.is_floating_point():
+        kind = given.dtype if isinstance(given, Tensor) else type(given).__name__
+        raise ValueError(f"{name} must be a float tensor (C,H,W) in [0,1]; got {kind}.")
+    if pixels.ndim == 4 and len(pixels) > 1:
+        raise ValueError(
+            f"a file holds one picture, and {name} are a batch of {len(pixels)}; write each alone: "
+            f"{name}[0], {name}[1] and so on."
+        )
+    picture = pixels[0] if pixels.ndim == 4 and len(pixels) else pixels
+    if picture.ndim != 3 or picture.shape[0] not in channels or 0 in picture.shape:
+        raise ValueError(f"{name} must be (C,H,W) with C = {counts}; got {tuple(pixels.shape)}.")
+    return to_image(picture)
 
 
 def _is_deep(image: Image.Image) -> bool:

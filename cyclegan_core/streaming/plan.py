@@ -33,7 +33,10 @@ class StreamPlan:
 
     def __post_init__(self) -> None:
         if self.dtype not in (None, torch.float32, *HALVES):
-            raise ValueError(f"dtype must be float32, bfloat16 or float16; got {self.dtype}.")
+            raise ValueError(
+                "dtype must be float32, bfloat16 or float16 of torch, such as torch.bfloat16; "
+                f"got {self.dtype!r}."
+            )
         check_int("strip_bytes", self.strip_bytes, least=1)
         if not isinstance(self.store, Path) and self.store not in ("device", "host"):
             raise ValueError(f"store must be device, host or a folder's Path; got {self.store!r}.")

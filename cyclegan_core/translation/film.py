@@ -25,7 +25,7 @@ from ..config import FilmSettings
 from ..layers import RuledNorm, fixed_norm
 from ..progress import OnProgress, ignore
 from ..validation import WorkSize
-from .translate import Translation, check_pictures, empty_result
+from .translate import Translation, check_input, check_pictures, empty_result
 from .work_size import translate_batch
 
 _FRAMES = "frames"
@@ -104,6 +104,7 @@ class Film:
 
     def measure(self, frame: Tensor, on_progress: OnProgress = ignore) -> None:
         """Take the statistics of a frame (1,C,H,W) in [0,1] into the shared ones."""
+        check_input(frame)
         self._translate_ruled(frame, on_progress)
         self._fixed = None
 
@@ -113,7 +114,7 @@ class Film:
         Raises:
             ValueError: they are no pictures, or shared statistics were never measured.
         """
-        check_pictures(frames)
+        check_input(frames)
         if self._is_frame or len(frames) == 0:
             return self._translated(self._translation, frames, on_progress)
         if self._settings.statistics == "shared":

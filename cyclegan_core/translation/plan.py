@@ -58,7 +58,10 @@ class TranslateSettings:
             if value not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}.")
         if self.dtype not in (None, torch.float32, *HALVES):
-            raise ValueError(f"dtype must be float32, bfloat16 or float16; got {self.dtype}.")
+            raise ValueError(
+                "dtype must be float32, bfloat16 or float16 of torch, such as torch.bfloat16; "
+                f"got {self.dtype!r}."
+            )
 
     @property
     def half(self) -> torch.dtype | None:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import TracebackType
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,7 @@ from ..pixels import non_finite_error
 from ..progress import OnProgress
 from ..streaming.plan import StreamPlan
 from ..streaming.stream import stream, thumbnail
+from ..validation import check_unit_range
 from .overlap import CopyStreams, CudaStreams, overlapped
 from .plan import Plan, TranslateSettings, Workload
 from .whole_pass import convolutions, whole_pass
@@ -259,6 +261,11 @@ def check_pictures(images: Tensor) -> None:
     Raises:
         ValueError: it is not (B,C,H,W) floats, or they have no pixel.
     """
+    given = cast(object, images)  # whatever a caller has
+    if not isinstance(given, Tensor):
+        raise ValueError(
+            f"images must be a float tensor (B,C,H,W) in [0,1]; got {type(given).__name__}."
+        )
     if images.ndim != 4 or not images.is_floating_point():
         raise ValueError(
             "images must be a float tensor (B,C,H,W) in [0,1]; got "
@@ -266,6 +273,16 @@ def check_pictures(images: Tensor) -> None:
         )
     if 0 in images.shape[1:]:
         raise ValueError(f"images must have at least one pixel; got {tuple(images.shape)}.")
+
+
+def check_input(images: Tensor) -> None:
+    """`check_pictures` for what a caller gives, whose range can be anything.
+
+    Raises:
+        ValueError: as there, or they are in another range than [0,1].
+    """
+    check_pictures(images)
+    check_unit_range("images", images)
 
 
 def empty_result(images: Tensor, channels: int) -> Tensor:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from cyclegan_core import CycleGAN, CycleGANError, MissingDirectionError, ModelConfig
+from cyclegan_core.config import FilmSettings
 from cyclegan_core.pixels import pad
 
 from .checkpoint import foreign
@@ -244,6 +247,10 @@ def test_the_error_of_an_rgb_picture_in_a_grey_domain() -> None:
         (photo(1, 3, 8, 8)[0], {}, r"float tensor \(B,C,H,W\) in \[0,1\]; got \(3, 8, 8\) of"),
         (torch.tensor(0.5), {}, r"got \(\) of torch.float32"),
         (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), {}, "of torch.uint8"),
+        (np.zeros((1, 3, 8, 8)), {}, r"float tensor \(B,C,H,W\) in \[0,1\]; got ndarray"),
+        (photo(1, 3, 8, 8) * 2 - 1, {}, r"in \[0,1\], and .* from -.* give images / 2 \+ 0.5\.$"),
+        (photo(1, 3, 8, 8) * 255, {}, r"in \[0,1\], and these go .* give images / 255\.$"),
+        (photo(1, 3, 8, 8) * 9 - 4, {}, r"in \[0,1\], and these go from -[34].* to 4\.\d+\.$"),
         (torch.zeros(1, 3, 0, 8), {}, "at least one pixel"),
         (photo(1, 4, 8, 8), {}, "takes 3-channel pictures; got 4 channels"),
         (photo(1, 2, 8, 8), {}, "takes 3-channel pictures; got 2 channels"),
@@ -251,12 +258,31 @@ def test_the_error_of_an_rgb_picture_in_a_grey_domain() -> None:
         (photo(1, 3, 8, 8), {"memory": "tiles"}, "memory must be one of .* got 'tiles'"),
         (photo(1, 3, 8, 8), {"dtype": torch.int8}, "dtype must be float32, bfloat16 or float16"),
         (photo(1, 3, 8, 8), {"dtype": torch.float64}, "got torch.float64"),
+        (photo(1, 3, 8, 8), {"dtype": "bf16"}, "such as torch.bfloat16; got 'bf16'"),
     ],
 )
 def test_wrong_arguments(call, images: Tensor, settings, expected: str) -> None:
     with pytest.raises(ValueError, match=expected) as caught:
         call(make(), images, **settings)
     assert "\n" not in str(caught.value)
+
+
+def test_a_little_outside_is_taken_as_it_is() -> None:
+    """A checkerboard made larger by torch's bicubic goes as far outside as any picture can."""
+    board = torch.arange(8).remainder(2).float()
+    board = (board[:, None] - board).abs().expand(1, 3, 8, 8)
+    large = F.interpolate(board, size=(32, 32), mode="bicubic")
+    assert large.min() < -0.2
+    assert large.max() > 1.2
+    assert make().translate(large).shape == large.shape
+
+
+def test_the_frames_of_a_film_are_in_range() -> None:
+    for statistics in ("frame", "shared"):
+        film = make().film(settings=FilmSettings(statistics=statistics))
+        for call in (film.measure, film.translate):
+            with pytest.raises(ValueError, match=r"give images / 255\."):
+                call(photo(1, 3, 8, 8) * 255)
 
 
 @pytest.mark.parametrize("directions", [(), ("a_to_c",), "a_to_b"])

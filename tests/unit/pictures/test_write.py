@@ -192,3 +192,33 @@ def test_a_folder_without_permission() -> None:
                 write_picture(folder / "x.png", PIXELS)
             with pytest.raises(PictureError, match="can't be written: Permission denied"):
                 write_picture(folder / "new" / "x.png", PIXELS)
+
+
+def test_a_batch_of_one_is_a_picture(tmp_path: Path) -> None:
+    write_picture(tmp_path / "one.png", PIXELS, alpha=ALPHA)
+    write_picture(tmp_path / "batch.png", PIXELS[None], alpha=ALPHA[None])
+    assert (tmp_path / "batch.png").read_bytes() == (tmp_path / "one.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("pixels", "alpha", "sentence"),
+    [
+        (
+            PIXELS.expand(2, -1, -1, -1),
+            None,
+            "one picture, and pixels are a batch of 2; write each",
+        ),
+        (PIXELS[:2], None, r"pixels must be \(C,H,W\) with C = 1 or 3; got \(2, 9, 14\)"),
+        (PIXELS.movedim(0, -1), None, r"with C = 1 or 3; got \(9, 14, 3\)"),
+        (PIXELS[0], None, r"with C = 1 or 3; got \(9, 14\)"),
+        (PIXELS[None, :0], None, r"got \(1, 0, 9, 14\)"),
+        (PIXELS.mul(255).byte(), None, r"float tensor \(C,H,W\) in \[0,1\]; got torch.uint8"),
+        (PIXELS.numpy(), None, r"float tensor \(C,H,W\) in \[0,1\]; got ndarray"),
+        (PIXELS, PIXELS, r"alpha must be \(C,H,W\) with C = 1; got \(3, 9, 14\)"),
+        (PIXELS, ALPHA[:, 1:], "alpha must have the size of pixels, 14×9; got 14×8"),
+    ],
+)
+def test_what_is_no_picture_is_a_sentence(pixels, alpha, sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        write_picture(tmp_path / "x.png", pixels, alpha=alpha)
+    assert not list(tmp_path.iterdir())

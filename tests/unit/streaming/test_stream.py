@@ -198,7 +198,10 @@ def test_strips_get_shorter_as_pictures_get_wider() -> None:
 @pytest.mark.parametrize(
     ("settings_", "message"),
     [
-        ({"dtype": torch.float64}, "dtype must be float32, bfloat16 or float16; got torch.float64"),
+        (
+            {"dtype": torch.float64},
+            "dtype must be float32, bfloat16 or float16 .* got torch.float64",
+        ),
         ({"strip_bytes": 0}, "strip_bytes must be a whole number of at least 1; got 0"),
         ({"store": "disk"}, "store must be device, host or a folder's Path; got 'disk'"),
     ],
