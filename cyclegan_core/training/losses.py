@@ -366,13 +366,16 @@ def discriminator_term(  # noqa: PLR0913 - who judges what, and what was drawn f
     alpha: Tensor,
     draws: Tensor,
     given: Tensor | None = None,
+    *,
+    r1: int = 1,
 ) -> Tensor:
     """Half the sum of a discriminator's losses on real and generated pictures (eq. 1).
 
     With wgangp the gradient penalty is inside the half, so that it keeps its proportion; `alpha`,
     (B,1,1,1) in [0,1], says where between real and generated it is measured. `draws`,
     (B,3,NUM_DRAWS) in [0,1), hold the augmentations of real and fake behind the generator's.
-    `given`, the source of both for pix2pix, is what `judge` wants.
+    `given`, the source of both for pix2pix, is what `judge` wants. The zero-centred penalty, too,
+    is halved, as its source has it, and counts `r1` times.
     """
     on_real, on_fake = draws[:, 1], draws[:, 2]
     with autocast(config, real.device):
@@ -403,6 +406,13 @@ def discriminator_term(  # noqa: PLR0913 - who judges what, and what was drawn f
 
         alpha = alpha.to(real)
         term = term + config.lambda_penalty * gradient_penalty(critic, real, fake, alpha)
+    if config.lambda_r1 * r1 > 0:
+
+        def verdict(images: Tensor) -> Tensor:
+            seen = judge(disc, config, images, on_real, given)
+            return torch.stack([w * at_least_float32(x).mean((1, 2, 3)) for w, x in seen]).sum(0)
+
+        term = term + config.lambda_r1 * r1 * zero_centred_penalty(verdict, real)
     return 0.5 * term
 
 
@@ -501,6 +511,18 @@ def gradient_penalty(
         at_least_float32(critic(mixed)).sum(), mixed, create_graph=True
     )
     return (gradient.flatten(1).norm(2, dim=1) - 1).square().mean()
+
+
+def zero_centred_penalty(verdict: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
+    """Mean of ‖∇ verdict(x)‖₂² at real pictures x: R1 of Mescheder et al. 2018, eq. 9.
+
+    Args:
+        verdict: (B,C,H,W) -> (B,), a number per picture: the mean of its logits.
+        real: (B,C,H,W).
+    """
+    real = real.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(verdict(real).sum(), real, create_graph=True)
+    return gradient.flatten(1).square().sum(1).mean()
 
 
 def l1(x: Tensor, y: Tensor) -> Tensor:

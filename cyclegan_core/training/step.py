@@ -187,6 +187,7 @@ def train_step(state: TrainState, inputs: Inputs) -> Tensor:
     real_a, real_b, parts = inputs.real_a, inputs.real_b, config.accumulate
     is_warmup = state.step < config.warmup_steps
     identity = config.identity_every if state.step % config.identity_every == 0 else 0
+    r1 = config.r1_every if state.step % config.r1_every == 0 else 0
     statistics = [(buffer, buffer.clone()) for buffer in model.buffers()]
     terms: Terms = {}
 
@@ -237,7 +238,7 @@ def train_step(state: TrainState, inputs: Inputs) -> Tensor:
         terms[name] = torch.zeros((), device=real.device)
         cut = (each.chunk(parts) for each in (real, pooled, *drawn))
         for part in zip(*cut, strict=True):
-            term = discriminator_term(disc, config, *part) * (len(part[0]) / len(real))
+            term = discriminator_term(disc, config, *part, r1=r1) * (len(part[0]) / len(real))
             state.loss_scale.scale(term).backward()
             terms[name] = terms[name] + term.detach()
 

@@ -80,6 +80,7 @@ def find_obstacle(config: TrainConfig, *, crops: bool, world_size: int) -> str |
         "compile makes graphs of its own": config.compile,
         "without fused_adam the host decides whether weights move": not config.fused_adam,
         "identity_every makes steps differ": config.identity_every > 1,
+        "r1_every makes steps differ": config.lambda_r1 > 0 and config.r1_every > 1,
         "preprocess none gives pictures of several sizes": not crops,
         "several processes talk to each other in a step": world_size > 1,
     }

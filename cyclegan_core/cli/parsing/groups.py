@@ -56,6 +56,7 @@ GROUPS: dict[type, tuple[Group, ...]] = {
             (
                 *("discriminator", "disc_norm", "disc_layers", "disc_channels", "feature_taps"),
                 *("feature_width", "lambda_patch", "augment_colour", "augment_shift", "pool_size"),
+                *("lambda_r1", "r1_every"),
             ),
         ),
         Group(

@@ -52,6 +52,7 @@ CASES = {
     "features in fp16": {**FEATURES, "precision": "fp16", "channels_last": "off"},
     "noise": {"input_noise": 0.1, "batch_size": 2, "accumulate": 2},
     "equivariance": {"lambda_equivariance": 5.0, "batch_size": 2, "accumulate": 2},
+    "R1 now and then": {"lambda_r1": 2.0, "r1_every": 4, "batch_size": 2, "accumulate": 2},
     "identity now and then": {"identity_every": 4},
     "warm-up": {"warmup_steps": 2, "init": "residual_zero", "model": replace(MODEL, norm="none")},
     "saved in the warm-up": {"warmup_steps": 4, "precision": "bf16"},
