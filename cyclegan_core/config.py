@@ -635,7 +635,7 @@ class EvaluationConfig:
     max_pictures: int | None = None
     """Use at most so many pictures of each test folder, evenly spread; all if not given."""
     subset_size: int = 50
-    """Pictures that KID draws from each side at a time."""
+    """Pictures that KID draws from each side at a time; no folder may have fewer."""
     num_subsets: int = 100
     """How often KID draws; its ± is the standard deviation over the draws."""
     seed: int = 0

@@ -139,16 +139,45 @@ def _show(found: Evaluation) -> None:
     console = Console()
     for report in found.directions:
         console.print(_table(report))
-        unbeaten = report.unbeaten()
-        if unbeaten:
-            clauses = [f"{metric} by {' and '.join(who)}" for metric, who in unbeaten.items()]
-            console.print(Text(f"The model is not better in: {'; '.join(clauses)}."))
+        clauses = [
+            f"in {_short(metric)} than {', '.join(who)}"
+            for metric, who in report.unbeaten().items()
+        ]
+        if clauses:
+            console.print(Text(f"The model is not better {'; '.join(clauses)}."))
         console.print()
+    console.print(Text(_legend(found) + "\n"))
     facts = {"checkpoint": found.checkpoint, **found.settings}
     settings = "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in facts.items())
     console.print(Text(settings, style="dim"))
     for note in found.notes:
         console.print(Text(note))
+
+
+def _short(metric: str) -> str:
+    """A score without the network that it sees with, which the legend names."""
+    return metric.partition(" (")[0]
+
+
+def _legend(found: Evaluation) -> str:
+    """What the tables' rows and columns are, a line each."""
+    from ..evaluation.report import MEANINGS
+
+    names = dict.fromkeys(
+        name
+        for report in found.directions
+        for names in (report.metrics, report.rows)
+        for name in names
+    )
+    sees = {name: name.partition(" (")[2].rstrip(")") for name in names}
+    draws = f"; ± over draws of {found.settings.get('subset_size')} pictures"
+    lines = [
+        f"{_short(name)}: seen by {network}{draws if name.startswith('KID') else ''}"
+        for name, network in sees.items()
+        if network
+    ]
+    lines += [f"{name}: {meaning}" for name, meaning in MEANINGS.items() if name in names]
+    return "\n".join(lines)
 
 
 def _table(report: DirectionReport) -> Table:
@@ -162,8 +191,7 @@ def _table(report: DirectionReport) -> Table:
     table = Table(title=heading, title_justify="left", box=None)
     table.add_column("")
     for metric in report.metrics:
-        title = metric.replace(" (", "\n(") + arrows[better(metric)]
-        table.add_column(Text(title), justify="right")
+        table.add_column(Text(_short(metric) + arrows[better(metric)]), justify="right")
     for number, (name, row) in enumerate(report.rows.items()):
         cells = [str(row[metric]) if metric in row else "" for metric in report.metrics]
         table.add_row(name, *cells, style="bold" if number == 0 else None)

@@ -495,7 +495,9 @@ class Evaluator:
             limit = " of max_pictures" if len(paths) == self.config.max_pictures else ""
             raise DatasetError(
                 f"{folder} gives {len(paths)} {kind} pictures{limit}, fewer than KID's subset of "
-                f"{self.config.subset_size}; choose a subset size of at most {len(paths)}."
+                f"{self.config.subset_size}; choose a subset_size of at most {len(paths)} "
+                f"(evaluate --subset-size {len(paths)}, train --evaluation.subset-size "
+                f"{len(paths)})."
             )
 
 

@@ -10,8 +10,17 @@ from typing import Any
 from ..config import Direction
 
 MODEL, IDENTITY, MEAN, COLOUR, REAL = "model", "identity", "mean picture", "colour match", "real"
-"""The rows: the translation; the picture as it is; the mean of the target's training pictures;
-an affine map of its colours; other real pictures of the target (training ones), the aim."""
+"""The rows: the model's translations, and what stands beside them."""
+
+MEANINGS = {
+    IDENTITY: "the pictures as they are",
+    MEAN: "the mean of the target's training pictures",
+    COLOUR: "an affine map of the colours, a filter",
+    REAL: "other real pictures of the target, the aim",
+    "fine detail": "to be about what real pictures of the target have",
+    "cycle PSNR": "there and back",
+}
+"""What rows and scores are, for people who meet them in a table."""
 
 FLOORS = (IDENTITY, MEAN, COLOUR)
 
