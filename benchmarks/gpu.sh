@@ -2,6 +2,8 @@
 # All that only a GPU can show, in one go and one report: the doctor, the tests that need a GPU and
 # all that run on one, and every table of the benchmarks. A failure is noted and the rest goes on:
 #     bash benchmarks/gpu.sh FOLDER
+# What of the library goes another way on a GPU, and which tests go that way on a pretended one
+# wherever there is none, stands in tests/unit/device/test_gpu_paths.py.
 set -uo pipefail
 folder=${1:?usage: bash benchmarks/gpu.sh FOLDER}
 here=$(cd "$(dirname "$0")" && pwd)

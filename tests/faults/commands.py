@@ -144,7 +144,11 @@ class Workshop:
         out, err = ((self.said / f"{name}.txt").read_text() for name in ("out", "err"))
         assert "Traceback" not in out + err, err
         said = [json.loads(line).get("error") for line in out.splitlines() if line[:1] == "{"]
-        faults = [line for line in err.splitlines() if line.startswith(("cyclegan: ", "failed: "))]
+        faults = [
+            line
+            for line in err.splitlines()
+            if line.startswith(("cyclegan: ", "failed: ", "left alone: "))
+        ]
         found = [text for text in said if text] or faults
         assert found, out + err
         return found[-1]
