@@ -169,13 +169,18 @@ def _opened(url: str, *, timeout: float, first: int = 0) -> Generator[tuple[int,
 def _pieces(response: Any) -> Iterator[bytes]:  # noqa: ANN401 - of requests
     """Of an answer to requests, as they come.
 
-    Its own `iter_content` waits for the whole of a piece, and loses what came of the last one where
-    the transfer is cut.
+    Its own `iter_content` waits for the whole of a piece, for hours if the server drips, and loses
+    what came of the last one where the transfer is cut.
     """
     from urllib3.exceptions import HTTPError  # which is there if requests is
 
+    raw = response.raw
     try:
-        yield from response.raw.stream(2**16, decode_content=False)
+        if not hasattr(raw, "read1"):  # before urllib3 2.2
+            yield from raw.stream(2**10, decode_content=False)
+            return
+        while piece := raw.read1(2**16, decode_content=False):
+            yield piece
     except HTTPError as error:
         kind = TimeoutError if "Timeout" in type(error).__name__ else ConnectionResetError
         raise kind(str(error)) from error
