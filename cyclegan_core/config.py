@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from math import inf
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, ClassVar, Literal, cast, get_args
 
-from .validation import check_bool, check_choices, check_float, check_int, check_known, check_range
+from ._docs import documented
+from .validation import check_fields, check_int, check_known, check_range
 
 Direction = Literal["a_to_b", "b_to_a"]
 """Which way a picture is translated."""
@@ -46,7 +48,11 @@ def opposite(direction: Direction) -> Direction:
 
 _LONGEST_NAME = 200
 
+Ranges = Mapping[str, tuple[float, float]]
+"""The least and the largest value of fields that hold numbers."""
 
+
+@documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
     """Architecture of both generators of a CycleGAN."""
@@ -89,14 +95,14 @@ class ModelConfig:
     image_size: int = 256
     """Side in pixels of the pictures it was trained on."""
 
+    ranges: ClassVar[Ranges] = {
+        **dict.fromkeys(("base_channels", "channels_a", "channels_b", "image_size"), (1, inf)),
+        "num_blocks": (0, inf),
+        "num_downs": (5, inf),
+    }
+
     def __post_init__(self) -> None:
-        check_choices(self)
-        for name in ("base_channels", "channels_a", "channels_b", "image_size"):
-            check_int(name, getattr(self, name), least=1)
-        check_int("num_blocks", self.num_blocks, least=0)
-        check_int("num_downs", self.num_downs, least=5)
-        for name in ("norm_affine", "dropout"):
-            check_bool(name, getattr(self, name))
+        check_fields(self)
         for name in ("domain_a", "domain_b"):
             value = getattr(self, name)
             if not isinstance(value, str) or not value.isprintable() or len(value) > _LONGEST_NAME:
@@ -157,6 +163,7 @@ class ModelConfig:
         return cls(**settings)
 
 
+@documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
     """How a CycleGAN is trained; the defaults are the paper's, where it has one."""
@@ -299,7 +306,8 @@ class TrainConfig:
     seed: int = 0
     """Decides the fresh weights, the order of the pictures, the crops and the pools."""
     max_steps: int = 100_000
-    """Steps after which the training ends."""
+    """Steps after which the training ends. The paper's 200 epochs are 200 for each of the larger
+    folder's pictures: 100,000 for 500."""
     max_minutes: float | None = None
     """Minutes after which this run of the training ends, to be continued later."""
     sample_every: int = 500
@@ -309,30 +317,25 @@ class TrainConfig:
     keep_checkpoints: int = 0
     """How many of the latest saves to keep as models of their own, in checkpoints/."""
 
+    ranges: ClassVar[Ranges] = {
+        **dict.fromkeys(("seed", "pool_size", "keep_checkpoints", "warmup_steps"), (0, inf)),
+        **dict.fromkeys(("disc_layers", "disc_channels", "feature_width", "batch_size"), (1, inf)),
+        **dict.fromkeys(("accumulate", "identity_every", "r1_every", "max_steps"), (1, inf)),
+        **dict.fromkeys(("sample_every", "save_every", "lr_interval", "read_every"), (1, inf)),
+        "step_epochs": (1, inf),
+        **dict.fromkeys(("lambda_gan", "lambda_a", "lambda_b", "lambda_identity"), (0, inf)),
+        **dict.fromkeys(("lambda_penalty", "lambda_l1", "lambda_features"), (0, inf)),
+        **dict.fromkeys(("lambda_equivariance", "lambda_patch", "lambda_r1"), (0, inf)),
+        **dict.fromkeys(("lr", "lr_discriminator", "max_minutes", "grad_clip"), (1e-12, inf)),
+        **dict.fromkeys(("beta1", "beta2", "ema_decay"), (0, 0.999999)),
+        **dict.fromkeys(("constant_fraction", "input_noise", "augment_colour"), (0, 1)),
+        "augment_shift": (0, 0.5),
+    }
+
     def __post_init__(self) -> None:
-        check_choices(self)
-        least = {"seed": 0, "pool_size": 0, "keep_checkpoints": 0, "disc_layers": 1}
-        least |= {"disc_channels": 1, "batch_size": 1, "max_steps": 1, "step_epochs": 1}
-        least |= {"sample_every": 1, "save_every": 1, "accumulate": 1}
-        least |= {"warmup_steps": 0, "feature_width": 1, "identity_every": 1}
-        least |= {"r1_every": 1}
-        for name, lowest in least.items():
-            check_int(name, getattr(self, name), least=lowest)
-        for name in ("lr_interval", "read_every"):
-            if getattr(self, name) is not None:
-                check_int(name, getattr(self, name), least=1)
+        check_fields(self)
         self._check_speed()
         self._check_discriminators()
-        lambdas = ("lambda_gan", "lambda_a", "lambda_b", "lambda_identity", "lambda_penalty")
-        for name in (*lambdas, "lambda_l1", "lambda_features", "lambda_equivariance", "lambda_r1"):
-            check_float(name, getattr(self, name), low=0.0)
-        for name in ("beta1", "beta2", "ema_decay"):
-            check_float(name, getattr(self, name), low=0.0, high=0.999999)
-        check_float("constant_fraction", self.constant_fraction, low=0.0, high=1.0)
-        for name in ("lr", "lr_discriminator", "max_minutes", "grad_clip"):
-            value = getattr(self, name)
-            if value is not None:
-                check_float(name, value, low=1e-12)
         if self.objective == "pix2pix":
             self._check_pairs()
         else:
@@ -431,10 +434,6 @@ class TrainConfig:
                 f"feature_taps must be different numbers from 0 to {LAST_TAP}, ascending; "
                 f"got {taps!r}."
             )
-        check_float("lambda_patch", self.lambda_patch, low=0.0)
-        check_float("input_noise", self.input_noise, low=0.0, high=1.0)
-        check_float("augment_colour", self.augment_colour, low=0.0, high=1.0)
-        check_float("augment_shift", self.augment_shift, low=0.0, high=0.5)
         if self.discriminator not in ("features", "patch_features"):
             return
         channels = {self.model.channels_a, self.model.channels_b}
@@ -451,14 +450,6 @@ class TrainConfig:
 
     def _check_speed(self) -> None:
         """The settings that change how a step is computed."""
-        for name in (
-            "winograd",
-            "fused_adam",
-            "recompute",
-            "compile",
-            "cuda_graph",
-        ):
-            check_bool(name, getattr(self, name))
         if self.batch_size % self.accumulate:
             raise ValueError(
                 "accumulate must divide batch_size into equal parts; got "
@@ -519,6 +510,7 @@ Preprocess = Literal[
 _RESIZE_THEN_CROP = ("resize_and_crop", "square_and_crop", "scale_width_and_crop")
 
 
+@documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig:
     """How two folders become training samples."""
@@ -549,14 +541,14 @@ class DataConfig:
     cache_bytes: int = 2**31
     """Keep the decoded pictures in memory if both folders together need no more than this."""
 
+    ranges: ClassVar[Ranges] = {
+        **dict.fromkeys(("load_size", "crop_size", "scales"), (1, inf)),
+        "max_images": (2, inf),
+        "cache_bytes": (0, inf),
+    }
+
     def __post_init__(self) -> None:
-        check_choices(self)
-        for name in ("load_size", "crop_size"):
-            check_int(name, getattr(self, name), least=1)
-        check_float("scales", self.scales, low=1.0)
-        check_int("cache_bytes", self.cache_bytes, least=0)
-        if self.max_images is not None:
-            check_int("max_images", self.max_images, least=2)
+        check_fields(self)
         for name in ("channels_a", "channels_b"):
             if getattr(self, name) not in (1, 3):
                 raise ValueError(
@@ -582,6 +574,7 @@ class DataConfig:
         return "crop" in self.preprocess
 
 
+@documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FilmSettings:
     """How the frames of a film, or of a batch, are kept from flickering.
@@ -604,16 +597,17 @@ class FilmSettings:
     """How many frames, spread over the film, shared measures before the first is translated; 0
     measures all."""
 
+    ranges: ClassVar[Ranges] = {"smoothing_frames": (1, inf), "measured_frames": (0, inf)}
+
     def __post_init__(self) -> None:
-        check_choices(self)
-        check_float("smoothing_frames", self.smoothing_frames, low=1)
-        check_int("measured_frames", self.measured_frames, least=0)
+        check_fields(self)
 
 
 ExtractorName = Literal["lite0", "lite2", "builtin", "inception"]
 """EfficientNet-Lite0 or -Lite2 from their PyPI packages, or Inception v3 from a file."""
 
 
+@documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationConfig:
     """How pictures are compared; all of it is part of the result."""
@@ -641,23 +635,19 @@ class EvaluationConfig:
     seed: int = 0
     """Decides which pictures KID draws."""
 
+    ranges: ClassVar[Ranges] = {
+        **dict.fromkeys(("size", "max_pictures", "subset_size"), (2, inf)),
+        "num_subsets": (1, inf),
+        "seed": (0, inf),
+    }
+
     def __post_init__(self) -> None:
-        if self.extractor not in get_args(ExtractorName):
-            names = ", ".join(get_args(ExtractorName))
-            raise ValueError(f"extractor must be one of {names}; got {self.extractor!r}.")
-        if self.side_by_side not in get_args(SideBySide):
-            names = ", ".join(get_args(SideBySide))
-            raise ValueError(f"side_by_side must be one of {names}; got {self.side_by_side!r}.")
+        check_fields(self)
         if self.side_by_side != "no":
             object.__setattr__(self, "paired", True)
-        check_int("subset_size", self.subset_size, least=2)
-        check_int("num_subsets", self.num_subsets, least=1)
-        check_int("seed", self.seed, least=0)
-        for name in ("size", "max_pictures"):
-            if getattr(self, name) is not None:
-                check_int(name, getattr(self, name), least=2)
 
 
+@documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DistillConfig:
     """How a small student learns the translations of a large teacher."""
@@ -693,14 +683,18 @@ class DistillConfig:
     seed: int = 0
     """Decides the crops, the fresh weights and the order of the pairs."""
 
+    ranges: ClassVar[Ranges] = {
+        **dict.fromkeys(("base_channels", "num_held_out", "max_steps", "batch_size"), (1, inf)),
+        **dict.fromkeys(("save_every", "load_size"), (1, inf)),
+        **dict.fromkeys(("num_blocks", "lambda_features", "seed"), (0, inf)),
+        "num_pairs": (2, inf),
+        "crop_size": (8, inf),
+        "views": (1, 32),
+        "lr": (1e-12, inf),
+    }
+
     def __post_init__(self) -> None:
-        least = {"base_channels": 1, "num_blocks": 0, "num_pairs": 2, "crop_size": 8}
-        least |= {"num_held_out": 1, "max_steps": 1, "batch_size": 1, "save_every": 1, "seed": 0}
-        for name, lowest in least.items():
-            check_int(name, getattr(self, name), least=lowest)
+        check_fields(self)
         check_int("load_size", self.load_size, least=self.crop_size)
-        check_int("views", self.views, least=1)
         if self.views > 32:
             raise ValueError(f"views must be 1 to 32; got {self.views}.")
-        check_float("lr", self.lr, low=1e-12)
-        check_float("lambda_features", self.lambda_features, low=0.0)

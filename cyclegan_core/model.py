@@ -56,7 +56,17 @@ class Reconstruction:
 
 
 class CycleGAN(nn.Module, HubModel):
-    """One or two generators that translate between picture domains A and B (Zhu et al. 2017)."""
+    """One or two generators that translate between picture domains A and B (Zhu et al. 2017).
+
+    `load_model` gives one that has learned; a fresh one has to be trained by a `Trainer`.
+
+    Example:
+        >>> from cyclegan_core import load_model, read_picture, write_picture
+        >>> model = load_model("photo2monet")  # a name of `cyclegan list`, or a weight file
+        >>> picture = read_picture("photo.jpg")
+        >>> result = model.translate(picture.pixels[None])  # (1,3,H,W) in [0,1]
+        >>> write_picture("painting.png", result, alpha=picture.alpha)
+    """
 
     gen_ab: nn.Module | None
     gen_ba: nn.Module | None

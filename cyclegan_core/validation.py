@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from .errors import DatasetError
 
@@ -91,14 +91,28 @@ def check_unit_range(name: str, pixels: Tensor) -> None:
     raise ValueError(f"{name} must be in [0,1], and these go from {low:.3g} to {high:.3g}{how}.")
 
 
-def check_choices(config: object) -> None:
-    """Every field that is a `Literal` of words holds one of them."""
+def check_fields(config: Any) -> None:  # noqa: ANN401 - any dataclass
+    """Every field holds what it may.
+
+    Of a `Literal` it is one of its words, of a bool true or false; of a number it is in the range
+    that the class has for it in `ranges`, or None where the type has that.
+    """
     hints = get_type_hints(type(config))
-    for name, hint in hints.items():
-        choices = get_args(hint)
-        value = getattr(config, name)
-        if choices and isinstance(choices[0], str) and value not in choices:
-            raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}.")
+    ranges: Mapping[str, tuple[float, float]] = config.ranges
+    for item in fields(config):
+        name, hint, value = item.name, hints[item.name], getattr(config, item.name)
+        options = get_args(hint) or (hint,)
+        if get_origin(hint) is Literal:
+            if value not in options:
+                raise ValueError(f"{name} must be one of {', '.join(options)}; got {value!r}.")
+        elif hint is bool:
+            check_bool(name, value)
+        elif name in ranges and not (value is None and type(None) in options):
+            low, high = ranges[name]
+            if int in options:
+                check_int(name, value, least=int(low))
+            else:
+                check_float(name, value, low=low, high=high)
 
 
 def check_known(kind: type, values: Mapping[str, Any]) -> None:

@@ -36,6 +36,7 @@ autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "undoc-members": False}
 napoleon_google_docstring = True
+napoleon_use_ivar = True  # settings are lists with choices, ranges and defaults
 suppress_warnings = ["ref.python"]  # a name that two public classes share
 
 

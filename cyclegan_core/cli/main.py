@@ -47,7 +47,7 @@ def _main(argv: list[str]) -> int:
     except ModuleNotFoundError as error:
         sys.stderr.write(
             f"cyclegan: the command line needs {error.name}; "
-            "install it with: pip install tyro rich\n"
+            'install it with: pip install "cyclegan[cli]"\n'
         )
         return 2
     del rich, tyro

@@ -72,9 +72,9 @@ class Train:
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print a line of JSON every 10 steps and at the end instead of progress for people."""
     tensorboard: bool = False
-    """Log to RUN/tensorboard as well (pip install tensorboard)."""
+    """Log to RUN/tensorboard as well (extra tensorboard)."""
     tracker: Tracker = "none"
-    """Log to a tracker as well (pip install trackio, or wandb): trackio to this machine's database,
+    """Log to a tracker as well (extra trackio, or wandb): trackio to this machine's database,
     wandb offline into RUN/wandb; neither uses the network unless your own settings of it say so."""
     test_a: Annotated[Path | None, optional("DIR")] = None
     """Folder with held-out pictures of domain A, to score the model on as it learns (extra eval):

@@ -78,7 +78,7 @@ class TensorBoardLog:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise ValueError(
-                "TensorBoard is not installed; install it with: pip install tensorboard."
+                'TensorBoard is not installed: pip install "cyclegan[tensorboard]".'
             ) from None
         self._writer = SummaryWriter(run_dir / "tensorboard")
         self._shown: Path | None = None

@@ -72,6 +72,14 @@ class Trainer:
     and a trainer that loads the state goes on bit for bit (on the CPU). Under `torch.distributed`
     it averages gradients over the ranks, so R ranks with batch B are one rank with batch R × B,
     except that each rank keeps its own image pools, dropout, and batch-norm statistics.
+
+    Example:
+        >>> from cyclegan_core import TrainConfig, Trainer, UnpairedFolders, save_model
+        >>> data = UnpairedFolders("photos", "paintings")
+        >>> trainer = Trainer(TrainConfig(max_steps=20_000), data, device="cuda")
+        >>> save_model(trainer.run(), "monet.safetensors")
+
+    Nothing is written meanwhile; a `RunFolder` keeps samples, losses and what to go on from.
     """
 
     def __init__(

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
+import pydoc
 import re
+from typing import get_args, get_type_hints
 
 import pytest
 
-from cyclegan_core.config import DIRECTIONS, ModelConfig
+from cyclegan_core import config
+from cyclegan_core._docs import field_docs
+from cyclegan_core.config import DIRECTIONS, ModelConfig, TrainConfig
+
+SETTINGS = [
+    kind
+    for kind in vars(config).values()
+    if dataclasses.is_dataclass(kind) and kind.__module__ == config.__name__
+]
 
 ODD = [
     ModelConfig(),
@@ -129,3 +140,37 @@ def test_direction_turns_channels_and_names() -> None:
 def test_sizes(settings: dict[str, object], size_multiple: int, min_size: int) -> None:
     config = ModelConfig(**settings)
     assert (config.size_multiple, config.min_size) == (size_multiple, min_size)
+
+
+# --- what help() says ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_help_explains_every_setting(kind: type) -> None:
+    said = " ".join(pydoc.plain(pydoc.render_doc(kind)).replace("|", " ").split())
+    for field in dataclasses.fields(kind):
+        text = field_docs(kind)[field.name]
+        assert f" {field.name} (" in said
+        assert f"): {text} Default: " in said
+    assert inspect.getdoc(kind).count("Attributes:") == 1
+
+
+def test_help_has_choices_ranges_and_defaults() -> None:
+    lines = " ".join(inspect.getdoc(TrainConfig).split())
+    assert "gan_mode (lsgan, vanilla, wgangp, hinge): Adversarial loss" in lines
+    assert "augment_shift (float, 0 to 0.5): How far" in lines
+    assert "lambda_a (float, 0 or more): Weight of the cycle A → B → A. Default: 10.0." in lines
+    assert "lr (float, above 0): " in lines
+    assert "max_steps (int, 1 or more): " in lines
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_every_number_has_a_range_that_is_checked(kind: type) -> None:
+    hints = get_type_hints(kind)
+    numbers = [name for name, hint in hints.items() if {int, float} & {hint, *get_args(hint)}]
+    numbers = [name for name in numbers if "tuple" not in str(hints[name])]
+    elsewhere = {"channels_a", "channels_b"} if kind.__name__ == "DataConfig" else set()
+    assert set(kind.ranges) == set(numbers) - elsewhere
+    for name, (low, _) in kind.ranges.items():
+        with pytest.raises(ValueError, match=rf"^{name} must be a "):
+            kind(**{name: low - 1})

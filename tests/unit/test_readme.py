@@ -1,4 +1,4 @@
-"""Every command and snippet of the README and of the pages beside it does what it says.
+"""Every command and snippet of README, pages beside it and docstrings does what it says.
 
 The lines come from the files. Here stands only what exists in the folder where they are run, how
 long work is made short, and which programs are not run but have their words parsed.
@@ -6,6 +6,7 @@ long work is made short, and which programs are not run but have their words par
 
 from __future__ import annotations
 
+import doctest
 import importlib.util
 import itertools
 import json
@@ -22,6 +23,7 @@ import pytest
 import torch
 from torch.distributed.run import parse_args as parse_torchrun
 
+from cyclegan_core import CycleGAN, Trainer
 from cyclegan_core.cli.main import parse
 
 from .checkpoint import foreign
@@ -69,13 +71,17 @@ class Block(NamedTuple):
 
 
 def read_blocks() -> list[Block]:
-    """All of the files; one that is marked neither as shell nor as Python is a fault."""
+    """All of the files and of two classes; one neither marked as shell nor as Python is a fault."""
     found = []
     for file in FILES:
         text = (ROOT / file).read_text(encoding="utf-8")
         for match in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
             line = text.count("\n", 0, match.start()) + 1
             found.append(Block(file, line, *match.groups()))
+    for kind in (CycleGAN, Trainer):
+        examples = doctest.DocTestParser().get_examples(kind.__doc__)
+        code = "".join(example.source for example in examples)
+        found.append(Block(kind.__name__, examples[0].lineno, "python", code))
     return found
 
 

@@ -11,7 +11,7 @@ ROOMS = [
     *("cli", "bulk", "films", "distillation", "export", "runs", "training", "evaluation"),
     *("discriminators", "model", "translation", "hub", "checkpoint", "streaming", "data"),
     *("networks", "pixels", "layers", "pictures", "config", "device", "files", "validation"),
-    *("errors", "progress", "_lazy", "_version"),
+    *("errors", "progress", "_docs", "_lazy", "_version"),
 ]
 """High to low: a file imports its own room and lower ones, also under TYPE_CHECKING."""
 

@@ -5,18 +5,15 @@ The settings themselves stay flat dataclasses; `tyro` is told here how to show t
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import inspect
-import itertools
 import sys
-from functools import cache
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import tyro
 from tyro.conf import OmitArgPrefixes, Suppress
 from tyro.constructors import StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
+from ..._docs import field_docs
 from ...config import DataConfig, EvaluationConfig, ModelConfig, TrainConfig
 
 
@@ -115,7 +112,7 @@ def rule(
     if not groups and not (is_help and _is_ours(kind)):
         return None
     hidden = (Suppress,) if is_short else ()
-    hints, docs = get_type_hints(kind, include_extras=True), _docs(kind)
+    hints, docs = get_type_hints(kind, include_extras=True), field_docs(kind)
     is_missing = info.default in (tyro.MISSING, tyro.MISSING_NONPROP)
     defaults = {
         field.name: _default(field) if is_missing else getattr(info.default, field.name)
@@ -145,7 +142,7 @@ def rule(
             values |= vars(values.pop(group.name))
         return kind(**values)
 
-    make.__doc__ = kind.__doc__
+    make.__doc__ = (kind.__doc__ or "").partition("\n\nAttributes:")[0]
     return StructConstructorSpec(instantiate=make, fields=tuple(shown))
 
 
@@ -163,28 +160,3 @@ def _default(field: dataclasses.Field[Any]) -> Any:  # noqa: ANN401 - of the fie
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return tyro.MISSING_NONPROP
-
-
-@cache
-def _docs(kind: type) -> dict[str, str]:
-    """Each field, and what the string below it says; Python itself forgets those.
-
-    Tyro would keep the line breaks of the source.
-    """
-    inherited = {
-        name: text
-        for base in reversed(kind.__bases__)
-        if dataclasses.is_dataclass(base)
-        for name, text in _docs(base).items()
-    }
-    (tree,) = ast.parse(inspect.getsource(kind)).body
-    assert isinstance(tree, ast.ClassDef)
-    return inherited | {
-        field.target.id: " ".join(text.value.value.split())
-        for field, text in itertools.pairwise(tree.body)
-        if isinstance(field, ast.AnnAssign)
-        and isinstance(field.target, ast.Name)
-        and isinstance(text, ast.Expr)
-        and isinstance(text.value, ast.Constant)
-        and isinstance(text.value.value, str)
-    }

@@ -89,7 +89,8 @@ def test_without_the_extra_it_says_what_to_install(missing: str, capsys, monkeyp
     result = Shell(capsys)("info", "x")
     assert (result.code, result.out) == (2, "")
     assert result.err == (
-        f"cyclegan: the command line needs {missing}; install it with: pip install tyro rich\n"
+        f"cyclegan: the command line needs {missing}; install it with: "
+        'pip install "cyclegan[cli]"\n'
     )
 
 

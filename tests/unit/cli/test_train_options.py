@@ -60,10 +60,15 @@ def as_words(option: str, value: object) -> tuple[object, ...]:
 def test_every_setting_is_an_option():
     wanted = options(TrainConfig)
     wanted["gan_mode"] = ("--gan-mode", "vanilla")  # the last choice can't be compiled
-    for name in ("objective", "lambda_features"):  # either choice excludes settings of the other
+    for name in (
+        "objective",
+        "lambda_features",
+        "lambda_r1",
+    ):  # either choice excludes settings of the other
         del wanted[name]
     pairs = parse("--objective", "pix2pix", "--lambda-features", 0.25)
     assert (pairs.config.objective, pairs.config.lambda_features) == ("pix2pix", 0.25)
+    assert parse("--lambda-r1", 2.0).config.lambda_r1 == 2.0
     command = parse(*(word for pair in wanted.values() for word in as_words(*pair)))
     assert {name: getattr(command.config, name) for name in wanted} == {
         name: value for name, (_, value) in wanted.items()
@@ -71,7 +76,7 @@ def test_every_setting_is_an_option():
     for name, (_, value) in wanted.items():
         assert value != getattr(TrainConfig(), name)
         assert type(getattr(command.config, name)) is type(value)
-    assert len(wanted) == len(dataclasses.fields(TrainConfig)) - 3  # and the networks
+    assert len(wanted) == len(dataclasses.fields(TrainConfig)) - 4  # and the networks
 
 
 def test_every_setting_of_the_networks_is_an_option():

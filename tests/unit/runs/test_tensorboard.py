@@ -79,5 +79,5 @@ def test_without_the_extra_it_says_what_to_install(command, tmp_path, capsys, mo
     result = Shell(capsys)(*command, "--max-steps", 1)
     assert (result.code, result.err) == (2, "")
     assert result.json["error"] == (
-        "TensorBoard is not installed; install it with: pip install tensorboard."
+        'TensorBoard is not installed: pip install "cyclegan[tensorboard]".'
     )
