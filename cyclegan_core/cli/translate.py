@@ -380,8 +380,8 @@ class _PictureCommand:
 
 
 def _steady() -> FilmSettings:
-    """What suits a video: nothing that stands still changes."""
-    return FilmSettings(statistics="shared")
+    """What suits a video: nothing that stands still changes, and strokes move with what moves."""
+    return FilmSettings(statistics="shared", steadiness=0.8)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,7 +73,7 @@ def translate_film(  # noqa: PLR0913 - those of `CycleGAN.film`, and from where 
         source: the clip.
         target: ends like one of `names.FORMATS`; replaced if it is there.
         direction: "a_to_b" or "b_to_a".
-        settings: the statistics of norms.
+        settings: the statistics of norms, and how much is carried on from frame to frame.
         strength: how much of the translation is blended over the clip, from 0 to 1, which is all.
         on_progress: called after each frame that is measured or translated, and after each strip
             of a large one; the total is an estimate if the file tells no true one.
@@ -101,15 +101,17 @@ def translate_film(  # noqa: PLR0913 - those of `CycleGAN.film`, and from where 
         measured = film.to_measure(clip.frames)
         progress = _Progress(on_progress, len(measured) + clip.frames)
 
-        # The statistics of an earlier run, or else the clip's own if they are wanted first.
-        statistics = folder / (f"{number:06d}" if not measured else "shared")
-        statistics = statistics.with_suffix(".safetensors")
-        if statistics.exists():
-            film.load_state(load_file(statistics))
+        # The state before each segment lies beside it; the first one has the clip's statistics, if
+        # they are wanted.
+        def state(number: int) -> Path:
+            return folder / f"{number:06d}.safetensors"
+
+        if state(number).exists():
+            film.load_state(load_file(state(number)))
             progress.add(len(measured))
         elif measured:
             _measure(film, clip, len(measured), progress)
-            _save(film, statistics)
+            _save(film, state(0))
 
         # Segment after segment; the state after it is there before the segment itself.
         done = number * SEGMENT_FRAMES
@@ -124,11 +126,10 @@ def translate_film(  # noqa: PLR0913 - those of `CycleGAN.film`, and from where 
 
             def translated(part: Iterator[Frame] = part, number: int = number) -> Iterator[Frame]:
                 yield from _translated(film, clip, part, strength, progress)
-                if not measured:
-                    _save(film, folder / f"{number + 1:06d}.safetensors")
+                _save(film, state(number + 1))
 
             write_segment(folder / f"{number:06d}.nut", clip, target, translated())
-            (folder / f"{number:06d}.safetensors").unlink(missing_ok=True)
+            state(number).unlink(missing_ok=True)
             number += 1
         written = join(_segments(folder), clip, target)
     notes = clip.notes
@@ -218,6 +219,4 @@ def _segments(folder: Path) -> list[Path]:
 
 
 def _save(film: Film, path: Path) -> None:
-    state = film.state()
-    if state:
-        atomic_write(path, lambda partial: save_file(state, partial))
+    atomic_write(path, lambda partial: save_file(film.state(), partial))

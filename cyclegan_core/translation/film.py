@@ -9,6 +9,8 @@ no statistics: in strips it is one sweep, without stored maps.
 
 smoothed: each norm blends what it finds in this frame, which the norms before it have normed with
 their own blends, into what it used for the frame before; the first frame is its own.
+
+Apart from statistics, a share of each result may be carried on to the next frame: see `motion`.
 """
 
 from __future__ import annotations
@@ -25,11 +27,15 @@ from ..config import FilmSettings
 from ..layers import RuledNorm, fixed_norm
 from ..progress import OnProgress, ignore
 from ..validation import WorkSize
+from .motion import Steady
 from .translate import Translation, check_input, check_pictures, empty_result
 from .work_size import translate_batch
 
 _FRAMES = "frames"
 """The key of how many frames have been seen, beside those of the norms."""
+
+_STEADY = "steady "
+"""What the keys of the frame before begin with."""
 
 
 def spread(frames: int, most: int) -> list[int]:
@@ -89,6 +95,7 @@ class Film:
         self._averages = _Averages(
             (lambda _: share) if is_smoothed else (lambda n: 1 / n), is_smoothed
         )
+        self._steady = Steady(settings.steadiness) if settings.steadiness else None
         norms = translation.network.modules()
         self.has_statistics = any(isinstance(norm, nn.InstanceNorm2d) for norm in norms)
         """Whether the network has instance norms, without which nothing has to be measured."""
@@ -115,6 +122,16 @@ class Film:
             ValueError: they are no pictures, or shared statistics were never measured.
         """
         check_input(frames)
+        result = self._painted(frames, on_progress)
+        if self._steady is not None:
+            device = next(self._translation.network.parameters()).device
+            for i in range(len(frames)):
+                one = slice(i, i + 1)
+                result[one] = self._steady.blend(frames[one].to(device), result[one].to(device))
+        return result
+
+    def _painted(self, frames: Tensor, on_progress: OnProgress) -> Tensor:
+        """The frames' translations, nothing of each carried on to the next."""
         if self._is_frame or len(frames) == 0:
             return self._translated(self._translation, frames, on_progress)
         if self._settings.statistics == "shared":
@@ -148,15 +165,19 @@ class Film:
         return self.translate(frames, on_rest if measured else on_progress)
 
     def state(self) -> dict[str, Tensor]:
-        """The statistics so far: with them another film goes on exactly as this one would."""
+        """All that was so far: with it another film goes on exactly as this one would."""
         averages = self._averages
-        if not averages.frames:
-            return {}
-        return {**averages.averages, _FRAMES: torch.tensor(averages.frames)}
+        state = {**averages.averages, _FRAMES: torch.tensor(averages.frames)}
+        before = self._steady.state() if self._steady is not None else {}
+        return state | {_STEADY + name: part for name, part in before.items()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Go on from where `state` was taken, under the same settings."""
         found = dict(state)
+        names = [name for name in found if name.startswith(_STEADY)]
+        before = {name.removeprefix(_STEADY): found.pop(name) for name in names}
+        if self._steady is not None:
+            self._steady.load_state(before)
         self._averages.frames = int(found.pop(_FRAMES, torch.tensor(0)))
         self._averages.averages = found
         self._fixed = None

@@ -28,8 +28,9 @@ from ..weights import SMALL, make_model
 from .clips import RATE, av, make_clip, picture, pixels_of, sound_of, times_of
 
 SHARED = FilmSettings(statistics="shared")
-SMOOTHED = FilmSettings(statistics="smoothed", smoothing_frames=3)
-NAMES = ("frame", "shared", "smoothed")
+SMOOTHED = FilmSettings(statistics="smoothed", smoothing_frames=3, steadiness=0.8)
+STEADY = FilmSettings(statistics="shared", steadiness=0.8)
+NAMES = ("frame", "shared", "smoothed and steady")
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,8 @@ def every_frame(
     frames = np.stack([frame.pixels for frame in read_frames(read_clip(source))])
     batch = torch.from_numpy(frames).movedim(-1, 1).float() / 255
     settings = settings or FilmSettings()
-    result = model.translate(batch, statistics=settings.statistics, smoothing_frames=3)
+    how = {"smoothing_frames": 3, "steadiness": settings.steadiness}
+    result = model.translate(batch, statistics=settings.statistics, **how)
     result = torch.lerp(batch, result, strength)
     return result.mul(255).round().byte().movedim(1, -1).numpy()
 
@@ -239,7 +241,7 @@ class StopError(Exception):
     """What stands for the end of a run."""
 
 
-@pytest.mark.parametrize("settings", [FilmSettings(), SHARED, SMOOTHED], ids=NAMES)
+@pytest.mark.parametrize("settings", [FilmSettings(), STEADY, SMOOTHED], ids=NAMES)
 @pytest.mark.parametrize("last", [1, 8, 9])
 def test_a_run_that_ended_early_goes_on_and_the_result_is_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: CycleGAN, settings, last: int
@@ -249,7 +251,7 @@ def test_a_run_that_ended_early_goes_on_and_the_result_is_the_same(
     source = make_clip(tmp_path / "clip.mp4", frames=8, sound="aac")
     whole, target = tmp_path / "whole.mp4", tmp_path / "out.mp4"
     translate_film(model, source, whole, settings=settings)
-    measured = 8 if settings == SHARED else 0
+    measured = 8 if settings == STEADY else 0
 
     def stop(done: int, total: int) -> None:
         if done == measured + last:
@@ -301,7 +303,7 @@ torch.set_num_threads(1)
 module.SEGMENT_FRAMES = 2
 model = load_model(Path(sys.argv[1]))
 module._PIXELS_AT_A_TIME = 1
-settings = FilmSettings(statistics="smoothed", smoothing_frames=3)
+settings = FilmSettings(statistics="smoothed", smoothing_frames=3, steadiness=0.8)
 module.translate_film(model, Path(sys.argv[2]), Path(sys.argv[3]), settings=settings,
     on_progress=lambda done, total: print(done, flush=True))
 """

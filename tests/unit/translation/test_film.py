@@ -251,6 +251,7 @@ def test_no_frame_is_no_film() -> None:
         ({"statistics": "all"}, "statistics must be one of frame, shared, smoothed; got 'all'."),
         ({"smoothing_frames": 0}, "smoothing_frames must be a number at least 1; got 0."),
         ({"measured_frames": -1}, "measured_frames must be a whole number of at least 0; got -1."),
+        ({"steadiness": 1}, "steadiness must be a number from 0 to 0.95; got 1."),
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, object], sentence: str) -> None:
