@@ -53,7 +53,7 @@ class LoadCycleGAN(io.ComfyNode):
                         "direction",
                         options=list(host.DIRECTIONS),
                         default="A→B",
-                        display_name="direction (if the file has none)",
+                        display_name="fallback direction",
                         tooltip="Only for a file with a single generator that doesn't say which "
                         "way it translates; others ignore it. The direction of a picture is "
                         "chosen on Translate.",

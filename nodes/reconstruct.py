@@ -62,13 +62,11 @@ class ReconstructCycleGAN(io.ComfyNode):
         precision: str = "auto",
     ) -> io.NodeOutput:
         """Convert, go round the cycle, convert back."""
-        way = host.direction_of(model, direction)
+        way, how, dtype = host.how_to_translate(model, direction, memory, precision)
         there = host.describe_direction(model, way)
         host.show_text(f"{there} → {model.config.domains(way)[0]}")
         pixels, alpha = host.to_bchw(image)
-        how = host.chosen(host.MEMORIES, "memory", memory)
-        dtype = host.choose_dtype(precision)
-        with host.lease(model, image, dtype, how):
+        with host.lease(model, image.shape[:3], dtype, how):
             result = model.reconstruct(
                 pixels,
                 way,

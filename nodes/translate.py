@@ -40,14 +40,9 @@ class TranslateCycleGAN(io.ComfyNode):
                 host.CycleGANType.Input("model", tooltip="From Load CycleGAN."),
                 io.Image.Input("image", tooltip="Pictures of the source domain, RGB or RGBA."),
                 host.direction_input(),
-                io.Float.Input(
-                    "strength",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Blends the translation over the original: 0 is the original, "
-                    "1 the translation.",
+                host.strength_input(
+                    "Blends the translation over the original: 0 is the original, "
+                    "1 the translation."
                 ),
                 io.Mask.Input(
                     "mask",
@@ -97,18 +92,15 @@ class TranslateCycleGAN(io.ComfyNode):
         smoothing_frames: float = 12.0,
     ) -> io.NodeOutput:
         """Convert, translate, blend, convert back."""
-        way = host.direction_of(model, direction)
+        way, how, dtype = host.how_to_translate(model, direction, memory, precision)
         host.show_text(host.describe_direction(model, way))
         if strength == 0:
             return io.NodeOutput(image)
         pixels, alpha = host.to_bchw(image)
-        how = host.chosen(host.MEMORIES, "memory", memory)
-        dtype = host.choose_dtype(precision)
         size = host.work_size_of(work_size)
         shape = work_shape((pixels.shape[2], pixels.shape[3]), size, model.config)
         # What goes through the network is what memory is needed for.
-        worked_on = torch.empty((len(pixels), *shape, 1), device="meta")
-        with host.lease(model, worked_on, dtype, how):
+        with host.lease(model, (len(pixels), *shape), dtype, how):
             result = model.translate(
                 pixels,
                 way,

@@ -7,7 +7,6 @@ import tempfile
 from pathlib import Path
 
 import folder_paths
-import torch
 from comfy_api.input import VideoInput
 from comfy_api.input_impl import VideoFromFile
 from comfy_api.latest import io
@@ -39,6 +38,9 @@ class TranslateVideoCycleGAN(io.ComfyNode):
                 host.CycleGANType.Input("model", tooltip="From Load CycleGAN."),
                 io.Video.Input("video", tooltip="From Load Video, or any other video."),
                 host.direction_input(),
+                host.strength_input(
+                    "Blends the translation over the video: 0 is the video, 1 the translation."
+                ),
                 io.Combo.Input(
                     "statistics",
                     options=list(host.STATISTICS),
@@ -73,6 +75,7 @@ class TranslateVideoCycleGAN(io.ComfyNode):
         model: CycleGAN,
         video: VideoInput,
         direction: str = host.AUTO,
+        strength: float = 1.0,
         statistics: str = "shared",
         smoothing_frames: float = 12.0,
         work_size: int = 0,
@@ -81,10 +84,10 @@ class TranslateVideoCycleGAN(io.ComfyNode):
         precision: str = "auto",
     ) -> io.NodeOutput:
         """Find the file, translate it into the host's folder for temporary files."""
-        way = host.direction_of(model, direction)
+        way, how, dtype = host.how_to_translate(model, direction, memory, precision)
         host.show_text(host.describe_direction(model, way))
-        how = host.chosen(host.MEMORIES, "memory", memory)
-        dtype = host.choose_dtype(precision)
+        if strength == 0:
+            return io.NodeOutput(video)
         size = host.work_size_of(work_size)
         settings = FilmSettings(
             statistics=host.chosen(host.STATISTICS, "statistics", statistics),
@@ -98,18 +101,18 @@ class TranslateVideoCycleGAN(io.ComfyNode):
             # A run that was cancelled finds its segments again by the name of its result, which
             # another one never takes: the host may still show that.
             words = [source, source.stat().st_mtime_ns, weights_digest(model, way), way, settings]
-            words += [size, detail, how, dtype]
+            words += [strength, size, detail, how, dtype]
             name = hashlib.sha256(repr(words).encode()).hexdigest()[:16]
             target = folder / f"cyclegan_{name}{fitting_suffix(clip)}"
             shape = work_shape((clip.height, clip.width), size, model.config)
-            frame = torch.empty((1, *shape, 1), device="meta")
-            with host.lease(model, frame, dtype, how):
+            with host.lease(model, (1, *shape), dtype, how):
                 translate_film(
                     model,
                     source,
                     target,
                     way,
                     settings,
+                    strength=strength,
                     on_progress=host.picture_progress(1),
                     memory=how,
                     dtype=dtype,

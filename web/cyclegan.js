@@ -27,7 +27,60 @@ const RENAMED = { CycleGAN_TrainSettings: { preset: { season: "style" } } };
 
 // Wide enough for names of models and folders; the page's own width cuts them off.
 const LEAST_WIDTH = 320;
-const WIDER = { CycleGAN_Load: 380, CycleGAN_Download: 440, CycleGAN_Train: 380 };
+const WIDER = {
+  CycleGAN_Load: 380, CycleGAN_Download: 440, CycleGAN_Train: 480, CycleGAN_Distill: 380,
+};
+
+// What few need is folded away until a person asks for it. "Nodes 2.0" does that by itself; the
+// classic canvas can, too, but has no button for it, and folds what is marked on the widget alone.
+const BUTTON = "show_advanced";
+const LABELS = {
+  en: ["Show advanced inputs", "Hide advanced inputs"],
+  zh: ["显示高级输入", "隐藏高级输入"],
+};
+
+function setting(name) {
+  return app.extensionManager?.setting?.get(name);
+}
+
+const isLinked = (node, name) =>
+  node.inputs?.some(({ widget, link }) => widget?.name === name && link != null);
+
+// A widget with a wire stays in sight.
+function fold(node) {
+  if (!node.widgets?.some(({ name }) => name === BUTTON)) return;
+  for (const widget of node.widgets)
+    if (widget.options?.advanced) widget.advanced = !isLinked(node, widget.name);
+}
+
+// A page that leaves a row for a folded widget, too, is told of one without height.
+function takeNoRow(node, widget) {
+  const isFolded = () => widget.advanced && !node.showAdvanced;
+  const get = () => (isFolded() ? () => [0, -4] : undefined); // 4 between two rows
+  Object.defineProperty(widget, "computeSize", { get, configurable: true });
+}
+
+function nameButton(node) {
+  const button = node.widgets?.find(({ name }) => name === BUTTON);
+  if (!button) return;
+  const [show, hide] = LABELS[String(setting("Comfy.Locale")).slice(0, 2)] ?? LABELS.en;
+  button.label = node.showAdvanced ? hide : show;
+}
+
+function addFolding(node) {
+  const isAlwaysShown = setting("Comfy.Node.AlwaysShowAdvancedWidgets");
+  if (isAlwaysShown || !node.widgets?.some(({ options }) => options?.advanced)) return;
+  const options = { serialize: false, canvasOnly: true };
+  const button = node.addWidget("button", BUTTON, null, () => node.toggleAdvanced(), options);
+  button.serialize = false;
+  if (!node.getLayoutWidgets)
+    for (const widget of node.widgets) if (widget.options?.advanced) takeNoRow(node, widget);
+  fold(node);
+  nameButton(node);
+  node.setSize([node.size[0], node.computeSize()[1]]);
+}
+
+const isSaved = ({ serialize }) => serialize !== false;
 
 function inOrder(node, saved) {
   const { [NAMES]: names = FIRST_ORDER[node.type], ...properties } = saved.properties ?? {};
@@ -42,7 +95,9 @@ function inOrder(node, saved) {
   return {
     ...saved,
     properties,
-    widgets_values: node.widgets.map(({ name, value }) => (values.has(name) ? values.get(name) : value)),
+    widgets_values: node.widgets
+      .filter(isSaved)
+      .map(({ name, value }) => (values.has(name) ? values.get(name) : value)),
   };
 }
 
@@ -51,16 +106,38 @@ app.registerExtension({
 
   beforeRegisterNodeDef(nodeType, nodeData) {
     if (!nodeData.name.startsWith("CycleGAN_")) return;
-    const { configure, serialize } = nodeType.prototype;
+    const { configure, serialize, onConnectionsChange, getLayoutWidgets, toggleAdvanced } =
+      nodeType.prototype;
 
     nodeType.prototype.configure = function (saved) {
-      return configure.call(this, inOrder(this, saved));
+      const result = configure.call(this, inOrder(this, saved));
+      nameButton(this);
+      return result;
+    };
+
+    nodeType.prototype.onConnectionsChange = function (...args) {
+      fold(this);
+      return onConnectionsChange?.apply(this, args);
+    };
+
+    if (getLayoutWidgets)
+      nodeType.prototype.getLayoutWidgets = function () {
+        const isFolded = (widget) => widget.advanced && !this.showAdvanced;
+        return getLayoutWidgets.call(this).filter((widget) => !isFolded(widget));
+      };
+
+    // The node shrinks again with what it shows; what stands below the widgets keeps its room.
+    nodeType.prototype.toggleAdvanced = function () {
+      const room = this.size[1] - this.computeSize()[1];
+      toggleAdvanced.call(this);
+      nameButton(this);
+      this.setSize([this.size[0], this.computeSize()[1] + Math.max(0, room)]);
     };
 
     nodeType.prototype.serialize = function () {
       const saved = serialize.call(this);
-      if (this.widgets)
-        saved.properties = { ...saved.properties, [NAMES]: this.widgets.map(({ name }) => name) };
+      const names = this.widgets?.filter(isSaved).map(({ name }) => name);
+      if (names) saved.properties = { ...saved.properties, [NAMES]: names };
       return saved;
     };
   },
@@ -69,6 +146,7 @@ app.registerExtension({
     if (!node.comfyClass?.startsWith("CycleGAN_")) return;
     const least = WIDER[node.comfyClass] ?? LEAST_WIDTH;
     if (node.size[0] < least) node.setSize([least, node.size[1]]);
+    addFolding(node);
   },
 });
 

@@ -12,13 +12,12 @@ import comfy.model_patcher
 import torch
 from comfy.cli_args import args
 from comfy_api.latest import io
-from torch import Tensor
 
-from ...cyclegan_core import CycleGAN
+from ...cyclegan_core import CycleGAN, Direction
 from ...cyclegan_core.config import Memory, Statistics
 from ...cyclegan_core.device import DTYPES, NAMES, fastest_dtype
 from ...cyclegan_core.translation import Limits, TranslateSettings, wanted_bytes
-from .types import advanced, chosen
+from .types import advanced, chosen, direction_of
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +28,9 @@ STATISTICS: dict[str, Statistics] = {name: name for name in get_args(Statistics)
 
 @contextmanager
 def lease(
-    model: CycleGAN, image: Tensor, dtype: torch.dtype, memory: Memory = "auto"
+    model: CycleGAN, shape: tuple[int, ...], dtype: torch.dtype, memory: Memory = "auto"
 ) -> Generator[CycleGAN]:
-    """Borrow the host's GPU for a model while the pictures `image` (B,H,W,C) go through it.
+    """Borrow the host's GPU for a model while pictures, `shape` (B,H,W) of them, go through it.
 
     The host is asked for the memory of the plan that will be taken, with convolutions in `dtype`.
     The host's memory manager loads the weights, evicting others if it must, and from then on
@@ -42,7 +41,7 @@ def lease(
     device = mm.get_torch_device()
     most = Limits(free_bytes=int(mm.get_total_memory(device)))
     settings = TranslateSettings(memory=memory, dtype=dtype, limits=most)
-    working = wanted_bytes(model.config, settings, image.shape[:3], device)
+    working = wanted_bytes(model.config, settings, torch.Size(shape), device)
     # Weights moved in inference mode could never be trained afterwards.
     with torch.inference_mode(mode=False):
         mm.load_models_gpu([_patcher(model)], memory_required=working)
@@ -123,7 +122,20 @@ def precision_input() -> io.Combo.Input:
     )
 
 
-def choose_dtype(precision: str) -> torch.dtype:
+def how_to_translate(
+    model: CycleGAN, direction: str, memory: str, precision: str
+) -> tuple[Direction, Memory, torch.dtype]:
+    """What three widgets that all translating nodes have say, for this model.
+
+    Raises:
+        ValueError: there is no such choice.
+        MissingDirectionError: the model does not know that way.
+    """
+    way = direction_of(model, direction)
+    return way, chosen(MEMORIES, "memory", memory), _dtype_of(precision)
+
+
+def _dtype_of(precision: str) -> torch.dtype:
     """The widget's value as a dtype; "auto" is what the device is good at, and is logged."""
     dtype = chosen(PRECISIONS, "precision", precision)
     if dtype is not None:

@@ -55,6 +55,13 @@ def direction_input() -> io.Combo.Input:
     )
 
 
+def strength_input(tooltip: str) -> io.Float.Input:
+    """The widget for how much of the translation is blended over the original."""
+    return io.Float.Input(
+        "strength", optional=True, default=1.0, min=0.0, max=1.0, step=0.01, tooltip=tooltip
+    )
+
+
 def work_size_input(tooltip: str) -> io.Int.Input:
     """The widget for the size at which the network works; see `work_size_of`."""
     return io.Int.Input("work_size", optional=True, default=0, min=-1, max=16384, tooltip=tooltip)

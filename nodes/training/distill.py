@@ -268,7 +268,7 @@ def _number(
 def _lent(model: CycleGAN) -> Generator[tuple[CycleGAN, torch.dtype]]:
     """The teacher on the host's device, with all other models evicted, and the number format."""
     dtype = host.training_dtype()
-    largest = torch.empty(1, _COMPARED_SIDE, _COMPARED_SIDE, 3, device="meta")
+    largest = (1, _COMPARED_SIDE, _COMPARED_SIDE)
     with host.training_device(), host.lease(model, largest, dtype) as teacher:
         yield teacher, dtype
 

@@ -70,6 +70,9 @@ WIDGET = """([type, name]) => {
     return app.canvasPosToClientPos([node.pos[0] + node.size[0] / 2, node.pos[1] + widget.y + 10]);
 }"""
 
+UNFOLDED = """type =>
+    Boolean(app.graph.nodes.find(node => node.type === type).showAdvanced)"""
+
 WIDGETS = """() => Object.fromEntries(app.graph.nodes.map(node => [node.type, Object.fromEntries(
     (node.widgets ?? []).filter(widget => widget.serialize !== false && widget.type !== 'button')
         .map(widget => [widget.name, widget.value]))]))"""
@@ -128,6 +131,12 @@ REPEAT = """(amount) => {
     find('LoadImage').connect(0, repeat, 0);
     repeat.connect(0, find('CycleGAN_Translate'), 'image');
 }"""
+
+
+def shoot(tab: Page, name: str) -> None:
+    """Save a screenshot for a person to look at, if they gave a folder for it."""
+    if folder := os.environ.get(SCREENSHOTS_VARIABLE):
+        tab.screenshot(path=Path(folder, f"{name}.png"))
 
 
 class ComfyPage:
@@ -275,6 +284,16 @@ class ComfyPage:
         self.tab.mouse.click(*self.tab.evaluate(WIDGET, [node_type, name]))
         self.tab.locator(".litecontextmenu .litemenu-entry").filter(has_text=value).first.click()
 
+    def show_advanced(self, node_type: str) -> None:
+        """Press the button of a node on the classic canvas that unfolds or folds its widgets."""
+        at = self.tab.evaluate(WIDGET, [node_type, "show_advanced"])
+        before = self.tab.evaluate(UNFOLDED, node_type)
+        self.tab.mouse.click(*at)
+        self.tab.wait_for_function(
+            f"([type, before]) => ({UNFOLDED})(type) !== before", arg=[node_type, before]
+        )
+        self.settle()
+
     def repeat_image(self, amount: int) -> None:
         """Put the host's RepeatImageBatch between Load Image and Translate."""
         self.tab.evaluate(REPEAT, amount)
@@ -368,7 +387,5 @@ class ComfyPage:
         return [text for text in texts if text and "Version Compatibility" not in text]
 
     def shoot(self, name: str) -> None:
-        """Save a screenshot for a person to look at, if they gave a folder for it."""
-        folder = os.environ.get(SCREENSHOTS_VARIABLE)
-        if folder:
-            self.tab.screenshot(path=Path(folder, f"{name}.png"))
+        """As the function of this name does."""
+        shoot(self.tab, name)

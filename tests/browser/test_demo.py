@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 import io
 import signal
-import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image, ImageChops
 
+from tests.host.comfyui import free_port
 from tests.unavailable import unavailable
 from tests.unit.commands import draw, start
 
@@ -26,9 +26,7 @@ def address(tmp_path: Path) -> Iterator[str]:
     """Where the page is, of a command that runs."""
     if importlib.util.find_spec("gradio") is None:
         unavailable('gradio is not installed; run pip install -e ".[demo]".')
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     # Whoever runs the tests in the background makes them, and their children, deaf to Ctrl-C.
     process = start(
         ("demo", "--port", port),

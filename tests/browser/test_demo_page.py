@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import importlib.util
 import io
-import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from cyclegan_core import CycleGAN, ModelConfig, save_model
 from tests.unavailable import unavailable
 from tests.unit.checkpoint.foreign import scramble
 
-from .comfypage import SCREENSHOTS_VARIABLE
+from .comfypage import shoot
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page, Route
@@ -102,11 +101,6 @@ def wait(page: Page) -> None:
     expect(page.locator("#status")).to_have_text(
         "Done. Move the line to compare.", timeout=PATIENCE
     )
-
-
-def shoot(page: Page, name: str) -> None:
-    if folder := os.environ.get(SCREENSHOTS_VARIABLE):
-        page.screenshot(path=Path(folder) / f"{name}.png")
 
 
 def test_a_photograph_is_translated_as_python_does_it(demo: Page, model: CycleGAN) -> None:

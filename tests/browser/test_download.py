@@ -21,6 +21,7 @@ def test_download_and_translate_in_strips(
 
     page.load(example("Download a model from the Hub"))
     page.choose("CycleGAN_Download", "catalog", f"({REPO})")
+    page.show_advanced("CycleGAN_Translate")
     page.choose("CycleGAN_Translate", "memory", "streamed")
     assert page.run() == "execution_success"
     (result,) = page.shown_images("SaveImage")

@@ -24,9 +24,10 @@ FIRST_VERSION = Path(__file__).with_name("first_version.json")
 """A workflow that the page saved with the pack's first version, and its values by node and name."""
 
 ADD = """id => {
-    app.graph.clear();
+    for (const node of [...app.graph.nodes]) app.graph.remove(node);
     app.graph.add(LiteGraph.createNode(id));
 }"""
+"""The only node of the graph, with a number of its own: newer pages keep things by it."""
 
 TOO_WIDE = """() => {
     const node = app.graph.nodes.at(-1), pen = document.createElement('canvas').getContext('2d');
@@ -37,6 +38,40 @@ TOO_WIDE = """() => {
     ).map(widget => widget.name);
 }"""
 """Widgets whose name and value don't fit the node; 80 for margins and arrows."""
+
+IN_SIGHT = """() => {
+    const node = app.graph.nodes.at(-1);
+    return (node.widgets ?? []).filter(widget => node.isWidgetVisible(widget))
+        .map(widget => widget.name);
+}"""
+"""Widgets of the newest node that the classic canvas shows."""
+
+GAPS = """() => {
+    const node = app.graph.nodes.at(-1);
+    const rows = (node.widgets ?? []).filter(widget => node.isWidgetVisible(widget))
+        .map(widget => widget.y);
+    return rows.slice(1).map((y, index) => y - rows[index]).filter(step => step > 30);
+}"""
+"""Steps from row to row of the newest node that leave room for another row."""
+
+UNFOLD = """() => {
+    const node = app.graph.nodes[0];
+    node.showAdvanced = node.widgets?.some(widget => widget.options?.advanced);
+}"""
+
+HEIGHT = "() => app.graph.nodes.at(-1).size[1]"
+
+CUT_OFF = """() => {
+    const node = document.querySelector('[data-node-id]');
+    const isCut = each => each.checkVisibility() && each.clientWidth
+        && each.scrollWidth > each.clientWidth + 1 && !['', 'visible'].includes(
+            getComputedStyle(each).overflowX);
+    const isText = each => each.value || [...each.childNodes].some(
+        child => child.nodeType === Node.TEXT_NODE && child.textContent.trim());
+    return [...node.querySelectorAll('*')].filter(each => isCut(each) && isText(each))
+        .map(each => each.value || each.textContent.trim());
+}"""
+"""Texts of the only node that "Nodes 2.0" has no room for."""
 
 LABELS = """id => {
     const node = LiteGraph.createNode(id);
@@ -150,6 +185,48 @@ def test_names_and_values_fit_a_new_node(page: ComfyPage, our_nodes: dict[str, d
     assert {node_id: names for node_id, names in cut_off.items() if names} == {}
 
 
+def test_what_few_need_is_folded_away_on_the_canvas(
+    page: ComfyPage, our_nodes: dict[str, dict]
+) -> None:
+    """A button shows it, and hides it again; Nodes 2.0 has that of itself."""
+    page.new_workflow()
+    for node_id, schema in our_nodes.items():
+        inputs = {**schema["input"].get("required", {}), **schema["input"].get("optional", {})}
+        folded = {name for name, (_, *o) in inputs.items() if o and o[0].get("advanced")}
+        page.tab.evaluate(ADD, node_id)
+        page.settle()
+        before, height = page.tab.evaluate(IN_SIGHT), page.tab.evaluate(HEIGHT)
+        assert folded.isdisjoint(before)
+        assert page.tab.evaluate(GAPS) == []
+        if not folded:
+            assert "show_advanced" not in before
+            continue
+        page.show_advanced(node_id)
+        page.shoot(f"unfolded-{node_id}")
+        assert set(page.tab.evaluate(IN_SIGHT)) == {*before, *folded}
+        assert page.tab.evaluate(HEIGHT) > height
+        page.show_advanced(node_id)
+        assert page.tab.evaluate(IN_SIGHT) == before
+        assert page.tab.evaluate(HEIGHT) == height
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_names_and_values_fit_a_new_node_of_nodes_2(
+    page: ComfyPage, client: Client, our_nodes: dict[str, dict], language: str
+) -> None:
+    client.request("POST", "/settings", json=SETTINGS | {"Comfy.Locale": language})
+    page.open()
+    cut_off = {}
+    for node_id in our_nodes:
+        page.tab.evaluate(ADD, node_id)
+        page.tab.evaluate(UNFOLD)
+        page.use_modern_nodes()
+        page.settle()
+        page.shoot(f"new-modern-{language}-{node_id}")
+        cut_off[node_id] = page.tab.evaluate(CUT_OFF)
+    assert {node_id: texts for node_id, texts in cut_off.items() if texts} == {}
+
+
 def assert_holds(found: dict[str, dict], saved: dict[str, dict]) -> None:
     """Each saved value is in its widget; widgets that came later are as they are."""
     for node_type, values in saved.items():
@@ -170,6 +247,7 @@ def test_values_of_the_first_version_find_their_widgets(page: ComfyPage) -> None
 def test_tooltips_explain_the_widgets(page: ComfyPage, our_nodes: dict[str, dict]) -> None:
     page.new_workflow()
     page.add_node("Translate (CycleGAN)", at=(500, 300))
+    page.show_advanced("CycleGAN_Translate")
     inputs = our_nodes["CycleGAN_Translate"]["input"]
     for widget in ("direction", "strength", "work_size", "memory", "precision"):
         options = {**inputs["required"], **inputs["optional"]}[widget][1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.host.comfyui import free_port
 from tests.unavailable import unavailable
 
 ROOT = Path(__file__).parents[2]
@@ -54,8 +54,7 @@ def test_it_asks_for_what_the_package_needs(space: Path) -> None:
 
 def test_it_shows_the_page_by_itself(space: Path) -> None:
     """As a Space runs it: `app.py` in the folder, and nothing of the clone."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "HF_HUB_OFFLINE": "1"}
     environment.pop("PYTHONPATH", None)
     process = subprocess.Popen(

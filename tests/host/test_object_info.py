@@ -37,6 +37,7 @@ NODES = {
             "model",
             "video",
             "direction",
+            "strength",
             "statistics",
             "smoothing_frames",
             "work_size",

@@ -36,12 +36,19 @@ def test_a_video_becomes_a_video_with_its_sound(
     client: Client, host: Host, both: cyclegan_core.CycleGAN, tmp_path: Path
 ) -> None:
     source = make_clip(host.input_dir / "clip.mp4", times=[0, 4, 5, 30, 31, 90, 97], sound="aac")
-    result = saved(client, host, film_graph(source.name, statistics="smoothed"))
+    result = saved(client, host, film_graph(source.name, statistics="smoothed", strength=0.5))
     expected = tmp_path / "expected.mp4"
-    translate_film(both, source, expected, settings=FilmSettings(statistics="smoothed"))
+    smoothed = FilmSettings(statistics="smoothed")
+    translate_film(both, source, expected, settings=smoothed, strength=0.5)
     assert (pixels_of(result) == pixels_of(expected)).all()
     assert times_of(result) == times_of(source)
     assert sound_of(result) == sound_of(source) != []
+
+
+def test_no_strength_is_the_video_itself(client: Client, host: Host) -> None:
+    source = make_clip(host.input_dir / "as it is.mp4", frames=5)
+    result = saved(client, host, film_graph(source.name, strength=0.0))
+    assert (pixels_of(result) == pixels_of(source)).all()
 
 
 def test_a_video_of_pictures_is_taken(client: Client, host: Host) -> None:

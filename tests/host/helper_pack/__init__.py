@@ -199,7 +199,7 @@ class HalfLoaded(io.ComfyNode):
                 get_total_memory=lambda _: 2**30,
                 load_models_gpu=load,
             ),
-            pack.lease(model, torch.zeros(1, 8, 8, 3), torch.float32) as lent,
+            pack.lease(model, (1, 8, 8), torch.float32) as lent,
         ):
             found = {str(parameter.device) for parameter in lent.parameters()}
             made = lent.gen_ab(torch.zeros(1, 3, 8, 8, device=gpu))
