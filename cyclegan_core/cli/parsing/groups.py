@@ -33,7 +33,7 @@ COMMAND = (
         "Scores of the model on held-out pictures as it learns (extra eval).",
         ("test_a", "test_b", "evaluate_every", "patience", "metric"),
     ),
-    Group("saving", _SAVING, ("tensorboard",)),
+    Group("saving", _SAVING, ("tensorboard", "tracker")),
 )
 """Those of the command itself; the other groups are of its settings."""
 
