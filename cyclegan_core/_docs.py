@@ -18,6 +18,14 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 T = TypeVar("T")
 
+_WRAPPER = textwrap.TextWrapper(
+    96,
+    initial_indent="    ",
+    subsequent_indent=" " * 8,
+    break_long_words=False,
+    break_on_hyphens=False,
+)
+
 
 def documented(kind: type[T]) -> type[T]:
     """Have the docstring of a dataclass end with its fields: what they are, may be, and default to.
@@ -38,10 +46,12 @@ class _Docstring:
         docs = field_docs(owner)
         lines = [self.summary, "", "Attributes:"]
         for field in fields(owner):  # pyright: ignore[reportArgumentType]
-            text = f"{field.name} ({_values(owner, field)}): {docs.get(field.name, '')}"
+            # Up to its colon a field is on one line, as whoever reads such sections wants it.
+            text = f"{field.name} ({_values(owner, field)}):".replace(" ", "\xa0")
+            text += f" {docs.get(field.name, '')}"
             text += "" if (default := _default(field)) is None else f" Default: {default}."
-            lines += textwrap.wrap(text, 96, initial_indent="    ", subsequent_indent=" " * 8)
-        return "\n".join(lines)
+            lines += _WRAPPER.wrap(text)
+        return "\n".join(lines).replace("\xa0", " ")
 
 
 def _values(kind: Any, field: Field[Any]) -> str:  # noqa: ANN401 - a dataclass

@@ -33,6 +33,7 @@ html_title = project
 html_logo = "brand/icon.svg"
 html_favicon = "brand/icon.png"
 autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "undoc-members": False}
 napoleon_google_docstring = True

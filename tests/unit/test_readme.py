@@ -23,8 +23,8 @@ import pytest
 import torch
 from torch.distributed.run import parse_args as parse_torchrun
 
-from cyclegan_core import CycleGAN, Trainer
-from cyclegan_core.cli.main import parse
+from cyclegan_core import CycleGAN, Trainer, load_model
+from cyclegan_core.cli.main import _options, parse
 
 from .checkpoint import foreign
 from .commands import draw, save
@@ -37,7 +37,7 @@ from .processes import ROOT
 from .weights import make_model
 from .weights import save as save_weights
 
-PAGES = ("recipes", "training", "evaluation", "large-pictures", "models")
+PAGES = ("recipes", "training", "evaluation", "large-pictures", "models", "from-the-original")
 FILES = ("README.md", *(f"docs/{page}.md" for page in PAGES))
 
 SHORT_TRAINING = (
@@ -118,14 +118,24 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *("photos", "paintings", "drawings", "frames", "A", "B", "facades/A", "facades/B"),
         *("test/photos", "test/paintings", "test/facades", "test/labels"),
     )
+    maps = "datasets/maps"
+    folders += tuple(f"{maps}/{name}" for name in ("trainA", "trainB", "testA", "testB"))
     for seed, name in enumerate(folders):
         fill(root / name, 4, seed, (44, 40))
-    for seed, name in enumerate(("train", "test")):
-        fill(root / "facades" / name, 4, 98 + seed, (88, 40))
+    for seed, name in enumerate(("facades/train", "facades/test", "datasets/facades/train")):
+        fill(root / name, 4, 98 + seed, (88, 40))
 
     for seed, name in enumerate(("G_A", "G_B", "G_AB", "G_BA", "latest_net_G_A")):
         network = foreign.scramble(foreign.upstream(), seed)
         save_weights(network.state_dict(), root / f"{name}.pth")
+    names = (
+        f"maps_cyclegan/{epoch}_net_{part}" for epoch in ("latest", 5) for part in ("G_A", "G_B")
+    )
+    for seed, name in enumerate((*names, "horse2zebra_pretrained/latest_net_G")):
+        network = foreign.scramble(foreign.upstream(), 20 + seed)
+        path = root / "checkpoints" / f"{name}.pth"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_weights(network.state_dict(), path)
     save_weights(foreign.scramble(foreign.upstream(), 9).state_dict(), root / "big.pth")
     shutil.copy(root / "G_A.pth", root / "FILE")
     save(root / "model.safetensors")
@@ -176,6 +186,7 @@ def run_cyclegan(words: Sequence[str], made: Sequence[str], user: User, here: Pa
     results = [after for word, after in itertools.pairwise(words) if word in RESULTS]
     goes_on = words[:2] == ["train", "--run"]
     short = () if goes_on else SHORT.get(words[0], ())
+    short += ("--model.num-downs", "5") if "unet" in words else ()  # for crops of 64
     answer = user.start(argv=[*words, *short], cwd=here).end()
     assert answer.code == 0, (words, answer.err)
     for name in (*results, *made):
@@ -313,3 +324,19 @@ def test_template_says_what_the_readme_says_of_a_style_of_ones_own() -> None:
         assert "set steps to 2000 and image_size to 128" in " ".join(text.split())
     *_, max_minutes, _ = nodes["CycleGAN_Train"]["widgets_values"][:6]
     assert max_minutes == 60
+
+
+def test_options_beside_those_of_the_original_are_options() -> None:
+    page = (ROOT / "docs" / "from-the-original.md").read_text(encoding="utf-8")
+    ours = [line.split(" | ")[1] for line in page.splitlines() if line.startswith("| `--")]
+    named = set(re.findall(r"--[a-z][\w.-]*", "".join(ours)))
+    assert len(named) > 30
+    assert named <= {*_options("train"), *_options("translate")}
+
+
+def test_checkpoints_go_back_to_the_original_with_its_names(everything: Path) -> None:
+    file = everything / "checkpoints" / "maps_cyclegan" / "latest_net_G_A.pth"
+    theirs = torch.load(file, weights_only=True)
+    ours = load_model(file).gen_ab.state_dict()
+    assert list(ours) == list(theirs)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
