@@ -51,7 +51,7 @@ def test_least_squares_is_numpys_where_no_map_is_exact() -> None:
     pairs.add(one, other)
     found = pairs.fit()
     inputs = np.c_[one.flatten(1).double().numpy().T, np.ones(1200)]
-    expected, *_ = np.linalg.lstsq(inputs, other.flatten(1).double().numpy().T)
+    expected, *_ = np.linalg.lstsq(inputs, other.flatten(1).double().numpy().T, rcond=None)
     np.testing.assert_allclose(found.matrix, expected[:3], atol=1e-8)
     np.testing.assert_allclose(found.offset, expected[3], atol=1e-8)
 

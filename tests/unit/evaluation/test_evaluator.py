@@ -151,7 +151,7 @@ def test_the_colour_match_of_pairs_is_least_squares(paired, folders, tmp_path) -
     names = sorted(path.name for path in train_b.iterdir())
     inputs = np.concatenate([pixels(train_a / name).reshape(-1, 3) for name in names])
     outputs = np.concatenate([pixels(train_b / name).reshape(-1, 3) for name in names])
-    weights, *_ = np.linalg.lstsq(np.c_[inputs, np.ones(len(inputs))], outputs)
+    weights, *_ = np.linalg.lstsq(np.c_[inputs, np.ones(len(inputs))], outputs, rcond=None)
     scores = []
     for path in sorted(test_a.iterdir()):
         mapped = (pixels(path) @ weights[:3] + weights[3]).clip(0, 1)
