@@ -90,7 +90,8 @@ def opened(path: Path) -> Generator[tuple[Any, Any]]:
     av = import_av(path)
     try:
         check_file(path)
-        with av.open(str(path)) as container:
+        # Absolute, for it takes "concat:a.mp4" or "x://y" for one of its protocols.
+        with av.open(str(path.absolute())) as container:
             yield container, _video_stream(path, container)
     except FileNotFoundError:
         raise PictureError(f"{path} does not exist; check the path.") from None

@@ -149,6 +149,15 @@ def test_an_odd_size_stays(tmp_path: Path, model: CycleGAN) -> None:
     assert pixels_of(tmp_path / "out.mp4").shape == (7, 21, 33, 3)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no such names there")
+def test_a_name_is_no_protocol(tmp_path: Path, monkeypatch) -> None:
+    """FFmpeg would read the other clip, or ask another computer."""
+    monkeypatch.chdir(tmp_path)
+    make_clip(tmp_path / "other.mp4", size=(16, 16))
+    make_clip(tmp_path / "clip.mp4").rename("concat:other.mp4")
+    assert read_clip(Path("concat:other.mp4")).width == 48
+
+
 def test_webm_is_written(tmp_path: Path, model: CycleGAN) -> None:
     source = make_clip(tmp_path / "clip.webm", codec="libvpx-vp9", sound="libopus")
     translate_film(model, source, tmp_path / "out.webm", settings=SHARED)
