@@ -63,7 +63,7 @@ NOTE_TRANSLATE = """### Translate a picture
 3. Press **Run**. The result has the size of your photo.
 
 Less of it? Lower *strength*. Only a part of the picture? Connect a *mask*. A large photo? See the \
-template *Large photograph with broad strokes*.
+template *Large photo, broad strokes*.
 """
 NOTE_COMPARE = """### Before and after
 
@@ -75,7 +75,7 @@ NOTE_SLIDER = """
 The slider needs **Nodes 2.0**, which ComfyUI's menu turns on; the classic canvas shows the result \
 below **Translate**.
 """
-NOTE_LARGE = """### Large photograph with broad strokes
+NOTE_LARGE = """### Large photo, broad strokes
 
 A network paints strokes of so many pixels, and on a large photo nobody sees them. With \
 *work_size* the network sees the photo smaller:
@@ -310,9 +310,9 @@ RESUME: Spec = {
 }
 EXAMPLES = {
     "Translate a picture": TRANSLATE,
-    "Before and after with a slider (ComfyUI 0.9 and later)": SLIDER,
+    "Slider (ComfyUI 0.9 or newer)": SLIDER,
     "Before and after side by side": SIDE_BY_SIDE,
-    "Large photograph with broad strokes": LARGE,
+    "Large photo, broad strokes": LARGE,
     "Translate a video": VIDEO,
     "There and back again": RECONSTRUCT,
     "Download a model from the Hub": DOWNLOAD,
@@ -500,9 +500,9 @@ def stacked(pictures: Sequence[Image.Image]) -> Image.Image:
 
 TILES = {
     "Translate a picture": halves,
-    "Before and after with a slider (ComfyUI 0.9 and later)": lambda pair: handle(halves(pair)),
+    "Slider (ComfyUI 0.9 or newer)": lambda pair: handle(halves(pair)),
     "Before and after side by side": lambda pictures: columns(pictures[-1]),
-    "Large photograph with broad strokes": lambda pictures: halves(
+    "Large photo, broad strokes": lambda pictures: halves(
         [closeup(picture) for picture in pictures[1:]]
     ),
     "Translate a video": film,

@@ -23,9 +23,9 @@ EXAMPLES = sorted(path.stem for path in EXAMPLES_DIR.glob("*.json"))
 TRANSLATE = "Translate a picture"
 RESULTS = {
     "Before and after side by side": {"PreviewImage": 1},
-    "Before and after with a slider (ComfyUI 0.9 and later)": {"PreviewImage": 1},
+    "Slider (ComfyUI 0.9 or newer)": {"PreviewImage": 1},
     "Go on with a training": {"CycleGAN_Train": 1, "PreviewImage": 2},
-    "Large photograph with broad strokes": {"PreviewImage": 2},
+    "Large photo, broad strokes": {"PreviewImage": 2},
     "There and back again": {"PreviewImage": 3},
     "Train a style": {"CycleGAN_Train": 1, "PreviewImage": 1},
     "Translate a picture": {"SaveImage": 1},
@@ -64,6 +64,7 @@ def read_picture(client: Client, url: str) -> Image.Image:
 
 def test_there_are_examples_and_each_has_a_test_of_its_run() -> None:
     assert {*RESULTS, "Download a model from the Hub"} == set(EXAMPLES)
+    assert max(map(len, EXAMPLES)) <= 30, "the page's cards cut a longer title"
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
