@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import PictureError
 from ..files import partial_file
-from .clip import Clip, Frame, import_av, opened, why
+from .clip import EXACT, Clip, Frame, import_av, opened, why
 from .names import FORMATS
 
 _H264 = ("libx264", {"crf": "18", "preset": "fast", "bf": "0", "threads": "1"})
@@ -79,7 +79,9 @@ def write_segment(path: Path, clip: Clip, target: Path, frames: Iterable[Frame])
             for frame in frames:
                 picture = av.VideoFrame.from_ndarray(frame.pixels, format="rgb24")
                 picture = picture.reformat(
-                    format=context.pix_fmt, dst_colorspace=clip.colours.matrix
+                    format=context.pix_fmt,
+                    dst_colorspace=clip.colours.matrix,
+                    interpolation=EXACT,
                 )
                 picture.pts, picture.duration = frame.pts, frame.duration
                 picture.time_base = clip.time_base

@@ -1,10 +1,13 @@
-"""A training over two machines, of which ranks are killed.
+"""A training over two machines, of which ranks are killed, or a whole machine is lost.
 
-    sudo python -m tests.faults.machines --count 10 --seed 1
+    sudo python -m tests.faults.machines --count 10 --seed 1 [--only rank | machine]
 
 The machines are network namespaces of this one, each with an address, a host name and an agent of
-torchrun, and share the run folder. At a random moment `kill -9` ends one of the two ranks. The
-group must come back from the last state, and end with an undisturbed training's files, bit for bit.
+torchrun, and share the run folder. At a random moment `kill -9` ends one of the two ranks, or all
+processes of a machine, its agent too. After a rank the group must come back by itself; a lost
+machine is started again after ten seconds, and so is the other one's agent if it has ended, as it
+does without the machine that they meet at. The training must go on from the last state, and end
+with an undisturbed one's files, bit for bit.
 
 Needs Linux, `ip`, `unshare` and the rights of root.
 """
@@ -120,19 +123,37 @@ def agent(machine: int, folder: Path, run: Path, steps: int) -> subprocess.Popen
         )
 
 
-def train(folder: Path, run: Path, steps: int, what: str = "", after: float = 0.0) -> None:
-    """One training; `what` is killed `after` seconds since its first state."""
+def train(folder: Path, run: Path, steps: int, what: str = "", after: float = 0.0) -> str:
+    """One training; `what` is killed `after` seconds since its first state. What became of it."""
     agents = {machine: agent(machine, folder, run, steps) for machine in SPACES}
+    said = ""
     if what:
         while not (run / "state.safetensors").exists():
             time.sleep(0.05)
         time.sleep(after)
-        kill(rank_pids(int(what[-1])))
+    lost = int(what[-1]) if what else 0
+    if what.startswith("rank"):
+        kill(rank_pids(lost))
+    elif lost:
+        kill(pids(lost))
+        agents[lost].wait()
+        other = agents[3 - lost]
+        with suppress(subprocess.TimeoutExpired):
+            other.wait(10)
+        said = "the other waited"
+        agents[lost] = agent(lost, folder, run, steps)
+        # Without the place where they meet the other ends, at once or after a while.
+        while (code := other.poll()) is None and agents[lost].poll() is None:
+            time.sleep(0.5)
+        if code:
+            said = f"the other ended with code {code}"
+            agents[3 - lost] = agent(3 - lost, folder, run, steps)
     codes = [each.wait() for each in agents.values()]
     if codes != [0, 0]:
         for machine in SPACES:
             sys.stdout.write((run.parent / f"{run.name} {machine}.txt").read_text())
-        sys.exit(f"{run.name}: ended with {codes}")
+        sys.exit(f"{run.name}: ended with {codes}; {said}")
+    return said
 
 
 def main() -> None:
@@ -140,23 +161,30 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--only", choices=("rank", "machine"))
     options = parser.parse_args()
     rng = random.Random(options.seed)
+    kinds = [
+        f"{kind} {number}"
+        for kind in ("rank", "machine")
+        if kind == (options.only or kind)
+        for number in SPACES
+    ]
     with tempfile.TemporaryDirectory() as name, machines():
         folder = Path(name)
         draw_folders(folder, count=6)
         train(folder, folder / "undisturbed", options.steps)
         expected = {file: content(folder / "undisturbed" / file) for file in COMPARED}
         for number in range(options.count):
-            what, after = rng.choice(["rank 1", "rank 2"]), rng.uniform(0, 2)
+            what, after = rng.choice(kinds), rng.uniform(0, 2)
             run = folder / f"killed {number}"
             began = time.monotonic()
-            train(folder, run, options.steps, what, after)
+            became = train(folder, run, options.steps, what, after)
             wrong = [file for file in COMPARED if content(run / file) != expected[file]]
             said = "".join((folder / f"{run.name} {machine}.txt").read_text() for machine in SPACES)
             back = [line for line in said.splitlines() if "Going on from step" in line]
             sys.stdout.write(
-                f"{what} killed {after:.2f} s after the first state: {', '.join(back)} "
+                f"{what} killed {after:.2f} s after the first state: {', '.join(back)} {became} "
                 f"{time.monotonic() - began:.0f} s; not as undisturbed: {wrong}\n"
             )
             sys.stdout.flush()

@@ -143,6 +143,16 @@ def test_colours_are_read_and_written_by_the_same_matrix(
     assert difference(next(read_frames(again)).pixels, picture(0)) < 5
 
 
+def test_colours_grow_no_darker(tmp_path: Path) -> None:
+    """FFmpeg's quick conversion takes a level off, each time."""
+    clip = read_clip(make_clip(tmp_path / "clip.mp4", frames=1, colours=1))
+    y, x = np.mgrid[:32, :48]
+    even = np.stack([200 - 2 * x, 90 + 2 * y, 60 + x + y], -1).astype(np.uint8)
+    module.write_segment(tmp_path / "s.nut", clip, tmp_path / "out.mp4", iter([Frame(even, 0, 4)]))
+    again = next(read_frames(read_clip(tmp_path / "s.nut"))).pixels
+    assert abs(again.mean() - even.mean()) < 0.4
+
+
 def test_an_odd_size_stays(tmp_path: Path, model: CycleGAN) -> None:
     source = make_clip(tmp_path / "clip.mkv", size=(33, 21), codec="ffv1", pix_fmt="yuv444p")
     assert translate_film(model, source, tmp_path / "out.mp4").width == 33
