@@ -366,6 +366,10 @@ def make_example(page: ComfyPage, client: Client, name: str, *, run: bool) -> No
             "/view?filename=CycleGAN_00001_.mp4&subfolder=video",
         )
         pictures = [frame for film in films for frame in _fetch_frames(client, film)]
+    if EXAMPLES[name] is RESUME:
+        folder = "subfolder=cyclegan/my_first_style/samples"
+        steps = ("0000050", "0000800")
+        pictures = [_fetch(client, f"/view?filename=step_{step}.jpg&{folder}") for step in steps]
     TILES[name](pictures).save(EXAMPLES_DIR / f"{name}.jpg", quality=88, optimize=True)
 
 
@@ -466,11 +470,10 @@ def film(frames: Sequence[Image.Image]) -> Image.Image:
     return result
 
 
-def corner(picture: Image.Image) -> Image.Image:
-    """The largest square of a picture's upper left corner."""
-    side = min(picture.size)
-    size = (THUMBNAIL_SIZE, THUMBNAIL_SIZE)
-    return picture.crop((0, 0, side, side)).resize(size, Image.Resampling.BOX)
+def four_columns(grid: Image.Image) -> Image.Image:
+    """One square of the first four columns of a grid of samples, with their captions."""
+    picture = grid.crop((0, 0, grid.width * 4 // 6, grid.height))
+    return picture.resize((THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.BOX)
 
 
 def quarters(pictures: Sequence[Image.Image]) -> Image.Image:
@@ -483,18 +486,16 @@ def quarters(pictures: Sequence[Image.Image]) -> Image.Image:
     return result
 
 
-def stacked(pictures: Sequence[Image.Image]) -> Image.Image:
-    """One square as wide as each of two pictures: all of the second, above it what fits."""
-    top, bottom = (
-        picture.resize(
-            (THUMBNAIL_SIZE, THUMBNAIL_SIZE * picture.height // picture.width),
-            Image.Resampling.BOX,
-        )
-        for picture in pictures
-    )
-    result = Image.new("RGB", (THUMBNAIL_SIZE, THUMBNAIL_SIZE))
-    result.paste(top, (0, 0))
-    result.paste(bottom, (0, THUMBNAIL_SIZE - bottom.height))
+def progress(grids: Sequence[Image.Image]) -> Image.Image:
+    """One square of two grids of samples, an early and a late one: two rows of each."""
+    half = THUMBNAIL_SIZE // 2
+    result = Image.new("RGB", (THUMBNAIL_SIZE, THUMBNAIL_SIZE), "white")
+    for number, grid in enumerate(grids):
+        side = grid.width // 6
+        top = grid.height - 4 * side  # below the captions
+        rows = grid.crop((0, top, 4 * side, top + 2 * side))
+        rows = rows.resize((THUMBNAIL_SIZE, half - 3), Image.Resampling.BOX)
+        result.paste(rows, (0, number * (half + 3)))
     return result
 
 
@@ -507,8 +508,8 @@ TILES = {
     ),
     "Translate a video": film,
     "There and back again": quarters,
-    "Train a style": lambda pictures: corner(pictures[-1]),
-    "Go on with a training": stacked,
+    "Train a style": lambda pictures: four_columns(pictures[-1]),
+    "Go on with a training": progress,
 }
 
 
