@@ -51,6 +51,7 @@ class Settings:
     memory: Memory = "auto"
     work_size: WorkSize = 0
     detail: float = 1.0
+    strength: float = 1.0
 
     def for_translate(self) -> dict[str, Any]:
         """As `CycleGAN.translate` takes them."""
@@ -208,14 +209,14 @@ class Worker:
         how: dict[str, Any] = {**self._settings.for_translate(), "limits": self._limits()}
         channels = self._model.config.channels(self._settings.direction)[1]
         pictures = [task.picture for task in tasks if task.picture is not None]
-        results = [picture.new_result(channels) for picture in pictures]
+        blends = [picture.new_blend(channels, self._settings.strength) for picture in pictures]
         if len(pictures) == 1:
-            self._model.translate_rows(pictures[0].rows, results[0], **how)
+            self._model.translate_rows(pictures[0].rows, blends[0][1], **how)
         else:
             images = torch.stack([picture.pixels() for picture in pictures])
-            for result, pixels in zip(results, self._model.translate(images, **how), strict=True):
-                result.write(0, pixels)
-        for task, result in zip(tasks, results, strict=True):
+            for (_, sink), pixels in zip(blends, self._model.translate(images, **how), strict=True):
+                sink.write(0, pixels)
+        for task, (result, _) in zip(tasks, blends, strict=True):
             task.result = result
 
     def _limits(self) -> Limits:

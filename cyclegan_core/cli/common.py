@@ -66,6 +66,15 @@ def choose_device(name: str) -> torch.device:
     return torch.device(next((kind for kind, has in available if has()), "cpu"))
 
 
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The number format that a user means; "auto" is what is clearly fastest on the device."""
+    from ..device.precision import DTYPES, fastest_dtype
+
+    if name == "auto":
+        return fastest_dtype(device)
+    return next(dtype for known, dtype in DTYPES.items() if known == name)
+
+
 def find_with_bar(name: str, *, hidden: bool) -> Path:
     """`find_model`, with a bar in bytes if it fetches something; else it needs no torch."""
     if not name.startswith(PREFIX) or is_path(name):

@@ -20,6 +20,7 @@ from ..validation import check_data_folder
 from .common import (
     StopSignals,
     choose_device,
+    choose_dtype,
     counting_bar,
     find_with_bar,
     optional,
@@ -75,7 +76,7 @@ class Distill:
         path = find_with_bar(self.model, hidden=self.json)
 
         from ..checkpoint.checkpoint import read_checkpoint
-        from ..device.precision import NAMES, fastest_dtype
+        from ..device.precision import NAMES
         from ..distillation.student import distill
         from ..model import CycleGAN
 
@@ -83,8 +84,7 @@ class Distill:
         checkpoint = read_checkpoint(path, direction=self.direction)
         license = self.license or checkpoint.license or bundled_license(path)
         teacher = CycleGAN.from_checkpoint(checkpoint).to(device)
-        wanted = self.precision
-        precision = NAMES[fastest_dtype(device)] if wanted == "auto" else wanted
+        precision = NAMES[choose_dtype(self.precision, device)]
         console = Console(stderr=True, quiet=self.json)
         with counting_bar(console) as bar, _Stop(console) as stop:
 

@@ -17,7 +17,7 @@ from rich.text import Text
 from ..config import Direction, EvaluationConfig
 from ..pictures.files import WRITABLE
 from ..validation import check_data_folder
-from .common import choose_device, counting_bar, find_with_bar, optional, print_text
+from .common import choose_device, choose_dtype, counting_bar, find_with_bar, optional, print_text
 
 if TYPE_CHECKING:
     from ..evaluation.report import DirectionReport, Evaluation
@@ -82,7 +82,7 @@ class Evaluate:
         for folder, domain in ((self.test_a, "A"), (self.test_b, "B")):
             if folder is not None:
                 check_data_folder(folder, domain)
-        from ..device.precision import DTYPES, NAMES, fastest_dtype
+        from ..device.precision import NAMES
         from ..evaluation.evaluator import Evaluator
 
         device = choose_device(self.device)
@@ -90,7 +90,7 @@ class Evaluate:
         evaluator = Evaluator(
             self.test_a, self.test_b, self.train_a, self.train_b, self.config, device=device
         )
-        dtype = fastest_dtype(device) if self.precision == "auto" else DTYPES[self.precision]
+        dtype = choose_dtype(self.precision, device)
         console = Console(stderr=True, quiet=self.json)
         with (
             counting_bar(console) as bar,

@@ -41,7 +41,11 @@ if TYPE_CHECKING:
 _ADVICE = "\n\n".join(f"{name}: {preset.advice}" for name, preset in PRESETS.items())
 _HOW_LONG = " On two cores of a processor 2000 steps of quick take some 20 minutes."
 
-PresetName = Literal["none", "style", "object", "enhance", "labels", "quick"]
+_PRESETS = ("none", *PRESETS)
+if TYPE_CHECKING:
+    PresetName = str
+else:
+    PresetName = tyro.extras.literal_type_from_choices(_PRESETS)
 Tracker = Literal["none", "trackio", "wandb"]
 
 
@@ -63,7 +67,7 @@ class Train:
     preset: Annotated[
         PresetName,
         tyro.conf.arg(
-            help="Starting point; the other options go before it.\n\n" + _ADVICE + _HOW_LONG
+            help="Starting point; the other options go before it.\n\n" + _ADVICE + _HOW_LONG,
         ),
     ] = "none"
     start: Annotated[str | None, optional("MODEL")] = None
@@ -361,7 +365,7 @@ def _is_text(value: object) -> bool:
 _KEPT: dict[str, Callable[[object], bool]] = {
     "dir_a": _is_text,
     "dir_b": _is_text,
-    "preset": lambda value: value in get_args(PresetName),
+    "preset": lambda value: value in _PRESETS,
     "start": _is_text,
     "tensorboard": lambda value: isinstance(value, bool),
     "tracker": lambda value: value in get_args(Tracker),

@@ -23,7 +23,7 @@ from ..hub.repository import PREFIX
 from ..pictures.files import MAX_PIXELS, WRITABLE, FileId, file_id, opened
 from ..progress import duration
 from ..validation import WorkSize, check_float, check_work_size
-from .common import choose_device, find_with_bar, optional, print_text
+from .common import choose_device, choose_dtype, find_with_bar, optional, print_text
 from .outputs import PAINTED, Job, LeftAloneError, NotFoundError, plan_outputs
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ class _PictureCommand:
         path_b_to_a = find_with_bar(back, hidden=self.json) if back else None
         path = find_with_bar(self.model, hidden=self.json)
 
-        from ..device.precision import DTYPES, NAMES, fastest_dtype
+        from ..device.precision import NAMES
         from ..evaluation.sheet import Sheet
         from ..model import load_model
         from ..translation.plan import Limits
@@ -233,7 +233,7 @@ class _PictureCommand:
         self._check_model(model, direction)
         check_files_fit(self.model, model.config.channels(direction))
         model.to(device)
-        dtype = fastest_dtype(device) if how.precision == "auto" else DTYPES[how.precision]
+        dtype = choose_dtype(how.precision, device)
         settings: Settings = {
             "direction": direction,
             "memory": how.memory,
@@ -429,13 +429,8 @@ class Translate(_PictureCommand):
     def _process(
         self, model: CycleGAN, picture: OpenPicture, outputs: list[Path], settings: Settings
     ) -> tuple[dict[str, Any], dict[str, Image.Image]]:
-        from ..pictures.rows import BlendedRows
-
         channels = model.config.channels(settings["direction"])[1]
-        if self.strength < 1:  # a grey translation over colours is coloured
-            channels = max(channels, picture.rows.size[0])
-        result = picture.new_result(channels)
-        sink = result if self.strength == 1 else BlendedRows(picture.rows, result, self.strength)
+        result, sink = picture.new_blend(channels, self.strength)
         how: Settings = {"work_size": self.work_size, "detail": self.detail}
         model.translate_rows(picture.rows, sink, **settings, **how)
         picture.write(outputs[0], result)

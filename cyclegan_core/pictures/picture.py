@@ -19,7 +19,7 @@ from ..device.precision import is_finite
 from ..progress import ignore
 from .colours import Colours, colours, to_srgb
 from .files import opened, peculiarities, write_image
-from .rows import ImageRows, RowSource, TensorRows, bytes_of, to_image
+from .rows import BlendedRows, ImageRows, RowSink, RowSource, TensorRows, bytes_of, to_image
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,17 @@ class OpenPicture:
         """Black rows of the same size for a result to be written to."""
         _, height, width = self.rows.size
         return ImageRows(Image.new("L" if channels == 1 else "RGB", (width, height)))
+
+    def new_blend(self, channels: int, strength: float) -> tuple[ImageRows, RowSink]:
+        """Rows for a result of so many channels, and where to write it so that it is blended over.
+
+        A `strength` of 1 is the result alone, 0 the picture; grey over colours is coloured.
+        """
+        if strength == 1:
+            result = self.new_result(channels)
+            return result, result
+        result = self.new_result(max(channels, self.rows.size[0]))
+        return result, BlendedRows(self.rows, result, strength)
 
     def pixels(self) -> Tensor:
         """Read the whole picture: (C,H,W) float32 in [0,1]."""

@@ -66,6 +66,9 @@ class Bulk:
     """Short side of a picture while the network works on it; 0 is the picture's own size."""
     detail: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 1.0
     """How much of the fine detail that a smaller --work-size loses is put back, from 0 to 1."""
+    strength: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 1.0
+    """How much of the translation is blended over the original: 0 is the original, 1 the
+    translation."""
     json: bool = False
     """Print the summary for programs instead of progress for people."""
 
@@ -73,6 +76,7 @@ class Bulk:
         """Do all that is left to be done; returns the exit code, 1 if any picture failed."""
         check_work_size(self.work_size)
         check_float("detail", self.detail, low=0, high=1)
+        check_float("strength", self.strength, low=0, high=1)
         missing = [name for name in _PACKAGES if find_spec(name) is None]
         if missing:
             raise CycleGANError(
@@ -98,6 +102,7 @@ class Bulk:
             memory=self.memory,
             work_size=self.work_size,
             detail=self.detail,
+            strength=self.strength,
         )
         console = Console(stderr=True, quiet=self.json)
 

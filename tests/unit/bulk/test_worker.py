@@ -47,24 +47,29 @@ class Job:
         work = find_work(self.source, self.target)
         return [part for t in work.open for part in read_block(t, self.source, block_bytes)]
 
-    def rows(self, model: CycleGAN, attempts: Deaths | None = None) -> dict[str, dict]:
-        worker = Worker(model, SETTINGS, self.source, self.target, attempts)
+    def rows(
+        self, model: CycleGAN, attempts: Deaths | None = None, settings: Settings = SETTINGS
+    ) -> dict[str, dict]:
+        worker = Worker(model, settings, self.source, self.target, attempts)
         rows = [row for block in self.blocks() for row in worker(block).to_pylist()]
         return {row["input"]: row for row in rows}
 
 
-def check_as_translate_makes_it(model: CycleGAN, source: Path, made: Path) -> None:
+def check_as_translate_makes_it(
+    model: CycleGAN, source: Path, made: Path, strength: float = 1.0
+) -> None:
     picture = open_picture(source)
-    result = picture.new_result(3)
-    model.translate_rows(picture.rows, result, "a_to_b")
+    result, sink = picture.new_blend(3, strength)
+    model.translate_rows(picture.rows, sink, "a_to_b")
     expected = made.with_name(f"expected_{made.name}")
     picture.write(expected, result)
     assert made.read_bytes() == expected.read_bytes()
     expected.unlink()
 
 
+@pytest.mark.parametrize("strength", [1.0, 0.3])
 def test_equal_sizes_go_together_and_have_the_bytes_of_the_command(
-    model: CycleGAN, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    strength: float, model: CycleGAN, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(5):
         make(tmp_path / "in", f"{number}.png")
@@ -83,12 +88,13 @@ def test_equal_sizes_go_together_and_have_the_bytes_of_the_command(
 
     monkeypatch.setattr(CycleGAN, "translate", counted)
     monkeypatch.setattr(worker, "BATCH_PIXELS", 20 * 16 * 4)
-    rows = Job(tmp_path).rows(model)
+    rows = Job(tmp_path).rows(model, settings=Settings(direction="a_to_b", strength=strength))
     assert sum(batches) >= 6
     assert max(batches) <= 4
     for name, row in rows.items():
         assert (row["status"], row["error"]) == ("translated", None)
-        check_as_translate_makes_it(model, tmp_path / "in" / name, tmp_path / "out" / name)
+        made = tmp_path / "out" / name
+        check_as_translate_makes_it(model, tmp_path / "in" / name, made, strength)
         assert row["bytes"] == (tmp_path / "out" / name).stat().st_size
         assert row["seconds"] > 0
     assert (rows["wide.jpg"]["width"], rows["wide.jpg"]["height"]) == (31, 16)
