@@ -286,6 +286,7 @@ class ComfyPage:
 
     def show_advanced(self, node_type: str) -> None:
         """Press the button of a node on the classic canvas that unfolds or folds its widgets."""
+        self.fit_view()  # away from the page's own bars
         at = self.tab.evaluate(WIDGET, [node_type, "show_advanced"])
         before = self.tab.evaluate(UNFOLDED, node_type)
         self.tab.mouse.click(*at)
