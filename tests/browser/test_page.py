@@ -214,6 +214,8 @@ def test_what_few_need_is_folded_away_on_the_canvas(
 def test_names_and_values_fit_a_new_node_of_nodes_2(
     page: ComfyPage, client: Client, our_nodes: dict[str, dict], language: str
 ) -> None:
+    if not page.tab.evaluate("() => 'getLayoutWidgets' in LiteGraph.LGraphNode.prototype"):
+        pytest.skip("the first Nodes 2.0 cut every name after some letters, however wide the node")
     client.request("POST", "/settings", json=SETTINGS | {"Comfy.Locale": language})
     page.open()
     cut_off = {}
