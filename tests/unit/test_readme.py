@@ -108,7 +108,7 @@ def clients(hub: Hub) -> Iterator[Clients]:
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with all files that are named."""
     root = tmp_path_factory.mktemp("everything")
-    for name in ("photo.jpg", "a.jpg", "huge.tif", "in/1.png", "example_workflows/astronaut.jpg"):
+    for name in ("photo.jpg", "a.jpg", "huge.tif", "in/1.png", "docs/valley.jpg"):
         draw(root / name, size=(40, 30))
     if importlib.util.find_spec("av"):
         from .films.clips import make_clip
