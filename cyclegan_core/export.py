@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from ._version import __version__
 from .config import Direction, ModelConfig
-from .errors import CycleGANError
+from .errors import CycleGANError, reason
 from .files import atomic_write
 from .layers import BatchNorm, InstanceNorm
 from .model import CycleGAN
@@ -205,14 +205,25 @@ def export_format(path: Path) -> Format:
 
 
 def _recorded(generator: PortableGenerator) -> ExportedProgram:
-    """The generator's operations, for every batch, height and width."""
+    """The generator's operations, for every batch, height and width.
+
+    Raises:
+        CycleGANError: this PyTorch can't record them, as 2.7 can't those of a U-Net.
+    """
     channels = next(m for m in generator.modules() if isinstance(m, nn.Conv2d)).in_channels
     example = torch.zeros(2, channels, 37, 53)
     axes = {axis: torch.export.Dim(name) for axis, name in _AXES.items()}
     # Otherwise a map of one pixel, as small pictures have inside a U-Net, would be another program.
     setting = cast(Any, export_settings).patch(backed_size_oblivious=True)
-    with setting:
-        program = torch.export.export(generator, (example,), dynamic_shapes=(axes,))
+    try:
+        with setting:
+            program = torch.export.export(generator, (example,), dynamic_shapes=(axes,))
+    except RuntimeError as error:
+        why = reason(error).partition("\n")[0].rstrip(".!")
+        raise CycleGANError(
+            f"PyTorch {torch.__version__} can't export this model for pictures of every size "
+            f"({why}); install a newer PyTorch."
+        ) from None
     for node in program.graph.nodes:  # the folders of this computer are nobody's business
         node.meta.pop("stack_trace", None)
     return program

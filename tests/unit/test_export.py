@@ -147,6 +147,19 @@ def test_a_file_that_computes_something_else_does_not_appear(tmp_path: Path) -> 
     assert [file.read_text() for file in tmp_path.iterdir()] == ["earlier"]
 
 
+def test_what_this_torch_can_not_export_is_a_sentence(tmp_path: Path, monkeypatch) -> None:
+    """As PyTorch 2.7 can't export a U-Net."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("Constraints violated (height, width)! For more\nand so on")
+
+    monkeypatch.setattr(torch.export, "export", fail)
+    expected = r"can't export this model .* \(Constraints violated .*\); install a newer PyTorch"
+    with pytest.raises(CycleGANError, match=expected):
+        export_model(CycleGAN(SMALL), tmp_path / "m.pt2", "a_to_b")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_command_asks_before_it_replaces(run, tmp_path: Path) -> None:
     save(tmp_path / "m.safetensors")
     (tmp_path / "m.onnx").touch()
