@@ -32,7 +32,7 @@ class TranslateVideoCycleGAN(io.ComfyNode):
             description=(
                 "Translates a video of any length without holding its frames in memory. Size, "
                 "sound and frame rate, even a variable one, stay; what stands still does not "
-                "flicker."
+                "flicker, and strokes stay on what moves."
             ),
             inputs=[
                 host.CycleGANType.Input("model", tooltip="From Load CycleGAN."),
@@ -60,6 +60,16 @@ class TranslateVideoCycleGAN(io.ComfyNode):
                 host.detail_input(),
                 host.memory_input(),
                 host.precision_input(),
+                io.Float.Input(
+                    "steadiness",
+                    optional=True,
+                    default=0.8,
+                    min=0.0,
+                    max=0.95,
+                    step=0.05,
+                    tooltip="How much of each frame is carried on to the next, along the video's "
+                    "own motion, so that strokes do not swim. 0: every frame is painted anew.",
+                ),
             ],
             outputs=[
                 io.Video.Output(
@@ -82,6 +92,7 @@ class TranslateVideoCycleGAN(io.ComfyNode):
         detail: float = 1.0,
         memory: str = "auto",
         precision: str = "auto",
+        steadiness: float = 0.8,
     ) -> io.NodeOutput:
         """Find the file, translate it into the host's folder for temporary files."""
         way, how, dtype = host.how_to_translate(model, direction, memory, precision)
@@ -92,6 +103,7 @@ class TranslateVideoCycleGAN(io.ComfyNode):
         settings = FilmSettings(
             statistics=host.chosen(host.STATISTICS, "statistics", statistics),
             smoothing_frames=smoothing_frames,
+            steadiness=steadiness,
         )
         folder = Path(folder_paths.get_temp_directory())
         folder.mkdir(parents=True, exist_ok=True)

@@ -250,7 +250,7 @@ VIDEO: Spec = {
         _note(NOTE_VIDEO, height=320),
         _load(),
         _node("LoadVideo", (420, 260), (380, 460), file=CLIP),
-        _node("CycleGAN_TranslateVideo", (860, 0), (340, 260)),
+        _node("CycleGAN_TranslateVideo", (860, 0), (340, 290)),
         _node("SaveVideo", (1260, 0), (480, 560), filename_prefix="video/CycleGAN"),
     ],
     "links": [(1, 0, 3, "model"), (2, 0, 3, "video"), (3, 0, 4, "video")],

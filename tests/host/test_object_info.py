@@ -44,6 +44,7 @@ NODES = {
             "detail",
             "memory",
             "precision",
+            "steadiness",
         ],
         ["VIDEO"],
     ),
