@@ -72,6 +72,35 @@ def is_inside(path: Path, folder: Path) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
+def check_links(folder: Path, *inner: str) -> None:
+    """Refuse a folder that somebody may have packed so that what is written to it lies elsewhere.
+
+    The folder itself may be a link, and links may lead to places inside.
+
+    Args:
+        folder: where files are replaced and removed; it need not be there.
+        inner: folders inside in which that is done, too; one before those that lie in it.
+
+    Raises:
+        CycleGANError: something in it leads out.
+        OSError: it can't be looked at.
+    """
+    for place in (folder, *(folder / name for name in inner)):
+        if not place.is_dir():
+            continue
+        with os.scandir(place) as scan:
+            entries = list(scan)
+        for entry in entries:
+            # Windows has links that only show when they are followed; they look like folders.
+            may_lead = entry.is_symlink() or entry.is_dir(follow_symlinks=False)
+            if may_lead and not is_inside(Path(entry.path), folder):
+                raise CycleGANError(
+                    f"{entry.path} is a link that leads out of the folder, to "
+                    f"{os.path.realpath(entry.path)}, where would be written; put a copy in its "
+                    "place, or name another folder."
+                )
+
+
 def is_on_network(path: str | Path) -> bool:
     r"""Whether Windows, to open it, might ask another computer: `\\computer\share` (UNC).
 

@@ -21,6 +21,7 @@ from ..config import DataConfig, Direction, DistillConfig, ModelConfig, TrainCon
 from ..data.paired_folders import PairedFolders
 from ..device.precision import DTYPES
 from ..errors import CheckpointError, CycleGANError, reason
+from ..files import check_links
 from ..model import CycleGAN, load_model, save_model
 from ..networks import ResnetGenerator
 from ..pictures.picture import read_picture
@@ -83,7 +84,8 @@ def distill(  # noqa: PLR0913 - of what, on what, to where, how
         MissingDirectionError: the teacher does not translate in `direction`.
         DatasetError: the folder has no pictures, or too few.
         CheckpointError: the file can't be written.
-        CycleGANError: the work folder can't be used, or belongs to another distillation.
+        CycleGANError: the work folder can't be used, links lead out of it, or it belongs to
+            another distillation.
         TrainingDivergedError: see `Trainer.read`.
     """
     config, out = config or DistillConfig(), Path(out)
@@ -92,6 +94,7 @@ def distill(  # noqa: PLR0913 - of what, on what, to where, how
     dtype = None if precision == "fp32" else DTYPES[precision]
     student_config = _student_config(teacher, direction, config)
     check_target(out)
+    _check_work(work)
     source = Source(Path(pictures), config, teacher.config.channels(direction)[0])
 
     # How it learns; settings that don't fit are refused before the teacher works.
@@ -201,6 +204,20 @@ def check_target(out: Path) -> None:
         ) from None
 
 
+def _check_work(work: Path) -> None:
+    """Make sure that all work stays in its folder, which may be a stranger's.
+
+    Raises:
+        CycleGANError: links lead out of it, or it can't be looked at.
+    """
+    try:
+        check_links(work, "pairs", "pairs/inputs", "pairs/outputs")
+    except OSError as error:
+        raise CycleGANError(
+            f"The work folder {work} can't be used ({reason(error)}); name another one."
+        ) from None
+
+
 def _student_config(teacher: CycleGAN, direction: Direction, config: DistillConfig) -> ModelConfig:
     """The student's architecture, which is nowhere larger than the teacher's."""
     teacher.generator(direction)  # says so if there is none
@@ -231,15 +248,18 @@ def _start(
     """What the training starts from, kept in a file; None for a teacher that is no resnet."""
     if not isinstance(teacher.generator(direction), ResnetGenerator):
         return None
-    size = (config.base_channels, config.num_blocks)
     if path.exists():
         kept = load_model(path)
-        if (kept.config.base_channels, kept.config.num_blocks) == size:
-            return kept
-        raise CycleGANError(
-            f"{path.parent} belongs to a student of {kept.config.base_channels} channels and "
-            f"{kept.config.num_blocks} blocks; name another work folder for this one."
-        )
+        wanted = _student_config(teacher, direction, config).to_dict()
+        there = kept.config.to_dict()
+        other = [f"{name} is {there[name]}" for name in wanted if there[name] != wanted[name]]
+        other += [] if direction in kept.directions else [f"it does not translate {direction}"]
+        if other:
+            raise CycleGANError(
+                f"{path.parent} belongs to another student ({', '.join(other)}); name another work "
+                "folder for this one."
+            )
+        return kept
     names = sorted(inputs.glob("*.png"))[: min(_START_PAIRS, config.num_pairs)]
     crops = torch.stack([read_picture(name).pixels for name in names])
     start = part_of(

@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..errors import CycleGANError
-from ..files import atomic_write, is_inside, read_text
+from ..files import atomic_write, check_links, read_text
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class RunLock:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _check_links(self.folder)
+            check_links(self.folder, *WRITTEN_FOLDERS)
             try:
                 self._lock.acquire(timeout=0)
             except Timeout:
@@ -105,31 +105,6 @@ class RunLock:
                 with suppress(OSError):
                     self._owner.unlink()
             self._lock.release()
-
-
-def _check_links(folder: Path) -> None:
-    """Refuse a folder that somebody may have packed so that what is written to it lies elsewhere.
-
-    The folder itself may be a link, and links may lead to places inside.
-
-    Raises:
-        CycleGANError: something in it leads out.
-        OSError: it can't be looked at.
-    """
-    for place in (folder, *(folder / name for name in WRITTEN_FOLDERS)):
-        if not place.is_dir():
-            continue
-        with os.scandir(place) as scan:
-            entries = list(scan)
-        for entry in entries:
-            # Windows has links that only show when they are followed; they look like folders.
-            may_lead = entry.is_symlink() or entry.is_dir(follow_symlinks=False)
-            if may_lead and not is_inside(Path(entry.path), folder):
-                raise CycleGANError(
-                    f"{entry.path} is a link that leads out of the run folder, to "
-                    f"{os.path.realpath(entry.path)}, where a training would write; put a copy in "
-                    "its place, or name another run."
-                )
 
 
 def _machine(sign: str) -> str:

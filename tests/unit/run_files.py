@@ -47,6 +47,14 @@ def killed(path, pictures, step, **settings):
         run(path, pictures, kill_at=step, **settings)
 
 
+def link(path: Path, target: Path) -> None:
+    """A link, where the system makes some."""
+    try:
+        path.symlink_to(target)
+    except OSError as error:
+        pytest.skip(f"this system makes no links: {error}")
+
+
 def rows(path: Path) -> list[dict[str, str]]:
     with (path / "losses.csv").open(newline="") as file:
         return list(csv.DictReader(file))

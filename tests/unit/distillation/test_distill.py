@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from cyclegan_core import (
     inspect_checkpoint,
     load_model,
     read_picture,
+    save_model,
 )
 
 from ..checkpoint.foreign import scramble
 from ..folders import fill
+from ..run_files import link
 from ..tiny import StopError
 
 TEACHER = ModelConfig(base_channels=6, num_blocks=2, norm_affine=True, domain_b="painting")
@@ -128,10 +131,53 @@ def test_another_teacher_does_not_go_on_with_these_pairs(undisturbed, photograph
         distill(other, photographs, out, config=TINY)
 
 
-def test_the_start_of_another_size_is_not_gone_on_with(undisturbed, photographs) -> None:
-    config = DistillConfig(**{n: getattr(TINY, n) for n in TINY.__slots__} | {"num_blocks": 2})
-    with pytest.raises(CycleGANError, match=r"a student of 4 channels and 1 blocks"):
-        distill(make_teacher(), photographs, undisturbed[0], config=config)
+@pytest.mark.parametrize(
+    ("settings", "direction", "said"),
+    [
+        ({"num_blocks": 2}, "a_to_b", "num_blocks is 2"),
+        ({"generator": "unet", "num_downs": 5}, "a_to_b", "generator is unet"),
+        ({}, "b_to_a", "it does not translate a_to_b"),
+    ],
+)
+def test_another_start_is_not_gone_on_with(tmp_path, photographs, settings, direction, said):
+    """It would decide what the student is: a direction that it lacks begins fresh, unnoticed."""
+    work = tmp_path / "small.distill"
+    work.mkdir()
+    config = replace(TEACHER, base_channels=4, num_blocks=1)
+    other = CycleGAN(replace(config, **settings), directions=(direction,))
+    save_model(other, work / "start.safetensors")
+    with pytest.raises(CycleGANError, match=f"belongs to another student .*{said}"):
+        distill(make_teacher(), photographs, tmp_path / "small.safetensors", config=TINY)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("pairs", "pairs/pairs.json", "pairs/inputs", "pairs/outputs/000000.png"),
+        *("start.safetensors", "training", "training/samples", "training/state.safetensors"),
+    ],
+)
+def test_what_a_stranger_packed_leads_nowhere_else(tmp_path, photographs, name):
+    """Work would replace what such a link leads to, or learn from it."""
+    out, theirs = tmp_path / "small.safetensors", tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "precious").write_text("precious")
+    path = out.with_suffix(".distill") / name
+    path.parent.mkdir(parents=True)
+    link(path, theirs / "precious" if path.suffix else theirs)
+    with pytest.raises(CycleGANError, match="is a link that leads out of the folder, to "):
+        distill(make_teacher(), photographs, out, config=TINY)
+    assert [each.read_text() for each in theirs.iterdir()] == ["precious"]
+    assert not out.exists()
+
+
+def test_links_of_ones_own_are_followed(tmp_path, photographs):
+    (tmp_path / "disk" / "large").mkdir(parents=True)
+    work = tmp_path / "small.distill"
+    link(work, tmp_path / "disk")
+    link(work / "pairs", work / "large")
+    distill(make_teacher(), photographs, tmp_path / "small.safetensors", config=TINY)
+    assert len(list((tmp_path / "disk" / "large" / "outputs").iterdir())) == TINY.num_pairs
 
 
 def test_what_can_not_be_learned_is_refused_before_the_teacher_works(tmp_path, photographs) -> None:

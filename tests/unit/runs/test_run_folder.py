@@ -21,7 +21,7 @@ from cyclegan_core.runs.run_folder import RunFolder
 from cyclegan_core.training.trainer import Trainer
 
 from ..folders import noise
-from ..run_files import files, rows, run
+from ..run_files import files, link, rows, run
 from ..tiny import MODEL, assert_same, draw_folders, everything, make_config, open_folders
 
 LINE = caption_height(16)
@@ -272,13 +272,6 @@ def test_a_folder_that_cannot_be_used(tmp_path, pictures):
         run(tmp_path / "file" / "run", pictures)
 
 
-def link(path: Path, target: Path) -> None:
-    try:
-        path.symlink_to(target)
-    except OSError as error:
-        pytest.skip(f"this system makes no links: {error}")
-
-
 @pytest.mark.parametrize(
     "name", [".lock", ".owner", "losses.csv", "samples/step_0000001.jpg", "checkpoints", "new/x"]
 )
@@ -296,7 +289,7 @@ def test_what_a_stranger_packed_leads_nowhere_else(tmp_path, pictures, name):
         return
     (path / name).unlink(missing_ok=True)
     link(path / name, target)
-    with pytest.raises(CycleGANError, match="is a link that leads out of the run folder, to "):
+    with pytest.raises(CycleGANError, match="is a link that leads out of the folder, to "):
         run(path, pictures, keep_checkpoints=1, save_every=1)
     assert [each.read_text() for each in theirs.iterdir()] == ["precious"]
 
