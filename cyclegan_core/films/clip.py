@@ -16,6 +16,7 @@ from PIL import Image
 
 from ..errors import PictureError
 from ..files import check_file
+from .names import DEMUXERS
 
 _BT709, _BT601 = 1, 5
 """Matrices between RGB and YUV, by the numbers that FFmpeg gives them."""
@@ -95,12 +96,18 @@ def opened(path: Path) -> Generator[tuple[Any, Any]]:
     try:
         check_file(path)
         # Absolute, for it takes "concat:a.mp4" or "x://y" for one of its protocols.
-        with av.open(str(path.absolute())) as container:
+        allowed = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file"}
+        with av.open(str(path.absolute()), options=allowed) as container:
             yield container, _video_stream(path, container)
     except FileNotFoundError:
         raise PictureError(f"{path} does not exist; check the path.") from None
     except IsADirectoryError:
         raise PictureError(f"{path} is a folder; name a video file.") from None
+    except av.error.ArgumentError:
+        raise PictureError(
+            f"{path} is damaged, or holds something else than its name says, which is not read; "
+            "use a clip as MP4, MOV, Matroska, WebM, AVI, MPEG, WMV, FLV, Ogg or YUV4MPEG."
+        ) from None
     except av.error.FFmpegError as error:
         raise PictureError(
             f"{path} is damaged, or not a video that can be read ({why(error)})."

@@ -11,6 +11,9 @@ READABLE = frozenset(
     [*FORMATS, ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".3gp", ".ogv", ".y4m"]
 )
 """Endings of files that are taken for videos."""
+DEMUXERS = "mov,matroska,avi,mpeg,mpegvideo,mpegts,asf,flv,ogg,yuv4mpegpipe"
+"""FFmpeg's names of what such a file may hold, whatever its ending; others, such as lists of files
+(ffconcat, HLS, DASH), would have it read other files, or fetch them."""
 
 
 def is_video_name(path: Path) -> bool:

@@ -115,7 +115,7 @@ def join(segments: list[Path], clip: Clip, target: Path) -> int:
                 ) as output,
             ):
                 output.metadata.update(source.metadata)
-                with av.open(str(segments[0])) as first:
+                with av.open(str(segments[0]), format="nut") as first:
                     video = output.add_stream_from_template(first.streams.video[0])
                     video.time_base = clip.time_base
                     ours = {sound.index: output.add_stream_from_template(sound) for sound in sounds}
@@ -137,7 +137,7 @@ _Part = tuple[Fraction, int | None, Any]
 
 def _pictures(av: Any, segments: list[Path], clip: Clip) -> Iterator[_Part]:  # noqa: ANN401
     for segment in segments:
-        with av.open(str(segment)) as container:
+        with av.open(str(segment), format="nut") as container:
             for packet in container.demux(video=0):
                 if packet.size:
                     yield packet.pts * packet.time_base, None, packet

@@ -168,6 +168,35 @@ def test_a_name_is_no_protocol(tmp_path: Path, monkeypatch) -> None:
     assert read_clip(Path("concat:other.mp4")).width == 48
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ffconcat version 1.0\nfile other.mp4\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1\nother.ts\n#EXT-X-ENDLIST\n",
+    ],
+)
+def test_a_list_of_files_is_no_clip(tmp_path: Path, text: str) -> None:
+    """FFmpeg would read what it names, and show it as this one."""
+    make_clip(tmp_path / "other.mp4")
+    make_clip(tmp_path / "other.ts")
+    path = tmp_path / "clip.mp4"
+    path.write_text(text)
+    with pytest.raises(PictureError, match=r"clip\.mp4 is damaged, or "):
+        read_clip(path)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [
+        *((".m4v", "libx264"), (".mov", "mpeg4"), (".3gp", "libx264"), (".mkv", "libx264")),
+        *((".avi", "mpeg4"), (".mpg", "mpeg2video"), (".ts", "libx264"), (".wmv", "wmv2")),
+        *((".flv", "flv"), (".ogv", "libvpx"), (".y4m", "rawvideo")),
+    ],
+)
+def test_clips_of_all_kinds_are_read(tmp_path: Path, suffix: str, codec: str) -> None:
+    assert read_clip(make_clip(tmp_path / f"clip{suffix}", codec=codec)).width == 48
+
+
 def test_webm_is_written(tmp_path: Path, model: CycleGAN) -> None:
     source = make_clip(tmp_path / "clip.webm", codec="libvpx-vp9", sound="libopus")
     translate_film(model, source, tmp_path / "out.webm", settings=SHARED)
