@@ -396,8 +396,12 @@ def defaults(argv: Sequence[str]) -> Train | None:
     preset = PRESETS.get(found.preset)
     if preset is None:
         return None  # "none", or tyro will say what is wrong with it
-    steps = {} if preset.max_steps is None else {"max_steps": preset.max_steps}
-    config = TrainConfig(**steps, **preset.train)
+    train = dict(preset.train)
+    if preset.max_steps is not None:
+        train["max_steps"] = preset.max_steps
+    if found.start:
+        train["warmup_steps"] = 0  # its networks know what a warm-up teaches
+    config = TrainConfig(**train)
     return Train(
         run_dir=tyro.MISSING,
         preset=found.preset,

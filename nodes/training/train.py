@@ -152,6 +152,7 @@ class TrainCycleGAN(io.ComfyNode):
                 )
             data_config = replace(data_config, side_by_side="ab" if is_same else "no")
             if start_model is not None:
+                config = replace(config, warmup_steps=0)  # it knows what a preset's teaches
                 channels = start_model.config.channels("a_to_b")
                 data_config = replace(data_config, channels_a=channels[0], channels_b=channels[1])
             tests = _test_folders(folder_test_a, folder_test_b)

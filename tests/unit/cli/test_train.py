@@ -18,6 +18,7 @@ from rich.console import Console
 
 from cyclegan_core import CycleGAN, load_model, save_model
 from cyclegan_core.cli import train as train_command
+from cyclegan_core.cli.train import defaults
 from cyclegan_core.training.trainer import Trainer
 
 from ..commands import Shell, draw
@@ -93,6 +94,15 @@ def test_start_from_a_model(run, pictures, tmp_path):
     assert_same(model.state_dict(), trainer.run().state_dict())
     for ours, theirs in zip(model.parameters(), start.parameters(), strict=True):
         assert (ours - theirs).abs().max() < 1e-3
+
+
+def test_a_presets_warm_up_is_for_fresh_networks():
+    argv = ["train", "a", "b", "--run", "nowhere", "--preset", "quick"]
+    of_fresh, of_begun = defaults(argv), defaults([*argv, "--start", "photo2monet"])
+    assert of_fresh is not None
+    assert of_begun is not None
+    assert of_fresh.config.warmup_steps == 1000
+    assert of_begun.config == dataclasses.replace(of_fresh.config, warmup_steps=0)
 
 
 @pytest.mark.parametrize(
