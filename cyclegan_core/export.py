@@ -208,7 +208,7 @@ def _recorded(generator: PortableGenerator) -> ExportedProgram:
     """The generator's operations, for every batch, height and width.
 
     Raises:
-        CycleGANError: this PyTorch can't record them, as 2.7 can't those of a U-Net.
+        CycleGANError: this PyTorch can't record them, as 2.7 can't.
     """
     channels = next(m for m in generator.modules() if isinstance(m, nn.Conv2d)).in_channels
     example = torch.zeros(2, channels, 37, 53)

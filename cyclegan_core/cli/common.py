@@ -28,7 +28,7 @@ from rich.text import Text
 from ..errors import plain
 from ..hub.catalog import find_local, is_path
 from ..hub.repository import PREFIX
-from ..progress import OnProgress
+from ..progress import OnProgress, ignore
 
 if TYPE_CHECKING:
     import torch
@@ -95,8 +95,10 @@ def byte_bar(title: str, *, hidden: bool) -> Generator[OnProgress]:
         TransferSpeedColumn(),
     )
     console = Console(stderr=True)
-    is_off = hidden or not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=is_off) as bar:
+    if hidden or not console.is_terminal:  # where some versions of rich print an empty line
+        yield ignore
+        return
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(title, total=None, visible=False)
 
         def on_bytes(done: int, total: int) -> None:

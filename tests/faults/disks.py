@@ -122,10 +122,20 @@ def disturb(
         here.mkdir()
         shop.forget()
 
+    is_beside = False
+
     def beside() -> None:
+        nonlocal is_beside
         assert other is not None
-        words = shop.argv(command)
-        code = other.run(words, shop.folder / "said beside", cwd=str(here))
+        other.start(shop.argv(command), shop.folder / "said beside", cwd=str(here))
+        is_beside = True
+        if name != "pull":  # which waits until the other one has fetched the file
+            end_beside()
+
+    def end_beside() -> None:
+        nonlocal is_beside
+        assert other is not None
+        code, is_beside = other.end(), False
         assert code in (0, 1), (shop.folder / "said beside" / "err.txt").read_text()
 
     def deleted() -> None:
@@ -154,6 +164,8 @@ def disturb(
             # A training holds its lock open, and such a disk can't be made read-only any more.
             moment = rng.randint(1, 1 if kind == "read-only" else operations)
             code = at(shop, command, here, more, moment, fault)
+            if is_beside:
+                end_beside()
             outcome = f"{kind}: {'went well' if code == 0 else 'one sentence'}"
             found[outcome] += 1
             try:
@@ -249,7 +261,9 @@ def main() -> None:
         ):
             for name in options.only:
                 begin, rng = time.monotonic(), random.Random(options.seed)
-                count = 3 if name == "export" else options.count  # which takes seconds
+                count = (
+                    min(3, options.count) if name == "export" else options.count
+                )  # it takes seconds
                 found = disturb(shop, disk, name, count, rng, other)
                 seconds = time.monotonic() - begin
                 print(f"{name}: {dict(found)}, {seconds:.0f} s", flush=True)  # noqa: T201

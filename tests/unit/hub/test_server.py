@@ -30,9 +30,8 @@ FAIL = """
 from huggingface_hub.errors import HfHubHTTPError
 try:
     {}
-except (HfHubHTTPError, OSError) as error:
-    response = getattr(error, "response", None)
-    result = [type(error).__name__, response and response.status_code]
+except HfHubHTTPError as error:
+    result = [type(error).__name__, error.response.status_code]
 """
 
 
@@ -108,7 +107,7 @@ def test_revisions(hub: Hub, stranger: User) -> None:
         ("a/closed", "x", "main", "stranger", ["GatedRepoError", 401]),
         ("a/closed", "x", "main", "me", ["GatedRepoError", 403]),
         ("an/open", "x", "v9", "me", ["RevisionNotFoundError", 404]),
-        ("an/open", "y", "main", "me", ["RemoteEntryNotFoundError", 404]),
+        ("an/open", "y", "main", "me", ["EntryNotFoundError", 404]),
     ],
 )
 def test_refusals(hub: Hub, name, file, revision, user, error, request) -> None:
@@ -117,7 +116,8 @@ def test_refusals(hub: Hub, name, file, revision, user, error, request) -> None:
     hub.add("a/closed", {"x": TEXT}, gated=True)
     user = request.getfixturevalue(user)
     answer = user.python(failing(FETCH), name=name, file=file, revision=revision)
-    assert answer.json == error
+    kind, code = answer.json
+    assert [kind.replace("RemoteEntry", "Entry"), code] == error  # its name until 0.34
 
 
 def test_a_wrong_token(hub: Hub, stranger: User) -> None:

@@ -194,6 +194,7 @@ def host_inputs(trainer: Trainer, size: int):
     return draw_inputs(trainer.state, *make_batch(1, size=size), torch.Generator())
 
 
+@pytest.mark.skipif(torch.__version__ < (2, 8), reason="torch 2.7 asks a GPU about a fake one, too")
 def test_a_step_stays_on_the_gpu():
     """Torch knows the device of every result without a GPU; mixing it with the CPU would fail."""
     with FakeTensorMode(), torch.device("cuda"):
