@@ -106,9 +106,20 @@ class Train:
         # What can be wrong with the options is said before anything slow is imported.
         self._check_evaluation()
         self._check_folders()
+        self._check_image_size()
         start = find_with_bar(self.start, hidden=True) if self.start else None
         with _process_group() as device:
             return self._train(device or choose_device(self.device), start)
+
+    def _check_image_size(self) -> None:
+        """Nothing that is asked for is passed over: a model's size is that of its crops."""
+        before = read_run(self.run_dir)
+        told = (TrainConfig.from_dict(before["config"]) if before else TrainConfig()).model
+        if self.config.model.image_size not in (told.image_size, self.data.crop_size):
+            raise ValueError(
+                "--model.image-size follows from --crop-size, the side of what is learned from; "
+                f"give --crop-size {self.config.model.image_size} instead."
+            )
 
     def _check_folders(self) -> None:
         """Whether one or two folders are given, as the objective and the pictures want it."""
@@ -218,8 +229,6 @@ class Train:
         self._check_changes(trainer)
         console = Console(stderr=True, quiet=self.json or trainer.rank > 0)
         print_text(console, str(data.report()))
-        if note := warmup_note(trainer.config):
-            print_text(console, f"Warning: {note}")
         evaluation = self._evaluation(device) if trainer.rank == 0 else None
         with (
             RunFolder(
@@ -227,7 +236,15 @@ class Train:
             ) as folder,
             _Stop(trainer, console) as stop,
         ):
-            first = trainer.step
+            first, num_steps = trainer.step, trainer.config.max_steps
+            if first > num_steps:
+                raise ValueError(
+                    f"the run in {self.run_dir} has done {first} steps, more than --max-steps "
+                    f"{num_steps}; name a larger number, or another run folder."
+                )
+            note = warmup_note(trainer.config)
+            if note and first < trainer.config.warmup_steps:
+                print_text(console, f"Warning: {note}")
             with (
                 self._boards(trainer) as boards,
                 _progress(console) as progress,
@@ -235,7 +252,6 @@ class Train:
             ):
                 trainer.run(on_step=self._watch(folder, boards, progress, stop))
             folder.save()
-        num_steps = trainer.config.max_steps
         if evaluation is not None and evaluation.best_step is not None:
             from ..evaluation.training_evaluation import BEST_NAME
 

@@ -96,6 +96,25 @@ def test_start_from_a_model(run, pictures, tmp_path):
         assert (ours - theirs).abs().max() < 1e-3
 
 
+def test_fewer_steps_than_are_done_change_nothing(run, pictures, tmp_path):
+    argv = ("train", pictures / "a", pictures / "b", "--run", tmp_path / "run", *TINY)
+    assert run(*argv, "--max-steps", 3).code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
+    result = run("train", "--run", tmp_path / "run", "--max-steps", 2)
+    assert result.code == 2
+    assert "has done 3 steps, more than --max-steps 2; name a larger number" in result.err
+    assert before == {path: path.read_bytes() for path in before}
+
+
+def test_the_size_of_a_model_is_that_of_its_crops(run, pictures, tmp_path):
+    argv = ("train", pictures / "a", pictures / "b", "--run", tmp_path / "run", *TINY)
+    result = run(*argv, "--max-steps", 1, "--model.image-size", 64)
+    assert result.code == 2
+    assert "--model.image-size follows from --crop-size" in result.err
+    assert "give --crop-size 64 instead" in result.err
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_presets_warm_up_is_for_fresh_networks():
     argv = ["train", "a", "b", "--run", "nowhere", "--preset", "quick"]
     of_fresh, of_begun = defaults(argv), defaults([*argv, "--start", "photo2monet"])
