@@ -50,7 +50,7 @@ pillow>=11.2
 safetensors>=0.5
 filelock>=3.12
 huggingface-hub>=0.34
-tyro>=1.0
+tyro>=1.0.15
 rich>=13
 psutil
 """
