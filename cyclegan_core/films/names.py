@@ -11,9 +11,10 @@ READABLE = frozenset(
     [*FORMATS, ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".3gp", ".ogv", ".y4m"]
 )
 """Endings of files that are taken for videos."""
-DEMUXERS = "mov,matroska,avi,mpeg,mpegvideo,mpegts,asf,flv,ogg,yuv4mpegpipe"
+DEMUXERS = "mov,matroska,avi,mpeg,mpegvideo,mpegts,asf,flv,ogg,yuv4mpegpipe,nut"
 """FFmpeg's names of what such a file may hold, whatever its ending; others, such as lists of files
-(ffconcat, HLS, DASH), would have it read other files, or fetch them."""
+(ffconcat, HLS, DASH), would have it read other files, or fetch them. The parts of an unfinished
+film are NUT."""
 
 
 def is_video_name(path: Path) -> bool:
