@@ -636,7 +636,8 @@ class EvaluationConfig:
     max_pictures: int | None = None
     """Use at most so many pictures of each test folder, evenly spread; all if not given."""
     subset_size: int = 50
-    """Pictures that KID draws from each side at a time; no folder may have fewer."""
+    """Pictures that KID draws from each side at a time; as many as the smaller folder has, where
+    that is fewer. Below 10 it has to be given, for KID then says next to nothing."""
     num_subsets: int = 100
     """How often KID draws; its ± is the standard deviation over the draws."""
     seed: int = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -139,12 +140,9 @@ def _show(found: Evaluation) -> None:
     console = Console()
     for report in found.directions:
         console.print(_table(report))
-        clauses = [
-            f"in {_short(metric)} than {', '.join(who)}"
-            for metric, who in report.unbeaten().items()
-        ]
-        if clauses:
-            console.print(Text(f"The model is not better {'; '.join(clauses)}."))
+        for floor, metrics in report.unbeaten().items():
+            by = _and(map(_short, metrics))
+            console.print(Text(f"By {by} the model is no better than {floor}."))
         console.print()
     console.print(Text(_legend(found) + "\n"))
     facts = {"checkpoint": found.checkpoint, **found.settings}
@@ -152,6 +150,12 @@ def _show(found: Evaluation) -> None:
     console.print(Text(settings, style="dim"))
     for note in found.notes:
         console.print(Text(note))
+
+
+def _and(parts: Iterable[str]) -> str:
+    """Them as words: "a, b and c"."""
+    *most, last = parts
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _short(metric: str) -> str:
@@ -170,7 +174,10 @@ def _legend(found: Evaluation) -> str:
         for name in names
     )
     sees = {name: name.partition(" (")[2].rstrip(")") for name in names}
-    draws = f"; ± over draws of {found.settings.get('subset_size')} pictures"
+    rows = [row for report in found.directions for row in report.rows.values()]
+    draws = "; of all pictures at once"
+    if any(score.spread is not None for row in rows for score in row.values()):
+        draws = f"; ± over draws of {found.settings['subset_size']} pictures"
     lines = [
         f"{_short(name)}: seen by {network}{draws if name.startswith('KID') else ''}"
         for name, network in sees.items()

@@ -16,7 +16,7 @@ from .._lazy import lazy_names
 from ..config import EvaluationConfig
 
 if TYPE_CHECKING:
-    from .evaluator import Evaluator, evaluate
+    from .evaluator import FEWEST_PICTURES, Evaluator, evaluate
     from .extractors import Extractor, new_extractor
     from .report import DirectionReport, Evaluation, Score
     from .segmentation import Segmentation
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
-        evaluator=("Evaluator", "evaluate"),
+        evaluator=("FEWEST_PICTURES", "Evaluator", "evaluate"),
         extractors=("Extractor", "new_extractor"),
         report=("DirectionReport", "Evaluation", "Score"),
         segmentation=("Segmentation",),
@@ -33,6 +33,7 @@ else:
 
 __all__ = [
     "BEST_NAME",
+    "FEWEST_PICTURES",
     "DirectionReport",
     "Evaluation",
     "EvaluationConfig",

@@ -19,7 +19,7 @@ of the size there is then more than a single place."""
 
 def kernel_distance(
     features: Tensor, reference: Tensor, *, subset_size: int, num_subsets: int, seed: int
-) -> tuple[float, float]:
+) -> tuple[float, float | None]:
     """The kernel distance of two sets (KID, Binkowski et al. 2018); 0 for sets alike.
 
     The unbiased squared maximum mean discrepancy with the kernel (x·y/F + 1)³, over random
@@ -34,11 +34,12 @@ def kernel_distance(
 
     Returns:
         Mean and standard deviation over the subsets. Where a subset is most of a set, the draws
-        differ less than the value is sure.
+        differ less than the value is sure; None where every draw is the whole of both sets.
     """
+    is_whole = subset_size == len(features) == len(reference)
     generator = torch.Generator().manual_seed(seed)
     values: list[Tensor] = []
-    for _ in range(num_subsets):
+    for _ in range(1 if is_whole else num_subsets):
         x = features[torch.randperm(len(features), generator=generator)[:subset_size]]
         y = reference[torch.randperm(len(reference), generator=generator)[:subset_size]]
         k_xx, k_yy, k_xy = _kernel(x, x), _kernel(y, y), _kernel(x, y)
@@ -46,7 +47,7 @@ def kernel_distance(
         within = k_xx.sum() - k_xx.trace() + k_yy.sum() - k_yy.trace()
         values.append(within / (subset_size * (subset_size - 1)) - 2 * k_xy.mean())
     table = torch.stack(values)
-    return float(table.mean()), float(table.std(correction=0))
+    return float(table.mean()), None if is_whole else float(table.std(correction=0))
 
 
 def _kernel(x: Tensor, y: Tensor) -> Tensor:

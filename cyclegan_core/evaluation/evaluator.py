@@ -31,6 +31,8 @@ from .report import COLOUR, IDENTITY, MEAN, MODEL, REAL, DirectionReport, Evalua
 from .segmentation import ConfusionCounts, Segmentation
 from .sheet import Sheet
 
+FEWEST_PICTURES = 10
+"""Below so many test pictures KID says next to nothing, and is told to those who insist only."""
 MAX_TRAINING_PICTURES = 1000
 """So many of each training folder, evenly spread, are enough for colours and a mean picture."""
 
@@ -128,9 +130,7 @@ class Evaluator:
             self.notes.append(
                 "Both test folders have the same names; if they are pairs, evaluate them as paired."
             )
-        if not paired:
-            self._check_counts("test", tests.a, tests.dir_a)
-            self._check_counts("test", tests.b, tests.dir_b)
+        self._subset_size = self.config.subset_size if paired else self._fitting(tests)
 
         # What the floors are fitted on; partners are kept together.
         self._train_pairs = False
@@ -326,7 +326,7 @@ class Evaluator:
         rows[COLOUR] = self._row(coloured, direction, COLOUR, steps)
         if not self.config.paired:
             kept = spread(target.train, len(target.test))
-            if len(kept) >= self.config.subset_size:
+            if len(kept) >= self._subset_size:
                 if target.train_set is None:
                     target.train_set = self._set_of(map(self._read, kept), steps)
                 rows[REAL] = self._set_row(target.train_set, target, steps)
@@ -369,7 +369,7 @@ class Evaluator:
         kid = kernel_distance(
             features,
             reference,
-            subset_size=config.subset_size,
+            subset_size=self._subset_size,
             num_subsets=config.num_subsets,
             seed=config.seed,
         )
@@ -444,7 +444,7 @@ class Evaluator:
             elif target.train:
                 total += len(source.test)
                 real = min(len(target.train), len(target.test))
-                if target.train_set is None and real >= self.config.subset_size:
+                if target.train_set is None and real >= self._subset_size:
                     total += real
         return total
 
@@ -468,7 +468,7 @@ class Evaluator:
             found |= {
                 "extractor": self._extractor.name,
                 "extractor_resize": self._extractor.resize_rule,
-                "subset_size": self.config.subset_size,
+                "subset_size": self._subset_size,
                 "num_subsets": self.config.num_subsets,
                 "seed": self.config.seed,
             }
@@ -490,15 +490,29 @@ class Evaluator:
         assert dir_b is not None
         return Folders.list(dir_a, dir_b, paired=self.config.paired, most=most)
 
-    def _check_counts(self, kind: str, paths: Sequence[Picture], folder: Path) -> None:
-        if len(paths) < self.config.subset_size:
-            limit = " of max_pictures" if len(paths) == self.config.max_pictures else ""
-            raise DatasetError(
-                f"{folder} gives {len(paths)} {kind} pictures{limit}, fewer than KID's subset of "
-                f"{self.config.subset_size}; choose a subset_size of at most {len(paths)} "
-                f"(evaluate --subset-size {len(paths)}, train --evaluation.subset-size "
-                f"{len(paths)})."
+    def _fitting(self, tests: Folders) -> int:
+        """The subset that KID draws: as large as wanted, or as the smaller folder allows.
+
+        Raises:
+            DatasetError: there are too few pictures, and nobody insists on comparing them.
+        """
+        sides = (len(tests.a), tests.dir_a), (len(tests.b), tests.dir_b)
+        count, folder = min(sides, key=lambda side: side[0])
+        if count >= self.config.subset_size:
+            return self.config.subset_size
+        if count < FEWEST_PICTURES:
+            limit = " of max_pictures" if count == self.config.max_pictures else ""
+            told = (
+                f"{folder} gives {count} test pictures{limit}, and KID says next to nothing about "
+                f"fewer than {FEWEST_PICTURES}; add some"
             )
+            if count >= 2:
+                told += (
+                    f", or insist by a subset_size of {count} (evaluate --subset-size {count}, "
+                    f"train --evaluation.subset-size {count})"
+                )
+            raise DatasetError(f"{told}.")
+        return count
 
 
 def evaluate(

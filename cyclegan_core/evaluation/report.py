@@ -42,7 +42,7 @@ class Score:
 
     value: float
     spread: float | None = None
-    """Standard deviation over the subsets, of KID only."""
+    """Standard deviation over the subsets, of KID only; None where all of them are the same."""
 
     def __str__(self) -> str:
         digits = 4 if abs(self.value) < 1 else 3 if abs(self.value) < 10 else 2
@@ -76,19 +76,14 @@ class DirectionReport:
         return tuple(dict.fromkeys(metric for row in self.rows.values() for metric in row))
 
     def unbeaten(self) -> dict[str, list[str]]:
-        """Metric -> floors that are at least as good as the model."""
+        """Floor -> metrics in which it is at least as good as the model."""
         found: dict[str, list[str]] = {}
-        for metric, score in self.rows[MODEL].items():
-            sign = better(metric)
-            floors = [
-                name
-                for name in FLOORS
-                if sign
-                and metric in self.rows.get(name, {})
-                and sign * (self.rows[name][metric].value - score.value) >= 0
-            ]
-            if floors:
-                found[metric] = floors
+        for floor in FLOORS:
+            row = self.rows.get(floor, {})
+            for metric, score in self.rows[MODEL].items():
+                sign = better(metric)
+                if sign and metric in row and sign * (row[metric].value - score.value) >= 0:
+                    found.setdefault(floor, []).append(metric)
         return found
 
 

@@ -17,7 +17,12 @@ from torch import Tensor
 from ...cyclegan_core import CycleGAN
 from ...cyclegan_core.config import EvaluationConfig, TrainConfig
 from ...cyclegan_core.data import TrainingData, folders_digest, open_folders
-from ...cyclegan_core.evaluation import BEST_NAME, Evaluator, TrainingEvaluation
+from ...cyclegan_core.evaluation import (
+    BEST_NAME,
+    FEWEST_PICTURES,
+    Evaluator,
+    TrainingEvaluation,
+)
 from ...cyclegan_core.runs import (
     MODEL_NAME,
     STATE_NAME,
@@ -36,7 +41,6 @@ from .plot import TOTAL, kinds
 
 log = logging.getLogger(__name__)
 
-_FEWEST_TEST_PICTURES = 10
 _MOST_TEST_PICTURES = 60
 """So many of each test folder are scored: enough to tell models apart, in bearable time."""
 
@@ -220,10 +224,10 @@ def _test_folders(folder_test_a: str, folder_test_b: str) -> tuple[Path, Path] |
         )
     for widget, name in names.items():
         count = host.count_pictures(host.picture_folder(name))
-        if count < _FEWEST_TEST_PICTURES:
+        if count < FEWEST_PICTURES:
             raise ValueError(
                 f"{widget} '{name}' has {count} pictures, and a score needs at least "
-                f"{_FEWEST_TEST_PICTURES}; add some, or choose {NONE}."
+                f"{FEWEST_PICTURES}; add some, or choose {NONE}."
             )
     return host.picture_folder(folder_test_a), host.picture_folder(folder_test_b)
 
@@ -257,13 +261,7 @@ class _Session:
             ValueError: they are the same.
         """
         size = self.data.config.crop_size
-        counts = (host.count_pictures(folder) for folder in (test_a, test_b))
-        config = EvaluationConfig(
-            extractor="builtin",
-            size=size,
-            max_pictures=_MOST_TEST_PICTURES,
-            subset_size=min(50, *counts),
-        )
+        config = EvaluationConfig(extractor="builtin", size=size, max_pictures=_MOST_TEST_PICTURES)
         report = self.data.report()
         # Files that show both domains side by side are no folders to fit colours on.
         is_side_by_side = self.data.config.side_by_side != "no"
