@@ -2,9 +2,11 @@
 
     python benchmarks/learning.py DATA [--sets monet season horse pen facades]
         [--recipes quick paper] [--seeds 0 1 2] [--minutes 2 5 10 20 60] [--work DIR] [--json FILE]
-        [--table] [--sheet FILE --photos PHOTO…]
+        [--device cuda] [--train-only] [--table] [--sheet FILE --photos PHOTO…]
 
-With OMP_NUM_THREADS=1 a minute of processor time is a minute of the clock on a quiet machine.
+With OMP_NUM_THREADS=1 a minute of processor time is a minute of the clock on a quiet machine. With
+--device cuda minutes are of the clock; scores are computed on the CPU in any case, and --train-only
+leaves them for another call, perhaps on another machine that has the folder DIR.
 
 DATA holds monet2photo, monet2photo_more, summer2winter, horse2zebra and facades, each with trainA,
 trainB, testA and perhaps testB. Every training goes on by itself until the last of the minutes and
@@ -16,9 +18,9 @@ in DIR: so the table grows over days. --table only prints what FILE holds.
   (horse → zebra), *pen* (photo → pen and wash: the other half of the photographs, drawn by a
   program, `pen_and_wash` below), *facades* (photo → label map, 001-200 against 201-400, scored
   against true partners).
-- Recipes: *quick* is the preset in bf16, *quick_hour* the same with three times as many steps,
-  *quick_bold* with half the weight of cycles, a fifth of the identity's and twice the
-  discriminators', *quick_bilinear* with bilinear upsampling.
+- Recipes: *quick* is the preset in bf16, *quick_whole* with the preset's own number of steps,
+  *quick_hour* with three times as many as quick, *quick_bold* with half the weight of cycles, a
+  fifth of the identity's and twice the discriminators', *quick_bilinear* with bilinear upsampling.
   *paper* is the original's: resnet of 9 blocks and 64 channels, instance norm, transposed
   convolutions, 70-pixel PatchGAN, lsgan, Adam 2e-4, batch 1, crops of 256 of 286, identity 0.5, its
   first 100 epochs at a constant rate; *paper128* the same at 128 of 143 pixels with 6 blocks, as
@@ -41,7 +43,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import write_json
+from common import is_gpu, write_json
 from contact_sheet import scikit_image_photographs, square
 from PIL import Image, ImageFilter
 
@@ -99,7 +101,7 @@ def recipe(name: str, pictures: Pictures, seed: int) -> tuple[TrainConfig, DataC
         model: dict[str, Any] = {**preset.model}
         if name == "quick_bilinear":
             model["upsample"] = "bilinear"
-        steps = HOUR_STEPS if name == "quick_hour" else QUICK_STEPS
+        steps = {"quick_hour": HOUR_STEPS, "quick_whole": preset.max_steps}.get(name, QUICK_STEPS)
         train: dict[str, Any] = {**preset.train, "max_steps": steps}
         if name == "quick_bold":
             train |= {"lambda_a": 5.0, "lambda_b": 5.0, "lambda_identity": 0.1, "lambda_gan": 1.0}
@@ -120,7 +122,15 @@ def recipe(name: str, pictures: Pictures, seed: int) -> tuple[TrainConfig, DataC
     return config, data
 
 
-RECIPES = ("quick", "quick_hour", "quick_bold", "quick_bilinear", "paper", "paper128")
+RECIPES = (
+    "quick",
+    "quick_whole",
+    "quick_hour",
+    "quick_bold",
+    "quick_bilinear",
+    "paper",
+    "paper128",
+)
 
 
 # --- sets --------------------------------------------------------------------------------------
@@ -241,32 +251,37 @@ def pen_and_wash(picture: Image.Image) -> Image.Image:
 
 
 class Clock:
-    """Processor seconds of a training over all its sessions, without those of anything else."""
+    """Seconds of a training over all its sessions; on a CPU those of the training alone."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, device: str) -> None:
         self._path = path
         self._before = json.loads(path.read_text())["seconds"] if path.exists() else 0.0
-        self._since = time.process_time()
+        self._now = time.process_time if device == "cpu" else time.monotonic
+        self._since = self._now()
 
     @property
     def seconds(self) -> float:
         """Spent so far."""
-        return self._before + time.process_time() - self._since
+        return self._before + self._now() - self._since
 
     def save(self, step: int) -> None:
         """Together with the training's state."""
         self._path.write_text(json.dumps({"seconds": self.seconds, "step": step}) + "\n")
 
 
-def train(pictures: Pictures, name: str, seed: int, minutes: list[float], run: Path) -> None:
+def train(
+    pictures: Pictures, name: str, seed: int, minutes: list[float], run: Path, device: str
+) -> None:
     """Train until the last of `minutes`, and leave `minute_N.safetensors` at each."""
     models = {minute: run / f"minute_{minute:g}.safetensors" for minute in minutes}
     if all(path.exists() for path in models.values()):
         return
     config, data = recipe(name, pictures, seed)
-    trainer = Trainer(config, UnpairedFolders(pictures.train_a, pictures.train_b, data))
+    trainer = Trainer(
+        config, UnpairedFolders(pictures.train_a, pictures.train_b, data), device=device
+    )
     with RunFolder(run, trainer) as folder:
-        clock = Clock(run / "clock.json")
+        clock = Clock(run / "clock.json", device)
 
         def keep(minute: float) -> None:
             folder.save()
@@ -312,7 +327,9 @@ def fill(row: dict[str, Any], options: argparse.Namespace) -> None:
         return
     pictures = SETS[kind](options.data, options.work / "pictures" / kind)
     run = options.work / f"{kind}-{name}-{seed}"
-    train(pictures, name, seed, missing, run)
+    train(pictures, name, seed, missing, run, options.device)
+    if options.train_only:
+        return
     evaluator = pictures.evaluator()
     for minute in missing:
         path = run / f"minute_{minute:g}.safetensors"
@@ -366,12 +383,15 @@ def main() -> None:
     parser.add_argument("--minutes", nargs="+", type=float, default=[2, 5, 10, 20, 60])
     parser.add_argument("--work", type=Path, default=Path("runs/learning"))
     parser.add_argument("--json", type=Path, default=Path(__file__).parent / "learning.json")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--train-only", action="store_true", help="leave the scores for later")
     parser.add_argument("--table", action="store_true", help="print what there is, train nothing")
     parser.add_argument("--sheet", type=Path, help="draw --photos after each of the minutes")
     parser.add_argument("--photos", type=Path, nargs="+", default=scikit_image_photographs())
     parser.add_argument("--cell", type=int, default=240, help="pixels per picture on the sheet")
     options = parser.parse_args()
-    options.device, options.clock, options.threads = "cpu", "processor", torch.get_num_threads()
+    options.clock = "wall" if is_gpu(options) else "processor"
+    options.threads = torch.get_num_threads()
     rows: list[dict[str, Any]] = []
     if options.json.exists():
         rows = json.loads(options.json.read_text(encoding="utf-8"))["rows"]
