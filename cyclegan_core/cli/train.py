@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 _ADVICE = "\n\n".join(f"{name}: {preset.advice}" for name, preset in PRESETS.items())
 _HOW_LONG = " On two cores of a processor 2000 steps of quick take some 20 minutes."
 
+_Run = dict[str, Any]
+"""What run.json says."""
+
 _PRESETS = ("none", *PRESETS)
 if TYPE_CHECKING:
     PresetName = str
@@ -104,16 +107,16 @@ class Train:
     def run(self) -> int:
         """Train until the end, or until interrupted; returns the exit code."""
         # What can be wrong with the options is said before anything slow is imported.
+        before = read_run(self.run_dir)
         self._check_evaluation()
-        self._check_folders()
-        self._check_image_size()
+        self._check_folders(before)
+        self._check_image_size(before)
         start = find_with_bar(self.start, hidden=True) if self.start else None
         with _process_group() as device:
-            return self._train(device or choose_device(self.device), start)
+            return self._train(device or choose_device(self.device), start, before)
 
-    def _check_image_size(self) -> None:
+    def _check_image_size(self, before: _Run | None) -> None:
         """Nothing that is asked for is passed over: a model's size is that of its crops."""
-        before = read_run(self.run_dir)
         told = (TrainConfig.from_dict(before["config"]) if before else TrainConfig()).model
         if self.config.model.image_size not in (told.image_size, self.data.crop_size):
             raise ValueError(
@@ -121,12 +124,12 @@ class Train:
                 f"give --crop-size {self.config.model.image_size} instead."
             )
 
-    def _check_folders(self) -> None:
+    def _check_folders(self, before: _Run | None) -> None:
         """Whether one or two folders are given, as the objective and the pictures want it."""
         if self.dir_a is None:
             problem = (
                 f"there is no run in {self.run_dir} to go on with; to begin one, name two folders"
-                if read_run(self.run_dir) is None
+                if before is None
                 else f"the run in {self.run_dir} does not say what it learns from; name the folders"
             )
             raise ValueError(
@@ -182,13 +185,12 @@ class Train:
         values: dict[str, Any] = json.loads(json.dumps(kept, default=str))  # of paths
         return values
 
-    def _check_changes(self, trainer: Trainer) -> None:
+    def _check_changes(self, trainer: Trainer, before: _Run | None) -> None:
         """Name the folders or the options that differ from the run's and can't."""
         from ..runs.beginning import other_folders
         from ..runs.run_folder import STATE_NAME
         from ..training.state_file import setting_changes
 
-        before = read_run(self.run_dir)
         if before is None or not (self.run_dir / STATE_NAME).exists():
             return
         # On other machines the same pictures may lie elsewhere.
@@ -211,10 +213,11 @@ class Train:
                     f"{flag} out, or name another run folder."
                 )
 
-    def _train(self, device: torch.device, start_path: Path | None) -> int:
+    def _train(self, device: torch.device, start_path: Path | None, before: _Run | None) -> int:
         from ..data.paired_folders import open_folders
         from ..device.distributed import rank_and_world_size
         from ..model import load_model
+        from ..runs.beginning import new_warnings
         from ..runs.pace import warmup_note
         from ..runs.run_folder import MODEL_NAME, RunFolder
         from ..training.trainer import Trainer
@@ -226,9 +229,11 @@ class Train:
         start = load_model(start_path) if start_path else None
         model = replace(self.config.model, image_size=self.data.crop_size)
         trainer = Trainer(replace(self.config, model=model), data, device=device, model=start)
-        self._check_changes(trainer)
+        self._check_changes(trainer, before)
         console = Console(stderr=True, quiet=self.json or trainer.rank > 0)
-        print_text(console, str(data.report()))
+        report = data.report()
+        untold = new_warnings(self.run_dir, report.warnings)
+        print_text(console, str(replace(report, warnings=untold)))
         evaluation = self._evaluation(device) if trainer.rank == 0 else None
         with (
             RunFolder(
@@ -325,8 +330,8 @@ class Train:
         from ..training.losses import as_losses
 
         trainer, evaluation = folder.trainer, folder.evaluation
-        pace = Pace(trainer.config.max_steps)
         warmup = trainer.config.warmup_steps
+        pace = Pace(trainer.config.max_steps, warmup=warmup)
         lines = _Lines(progress.console, warmup)
         task = progress.add_task(
             "", total=trainer.config.max_steps, completed=trainer.step, left=""
@@ -426,7 +431,7 @@ def defaults(argv: Sequence[str]) -> Train | None:
     )
 
 
-def read_run(folder: Path) -> dict[str, Any] | None:
+def read_run(folder: Path) -> _Run | None:
     """What run.json of a run says; None if there is no such file.
 
     Raises:
@@ -454,7 +459,7 @@ def _unreadable(path: Path, error: BaseException) -> ValueError:
     )
 
 
-def _as_before(folder: Path, run: dict[str, Any], preset: str | None, start: str | None) -> Train:
+def _as_before(folder: Path, run: _Run, preset: str | None, start: str | None) -> Train:
     """The options that a run has been trained with.
 
     Raises:
@@ -483,7 +488,7 @@ def _leads_to_network(name: str) -> bool:
     return name.startswith(PREFIX) or is_on_network(name)
 
 
-def _kept_options(folder: Path, run: dict[str, Any]) -> Train:
+def _kept_options(folder: Path, run: _Run) -> Train:
     """The same, of a folder that may be a stranger's: nothing is taken that the command refuses.
 
     Nor are folders of other computers, which have to be named anew.

@@ -139,11 +139,12 @@ class TrainingEvaluation:
 
     def facts(self) -> dict[str, Any]:
         """For run.json and people: which score decides, the best and the last evaluation."""
+        found = {"metric": self.metric, "notes": list(self.evaluator.notes)}
         if not self._rows:
-            return {"metric": self.metric, "evaluations": 0}
+            return {**found, "evaluations": 0}
         last = max(self._rows)
         return {
-            "metric": self.metric,
+            **found,
             "evaluations": len(self._rows),
             "best_step": self.best_step,
             "best_score": self.best_score,

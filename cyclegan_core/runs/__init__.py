@@ -1,14 +1,14 @@
 """What a training leaves on disk: states, models, tables, charts.
 
 - `run_folder`: the run's folder: settings, state, model, samples, and how to go on from it.
-- `beginning`: what it learned from before, so that it goes on with the same.
+- `beginning`: what it learned from before, so that it goes on with the same, and was warned of.
 - `logs`: `losses.csv`, which agrees with the state, and TensorBoard.
 - `chart`: loss curves as a picture. `grid`: captions over sample pictures.
 - `pace`: how long a training takes here, in words.
 """
 
 from ..progress import duration
-from .beginning import other_folders
+from .beginning import new_warnings, other_folders
 from .chart import draw_curves
 from .pace import Pace, estimate, time_step, warmup_note
 from .run_folder import MODEL_NAME, STATE_NAME, RunFolder
@@ -21,6 +21,7 @@ __all__ = [
     "draw_curves",
     "duration",
     "estimate",
+    "new_warnings",
     "other_folders",
     "time_step",
     "warmup_note",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +30,39 @@ def other_folders(run: str | Path, data: TrainingData) -> tuple[Path, Path] | No
         data: what it is to go on with.
     """
     try:
-        noted = json.loads(read_text(Path(run) / "run.json"))["data"]
+        noted = _noted(run)["data"]
         before = Path(noted["folders"][0]), Path(noted["folders"][1])
         names_digest = noted["names_digest"]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return None  # no run, or an older or damaged description
+    except _UNKNOWN:
+        return None
     report = data.report()
     now = report.a.folder, report.b.folder
     if names_digest == data.names_digest or all(map(_is_same, before, now)):
         return None
     return before
+
+
+def new_warnings(run: str | Path, warnings: Iterable[str]) -> tuple[str, ...]:
+    """Those of the warnings about the folders that a run has not had before, in their order.
+
+    Args:
+        run: the run folder, before its `RunFolder` is entered.
+        warnings: of `data.report()`, and the notes of an evaluation.
+    """
+    told: list[str] = []
+    with suppress(*_UNKNOWN):
+        noted = _noted(run)
+        told += noted["data"]["warnings"]
+        told += noted["evaluation"]["notes"]
+    return tuple(warning for warning in warnings if warning not in told)
+
+
+_UNKNOWN = (OSError, ValueError, LookupError, TypeError, RecursionError)
+"""What reading raises where there is no run, or an older or damaged description."""
+
+
+def _noted(run: str | Path) -> Any:  # noqa: ANN401 - whatever stands there
+    return json.loads(read_text(Path(run) / "run.json"))
 
 
 def _is_same(one: Path, other: Path) -> bool:

@@ -124,20 +124,43 @@ def warmup_note(config: TrainConfig) -> str:
 
 
 class Pace:
-    """How fast the steps of this session are, the latest ones counting, and what is left."""
+    """How fast the steps of this session are, the latest ones counting, and what is left.
 
-    def __init__(self, num_steps: int) -> None:
-        """`num_steps` of the whole training."""
+    The steps of a warm-up are shorter than those after it and tell nothing about them, so that
+    both have a pace of their own.
+    """
+
+    def __init__(
+        self, num_steps: int, *, warmup: int = 0, seconds_per_step: float | None = None
+    ) -> None:
+        """Nothing is known yet.
+
+        Args:
+            num_steps: of the whole training.
+            warmup: how many of them are its warm-up.
+            seconds_per_step: of those after the warm-up, see `time_step`. Where it is not given,
+                what is left during the warm-up is "at least" so much.
+        """
         self._num_steps = num_steps
+        self._warmup = min(warmup, num_steps)
+        self._seconds_per_step = seconds_per_step
         self._times: deque[tuple[int, float]] = deque(maxlen=50)
 
     def on_step(self, step: int) -> str:
         """Note that `step` is done; how long the rest takes, empty if nothing is known or left."""
+        if step == self._warmup + 1:  # which also makes what the steps after it use
+            self._times.clear()
         self._times.append((step, time.monotonic()))
         (first, since), (last, now) = self._times[0], self._times[-1]
         if last == first or step >= self._num_steps:
             return ""
-        return duration((now - since) / (last - first) * (self._num_steps - step))
+        seconds = (now - since) / (last - first)
+        if step >= self._warmup or self._warmup == self._num_steps:
+            return duration(seconds * (self._num_steps - step))
+        after = self._num_steps - self._warmup
+        if self._seconds_per_step is None:
+            return f"at least {duration(seconds * (self._num_steps - step))}"
+        return duration(seconds * (self._warmup - step) + self._seconds_per_step * after)
 
 
 def _seconds(value: float) -> str:

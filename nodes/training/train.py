@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from ...cyclegan_core.runs import (
     RunFolder,
     duration,
     estimate,
+    new_warnings,
     other_folders,
     time_step,
     warmup_note,
@@ -279,15 +281,24 @@ class _Session:
         started = time.monotonic()
         config, data, device = self.config, self.data, self.device
         trainer = Trainer(config, data, device=device, model=self.start)
+        warnings = new_warnings(self.path, self._warnings())
         try:
             with RunFolder(self.path, trainer, evaluation=self.evaluation) as folder:
                 first_step = trainer.step
-                notes = self._before(trainer)
+                seconds = None
+                if first_step < trainer.config.max_steps:
+                    host.show_text("Measuring how long a step takes here …")
+                    seconds = time_step(config, data, device=device, model=self.start)
+                notes = self._before(trainer, seconds, warnings)
                 progress = host.TrainProgress(trainer.config.max_steps, notes)
                 progress.update(
                     first_step, max((self.path / "samples").glob("*.jpg"), default=None)
                 )
-                pace = Pace(trainer.config.max_steps)
+                pace = Pace(
+                    trainer.config.max_steps,
+                    warmup=trainer.config.warmup_steps,
+                    seconds_per_step=seconds,
+                )
 
                 def on_step(report: StepReport) -> None:
                     folder.on_step(report)
@@ -320,17 +331,16 @@ class _Session:
         finally:
             trainer.release()
 
-    def _before(self, trainer: Trainer) -> list[str]:
+    def _before(
+        self, trainer: Trainer, seconds_per_step: float | None, warnings: Sequence[str]
+    ) -> list[str]:
         """What a person should know before the first step, and still read while it runs."""
         notes: list[str] = []
         config = trainer.config
-        steps = config.max_steps - trainer.step
-        if steps > 0:
-            host.show_text("Measuring how long a step takes here …")
-            seconds = time_step(self.config, self.data, device=self.device, model=self.start)
+        if seconds_per_step is not None:
             told = estimate(
-                seconds,
-                steps,
+                seconds_per_step,
+                config.max_steps - trainer.step,
                 config,
                 image_size=self.data.config.crop_size,
                 on_cpu=self.device.type == "cpu",
@@ -339,7 +349,7 @@ class _Session:
             notes.append(told)
         if note := warmup_note(config):
             notes.append(note)
-        notes += [f"Warning: {text}" for text in self._warnings()]
+        notes += [f"Warning: {text}" for text in warnings]
         for note in notes:
             log.info("CycleGAN: %s", note)
         return [host.shortened(note) for note in notes]

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from cyclegan_core.training.trainer import Trainer
 
 from ..commands import Shell, draw
 from ..evaluation.samples import fill
+from ..folders import noise
 from ..run_files import files
 from ..tiny import MODEL, assert_same, everything, make_config, open_folders
 
@@ -72,6 +74,19 @@ def test_words_for_people(run, pictures, tmp_path):
     result = run(*argv, "--max-steps", 5, "--max-minutes", "none")
     assert result.code == 0
     assert result.err.splitlines()[-1] == f"{tmp_path / 'run' / 'model.safetensors'} is ready."
+
+
+def test_a_run_is_warned_of_its_folders_once(run, pictures, tmp_path):
+    a = shutil.copytree(pictures / "a", tmp_path / "a")
+    argv = ("train", a, pictures / "b", "--run", tmp_path / "run", *TINY)
+    assert f"Warning: {a} has only 3 pictures; below 100" in run(*argv, "--max-steps", 1).err
+    again = run("train", "--run", tmp_path / "run", "--max-steps", 2).err
+    assert f"3 pictures in {a}" in again
+    assert "Warning" not in again
+    noise(5, (20, 18)).save(a / "more.png")
+    again = run("train", "--run", tmp_path / "run", "--max-steps", 3).err
+    assert again.count("Warning") == 1
+    assert f"Warning: {a} has only 4 pictures" in again
 
 
 def test_a_warm_up_is_said_in_plain_words(run, pictures, tmp_path):

@@ -39,7 +39,8 @@ def test_the_best_model_is_kept_and_the_training_stops(tmp_path, evaluator, mode
     (good, middle, bad), scores = models
     watch = start(tmp_path, evaluator)
     assert (watch.best_step, watch.best_score, watch.should_stop) == (None, None, False)
-    assert watch.facts() == {"metric": METRIC, "evaluations": 0}
+    notes = watch.evaluator.notes
+    assert watch.facts() == {"metric": METRIC, "notes": notes, "evaluations": 0}
     assert watch.summary() == ""
     assert [step for step in range(41) if watch.is_due(step)] == [10, 20, 30, 40]
     notes = dict(good.training_info)

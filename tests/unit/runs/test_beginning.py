@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cyclegan_core import UnpairedFolders
-from cyclegan_core.runs import other_folders
+from cyclegan_core.runs import new_warnings, other_folders
 from cyclegan_core.runs.beginning import described
 
 from ..folders import noise
@@ -72,3 +72,16 @@ def test_no_other_computer_is_asked_for_a_folder(begun, monkeypatch, folder):
     others = open_pair(run / "others" / "a", data / "b")
     assert other_folders(run, others) == (Path(folder), data / "b")
     assert asked == []
+
+
+@pytest.mark.parametrize("noted", ["", "[]", '{"data": {"warnings": 5}}'])
+def test_warnings_are_new_where_none_are_noted(tmp_path, noted):
+    assert new_warnings(tmp_path, ["a", "b"]) == ("a", "b")
+    (tmp_path / "run.json").write_text(noted)
+    assert new_warnings(tmp_path, ["a", "b"]) == ("a", "b")
+
+
+def test_warnings_are_told_once(tmp_path):
+    told = {"data": {"warnings": ["a", "c"]}, "evaluation": {"notes": ["d"]}}
+    (tmp_path / "run.json").write_text(json.dumps(told))
+    assert new_warnings(tmp_path, ["a", "b", "c", "d"]) == ("b",)

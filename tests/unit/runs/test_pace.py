@@ -95,6 +95,28 @@ def test_what_is_left_follows_the_latest_steps(monkeypatch) -> None:
     assert text == duration(6 * (1000 - 159))
 
 
+@pytest.mark.parametrize(
+    ("measured", "early"), [(None, f"at least {duration(990)}"), (5.0, duration(1 * 90 + 5 * 900))]
+)
+def test_a_warm_up_has_a_pace_of_its_own(monkeypatch, measured: float | None, early: str) -> None:
+    """Its steps take a second; those after it five, and the first of them much more."""
+    clock = iter([*range(100), 200.0, *(200.0 + 5 * n for n in range(1, 60))])
+    monkeypatch.setattr(pace.time, "monotonic", lambda: next(clock))
+    left = Pace(1000, warmup=100, seconds_per_step=measured)
+    texts = {step: left.on_step(step) for step in range(1, 110)}
+    assert texts[10] == early
+    assert texts[101] == ""
+    assert texts[102] == duration(5 * 898)
+    assert texts[109] == duration(5 * 891)
+
+
+def test_a_training_within_its_warm_up_ends_with_it(monkeypatch) -> None:
+    clock = iter(range(100))
+    monkeypatch.setattr(pace.time, "monotonic", lambda: next(clock))
+    left = Pace(60, warmup=100)
+    assert (left.on_step(1), left.on_step(2)) == ("", duration(58))
+
+
 def test_nothing_is_said_to_be_left_after_the_last_step() -> None:
     left = Pace(3)
     for step in (1, 2, 3):
