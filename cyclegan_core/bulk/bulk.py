@@ -132,7 +132,7 @@ def translate_bulk(  # noqa: PLR0913 - what, where, and how
                 if not kept:
                     kept = _fastest(plan) if precision == "auto" else precision
                     held = json.dumps(identity | {"precision": kept}, indent=1)
-                    to.write_bytes(JOB, held.encode())
+                    to.write_own(JOB, held.encode())
                 tell(f"{plan} in {kept}: {work.num_open:,} of {work.total:,} pictures to be done")
                 how = replace(settings, precision=kept)
                 try:
@@ -145,8 +145,9 @@ def translate_bulk(  # noqa: PLR0913 - what, where, and how
                         f"Ray gave up ({_last_line(error)}); the same command goes on."
                     ) from None
                 finally:
-                    with suppress(Exception):
+                    with suppress(CycleGANError):
                         report.flush()
+        lease.look()
         summary = report.finish(work, time.monotonic() - started)
         to.remove_partials({*work.folders(), FOLDER, PARTS})
     return summary
@@ -188,10 +189,11 @@ def _check_job(
     Raises:
         CycleGANError: it holds another one.
     """
-    try:
-        held = json.loads(target.read(JOB))
-    except FileNotFoundError:
+    content = target.read_own(JOB)
+    if content is None:
         return ""
+    try:
+        held = json.loads(content)
     except (ValueError, RecursionError):
         held = None
     if not isinstance(held, dict):
@@ -238,17 +240,27 @@ def _cluster(workers: Workers) -> Generator[None]:
     except CycleGANError:
         raise
     except Exception as error:  # noqa: BLE001 - Ray raises that itself
-        if workers.address == "auto":
-            advice = "start one with `ray start --head`, name its HOST:PORT, or leave --address out"
-            raise CycleGANError(f"No running Ray was found on this computer; {advice}.") from None
-        what = f"The Ray at {workers.address} does not answer"
-        if workers.address == "local":
-            what = "Ray can't be started here"
-        raise CycleGANError(f"{what}: {fault(error)[:300]}.") from None
+        raise _unreachable(workers.address, error) from None
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _unreachable(address: str, error: Exception) -> CycleGANError:
+    """What is wrong with a Ray that can't be had, and what to do."""
+    if "InvalidAuthToken" in str(error.__cause__):
+        return CycleGANError(
+            f"The Ray at {address} asks for a token: give this computer the head's "
+            "~/.ray/auth_token, and set RAY_AUTH_MODE=token."
+        )
+    if address == "auto":
+        advice = "start one with `ray start --head`, name its HOST:PORT, or leave --address out"
+        return CycleGANError(f"No running Ray was found on this computer; {advice}.")
+    what = f"The Ray at {address} does not answer"
+    if address == "local":
+        what = "Ray can't be started here"
+    return CycleGANError(f"{what}: {fault(error)[:300]}.")
 
 
 @contextmanager

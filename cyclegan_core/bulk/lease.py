@@ -58,27 +58,40 @@ class Lease:
         if self._lost:
             raise CycleGANError(self._lost)
 
+    def look(self) -> None:
+        """As `check`, by what the file itself says now.
+
+        Raises:
+            CycleGANError: another driver has it, it is gone, or it can't be read or written.
+        """
+        self.check()
+        held = _read(self._target)
+        if not held:
+            self._lost = (
+                f"{self._target.shown(NAME)} is gone: somebody has deleted it, and results maybe, "
+                "too. This driver stops; the same command goes on."
+            )
+        elif held.get("id") != self._id:
+            self._lost = (
+                f"Another driver has taken over {self._target.url}; this one stops. "
+                "Pictures that both were at are the same."
+            )
+        self.check()
+
     def _renew(self) -> None:
         failures = 0
         while not self._over.wait(self._seconds):
             try:
-                held = _read(self._target)
-                if held.get("id") != self._id:
-                    self._lost = (
-                        f"Another driver has taken over {self._target.url}; this one stops. "
-                        "Pictures that both were at are the same."
-                    )
-                    return
+                self.look()
                 self._count += 1
-                self._target.write_bytes(NAME, self.content())
+                self._target.write_own(NAME, self.content())
                 failures = 0
-            except Exception as error:  # noqa: BLE001 - each kind of store has its own
+            except CycleGANError as error:
+                if self._lost:
+                    return
                 failures += 1
                 if failures >= PATIENCE:
-                    self._lost = (
-                        f"{self._target.shown(NAME)} can't be written any more: {fault(error)}; "
-                        "the same command goes on."
-                    )
+                    self._lost = str(error)
                     return
 
     def start(self) -> None:
@@ -109,14 +122,8 @@ def leased(
         CycleGANError: another driver works there, or nothing can be written.
     """
     lease = Lease(target, seconds)
-    try:
-        target.create(NAME, lease.content())
-    except FileExistsError:
+    if not _create(target, lease):
         _take_over(target, lease, tell, seconds)
-    except Exception as error:  # noqa: BLE001 - each kind of store has its own
-        raise CycleGANError(
-            f"{target.url} can't be written to: {fault(error)}; choose another target."
-        ) from None
     lease.start()
     try:
         yield lease
@@ -140,22 +147,37 @@ def _take_over(target: Place, lease: Lease, tell: Callable[[str], object], secon
             f"Another driver (process {process} on {host}) is filling {target.url}; wait for it, "
             "or stop it first."
         )
-    if _read(target) == held:
-        target.remove(NAME)
+    if not _create(target, lease, instead_of=held):
+        raise CycleGANError(f"Another driver has just begun to fill {target.url}; wait for it.")
+    tell(f"The driver before (process {process} on {host}) is dead; its lease is taken over.")
+
+
+def _create(target: Place, lease: Lease, instead_of: dict[str, Any] | None = None) -> bool:
+    """Make the file, once what a dead driver left is gone; False if another driver was faster.
+
+    Raises:
+        CycleGANError: nothing can be written there.
+    """
     try:
+        if instead_of is not None and _read(target) == instead_of:
+            target.remove(NAME)
         target.create(NAME, lease.content())
     except FileExistsError:
+        return False
+    except CycleGANError:
+        raise
+    except Exception as error:  # noqa: BLE001 - each kind of store has its own
         raise CycleGANError(
-            f"Another driver has just begun to fill {target.url}; wait for it."
+            f"{target.url} can't be written to: {fault(error)}; choose another target."
         ) from None
-    tell(f"The driver before (process {process} on {host}) is dead; its lease is taken over.")
+    return True
 
 
 def _read(target: Place) -> dict[str, Any]:
     """What the lease says; nothing if there is none, or half of one."""
     try:
-        held = json.loads(target.read(NAME))
-    except (FileNotFoundError, ValueError, RecursionError):
+        held = json.loads(target.read_own(NAME) or b"{}")
+    except (ValueError, RecursionError):
         return {}
     return held if isinstance(held, dict) else {}
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,7 +21,7 @@ from fsspec.implementations.local import (  # pyright: ignore[reportMissingTypeS
 )
 
 from ..errors import CycleGANError, reason
-from ..files import partial_file, remove_partials
+from ..files import check_file, partial_file, remove_partials
 
 _WHOLE_BY_THEMSELVES = frozenset(
     ["s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "memory"]
@@ -129,9 +129,13 @@ class Place:
         if self.is_local:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             with open(path, "xb") as file:  # noqa: PTH123 - as `Path.open`, of a str
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+                try:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                except OSError:
+                    os.unlink(path)  # noqa: PTH108 - an empty one would pass for somebody's
+                    raise
             return
         try:
             self.fs.pipe_file(path, content, mode="create")
@@ -170,8 +174,12 @@ class Place:
                 self.fs.mv(partial, path)
         return size
 
-    def write_bytes(self, name: str, content: bytes) -> None:
-        """Write a small file whole or not at all."""
+    def write_own(self, name: str, content: bytes) -> None:
+        """Write a small file of the job's own, whole or not at all.
+
+        Raises:
+            CycleGANError: it can't be written; one that was there stays as it was.
+        """
 
         def write(path: Path) -> None:
             if not self.is_local:
@@ -180,12 +188,44 @@ class Place:
             with partial_file(path) as partial:
                 partial.write_bytes(content)
 
-        self.write(name, write)
+        with self.telling(name, "written"):
+            self.write(name, write)
+
+    def read_own(self, name: str) -> bytes | None:
+        """All of a small file of the job's own; None if there is none.
+
+        Raises:
+            CycleGANError: it can't be read.
+        """
+        with self.telling(name, "read"), suppress(FileNotFoundError):
+            if self.is_local:
+                check_file(Path(self.path(name)))
+            return self.read(name)
+        return None
 
     def remove(self, name: str) -> None:
-        """Delete a file, if it is there."""
-        with suppress(FileNotFoundError):
+        """Delete a small file of the job's own, if it is there.
+
+        Raises:
+            CycleGANError: it can't be deleted.
+        """
+        with self.telling(name, "deleted"), suppress(FileNotFoundError):
             self.fs.rm_file(self.path(name))
+
+    @contextmanager
+    def telling(self, name: str, what: str) -> Generator[None]:
+        """Make any fault a sentence: each kind of store has its own.
+
+        Raises:
+            CycleGANError: what is done with a file of the job's own failed.
+        """
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - see above
+            raise CycleGANError(
+                f"{self.shown(name)} can't be {what}: {fault(error)}; mend that, and the same "
+                "command goes on."
+            ) from None
 
     def remove_partials(self, folders: Iterable[str]) -> None:
         """Remove what killed processes left of files that never became whole, on a disk."""

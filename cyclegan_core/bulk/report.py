@@ -12,6 +12,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..errors import CycleGANError
 from ..progress import duration
 from .arrow import Table, pa, pc, pq
 from .places import Place
@@ -105,7 +106,7 @@ class Report:
         """Write what is held."""
         if self._rows:
             name = f"{PARTS}/{self._run}-{self._number:06d}.parquet"
-            self._target.write_bytes(name, _bytes(pa.concat_tables(self._rows)))
+            self._target.write_own(name, _bytes(pa.concat_tables(self._rows)))
             self._rows = []
             self._number += 1
         self._written = time.monotonic()
@@ -113,18 +114,16 @@ class Report:
     def finish(self, work: Worklist, seconds: float) -> Summary:
         """Write the report of all pictures that the source has, and drop the parts."""
         self.flush()
-        found = self._target.listing(PARTS).files
-        names = sorted(name for name in found if name.endswith(".parquet"))  # whole ones
-        parts = [_table(self._target.read(f"{PARTS}/{name}")) for name in names]
-        before = self._target.size(NAME)
-        noted = [_table(self._target.read(NAME))] if before else []
-        known = pa.concat_tables([*noted, *parts]) if noted or parts else REPORT.empty_table()
+        with self._target.telling(PARTS, "read"):
+            found = self._target.listing(PARTS).files
+        names = sorted(f"{PARTS}/{name}" for name in found if name.endswith(".parquet"))
+        known = pa.concat_tables([self._read(NAME), *map(self._read, names)])
         broken = {"status": BROKEN, "output": None}
         refused = [{"input": i, "error": text, **broken} for i, text in work.refused.items()]
         table = _whole(work, known, pa.Table.from_pylist(refused, schema=REPORT))
-        self._target.write_bytes(NAME, _bytes(table))
+        self._target.write_own(NAME, _bytes(table))
         for name in names:
-            self._target.remove(f"{PARTS}/{name}")
+            self._target.remove(name)
         failed = table.filter(pc.equal(table["status"], BROKEN))
         summary = Summary(
             translated=self.translated,
@@ -134,8 +133,25 @@ class Report:
             examples=failed["error"].slice(0, 5).to_pylist(),
             report=self._target.shown(NAME),
         )
-        self._target.write_bytes(SUMMARY, f"{summary}\n".encode())
+        self._target.write_own(SUMMARY, f"{summary}\n".encode())
         return summary
+
+    def _read(self, name: str) -> Table:
+        """Rows of `REPORT`; none if there is no such file."""
+        content = self._target.read_own(name)
+        if content is None:
+            return REPORT.empty_table()
+        try:
+            return pq.read_table(io.BytesIO(content)).select(REPORT.names).cast(REPORT)
+        except (
+            pa.ArrowException,
+            OSError,
+            ValueError,
+            KeyError,
+        ):  # a foreign file, or a damaged one
+            raise CycleGANError(
+                f"{self._target.shown(name)} is damaged; delete it, and the same command goes on."
+            ) from None
 
 
 def _whole(work: Worklist, known: Table, refused: Table) -> Table:
@@ -171,7 +187,3 @@ def _bytes(table: Table) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()
-
-
-def _table(content: bytes) -> Table:
-    return pq.read_table(io.BytesIO(content)).select(REPORT.names).cast(REPORT)

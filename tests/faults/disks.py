@@ -162,7 +162,8 @@ def disturb(
             before = results(command, here)
             more = command.again if has_results and "--overwrite" in command.again else ()
             # A training holds its lock open, and such a disk can't be made read-only any more.
-            moment = rng.randint(1, 1 if kind == "read-only" else operations)
+            is_first = kind == "read-only" and name != "bulk"
+            moment = rng.randint(1, 1 if is_first else operations)
             code = at(shop, command, here, more, moment, fault)
             if is_beside:
                 end_beside()
@@ -255,7 +256,7 @@ def main() -> None:
         found = flip_bits(folder, options.bits, random.Random(options.seed))
         print(f"bits: {dict(found)}, {time.monotonic() - begin:.0f} s", flush=True)  # noqa: T201
         with (
-            workshop(folder / "shop") as shop,
+            workshop(folder / "shop", has_ray="bulk" in options.only) as shop,
             mounted(folder / "disk") as disk,
             Server(*MODULES, **shop.server.env) as other,
         ):

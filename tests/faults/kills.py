@@ -156,7 +156,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="*", default=list(COMMANDS))
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, workshop(Path(folder) / "shop") as shop:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        workshop(Path(folder) / "shop", has_ray="bulk" in options.only) as shop,
+    ):
         for name in options.only:
             begin, rng = time.monotonic(), random.Random(options.seed)
             share = options.train // len(TRAININGS) + 1

@@ -184,3 +184,10 @@ def test_bad_names_are_sentences(model: CycleGAN, tmp_path: Path) -> None:
 def test_a_wrong_address_is_a_sentence(address: str, words: str) -> None:
     with pytest.raises(CycleGANError, match=words):
         bulk._check_answers(address)
+
+
+def test_a_ray_that_asks_for_a_token_is_a_sentence() -> None:
+    refused = ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:6379")
+    refused.__cause__ = RuntimeError("RPC error: InvalidAuthToken: Authentication token is missing")
+    said = str(bulk._unreachable("10.0.0.1:6379", refused))
+    assert "asks for a token: give this computer the head's ~/.ray/auth_token" in said

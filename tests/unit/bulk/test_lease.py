@@ -71,7 +71,7 @@ def test_a_driver_elsewhere_is_watched(*, is_alive: bool, tmp_path: Path) -> Non
 def test_who_has_lost_the_lease_stops(tmp_path: Path) -> None:
     place = find_place(str(tmp_path))
     with leased(place, print, seconds=0.01) as lease:
-        place.write_bytes(NAME, json.dumps({"id": "another"}).encode())
+        place.write_own(NAME, json.dumps({"id": "another"}).encode())
         lease._thread.join(timeout=30)
         with pytest.raises(CycleGANError, match="has taken over"):
             lease.check()
@@ -80,7 +80,7 @@ def test_who_has_lost_the_lease_stops(tmp_path: Path) -> None:
 
 def test_half_a_lease_is_no_lease(tmp_path: Path) -> None:
     place = find_place(str(tmp_path))
-    place.write_bytes(NAME, b'{"id": "12')
+    place.write_own(NAME, b'{"id": "12')
     told: list[str] = []
     with leased(place, told.append, seconds=0.01) as lease:
         lease.check()

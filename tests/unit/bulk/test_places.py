@@ -22,7 +22,7 @@ def places(*urls: str) -> list[Place]:
 def test_files_appear_whole_and_are_listed(kind: str, tmp_path: Path) -> None:
     place = find_place(str(tmp_path) if kind == "path" else f"{kind}{tmp_path}")
     assert place.write("a/b.txt", lambda path: path.write_bytes(b"12345")) == 5
-    place.write_bytes("a/c.txt", b"1")
+    place.write_own("a/c.txt", b"1")
     assert place.listing("a").files == {"b.txt": 5, "c.txt": 1}
     assert place.listing("").folders == ["a"]
     assert place.listing("missing").files == {}
