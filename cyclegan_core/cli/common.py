@@ -5,7 +5,9 @@ Commands import what needs torch when they run: help, and a mistake, are answere
 
 from __future__ import annotations
 
+import math
 import signal
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,6 +124,29 @@ def counting_bar(console: Console) -> Progress:
         TimeRemainingColumn(),
     )
     return Progress(*columns, console=console, transient=True)
+
+
+LINE_EVERY = 60.0
+"""Seconds from one line to the next where no terminal shows a bar."""
+
+
+class Lines:
+    """Tells a log how far something is, where no terminal shows a bar: a line a minute."""
+
+    def __init__(self, console: Console, *, at_once: bool = False) -> None:
+        """The first line comes `at_once`, or when a minute of the work is over."""
+        self._console = console
+        self._last = -math.inf if at_once else time.monotonic()
+
+    def is_due(self, *, is_last: bool = False) -> bool:
+        """Whether it is time for a line, as it always is for the last one."""
+        has_passed = time.monotonic() - self._last >= LINE_EVERY
+        return not self._console.is_terminal and (has_passed or is_last)
+
+    def tell(self, text: str) -> None:
+        """Print a line; the next one is due a minute later."""
+        self._last = time.monotonic()
+        print_text(self._console, text)
 
 
 class StopSignals:

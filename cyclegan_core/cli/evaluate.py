@@ -18,7 +18,15 @@ from rich.text import Text
 from ..config import Direction, EvaluationConfig
 from ..pictures.files import WRITABLE
 from ..validation import check_data_folder
-from .common import choose_device, choose_dtype, counting_bar, find_with_bar, optional, print_text
+from .common import (
+    Lines,
+    choose_device,
+    choose_dtype,
+    counting_bar,
+    find_with_bar,
+    optional,
+    print_text,
+)
 
 if TYPE_CHECKING:
     from ..evaluation.report import DirectionReport, Evaluation
@@ -99,13 +107,20 @@ class Evaluate:
         ):
             warnings.filterwarnings("ignore", module=r"PIL\.")
             task = bar.add_task("evaluating", total=None)
+            lines = Lines(console)
+
+            def on_progress(done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total)
+                if lines.is_due():
+                    lines.tell(f"evaluating: {done} of {total} pictures")
+
             found = evaluator.evaluate(
                 model,
                 checkpoint=self._checkpoint(model),
                 directions=None if self.direction is None else (self.direction,),
                 sheet=self.sheet,
                 dtype=dtype,
-                on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+                on_progress=on_progress,
             )
         if self.json:
             values = found.to_dict() | {"device": str(device), "precision": NAMES[dtype]}

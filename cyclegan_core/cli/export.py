@@ -15,7 +15,7 @@ from ..config import Direction
 from ..errors import CycleGANError, plain
 from ..hub.catalog import bundled_license
 from ..pictures.files import file_id
-from .common import find_with_bar, optional
+from .common import find_with_bar, optional, print_text
 
 if TYPE_CHECKING:
     from ..export import ExportReport
@@ -67,7 +67,10 @@ class Export:
             facts["source"] = json.dumps(checkpoint.source, sort_keys=True)
         model = CycleGAN.from_checkpoint(checkpoint)
         console = Console(stderr=True, quiet=self.json)
-        with console.status("exporting, which takes about half a minute"):
+        told = "exporting, which takes about half a minute"
+        if not console.is_terminal:
+            print_text(console, told)
+        with console.status(told):
             report = export_model(model, self.out, self.direction, half=self.half, facts=facts)
         if self.json:
             sys.stdout.write(json.dumps(report.to_dict()) + "\n")

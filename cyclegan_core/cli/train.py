@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import math
 import os
 import sys
-import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -27,7 +25,7 @@ from ..files import is_on_network, read_text
 from ..hub.repository import PREFIX
 from ..training.presets import PRESETS
 from ..validation import check_data_folder, check_int
-from .common import StopSignals, choose_device, find_with_bar, optional, print_text
+from .common import Lines, StopSignals, choose_device, find_with_bar, optional, print_text
 
 if TYPE_CHECKING:
     import torch
@@ -332,7 +330,7 @@ class Train:
         trainer, evaluation = folder.trainer, folder.evaluation
         warmup = trainer.config.warmup_steps
         pace = Pace(trainer.config.max_steps, warmup=warmup)
-        lines = _Lines(progress.console, warmup)
+        lines = Lines(progress.console, at_once=True)
         task = progress.add_task(
             "", total=trainer.config.max_steps, completed=trainer.step, left=""
         )
@@ -346,7 +344,11 @@ class Train:
                 board.on_step(report, folder.newest_samples if is_newest else None)
             if not self.json:
                 progress.update(task, description=_line(report, warmup))
-                lines.tell(report, left)
+                if lines.is_due(is_last=report.step == report.num_steps):
+                    far = f"step {report.step} of {report.num_steps}"
+                    if left and report.step < report.num_steps:
+                        far += f", {left} left"
+                    lines.tell(f"{far}: {_line(report, warmup)}")
             elif report.step % 10 == 0 or report.step == report.num_steps:
                 sys.stdout.write(json.dumps(_values(report)) + "\n")
                 sys.stdout.flush()
@@ -587,30 +589,6 @@ def _progress(console: Console) -> Progress:
         console=console,
         disable=not console.is_terminal,
     )
-
-
-_EVERY = 60.0
-"""Seconds from one line to the next where no terminal shows a bar."""
-
-
-class _Lines:
-    """Tells a log how far a training is: after its first step, each minute, and at the end."""
-
-    def __init__(self, console: Console, warmup: int) -> None:
-        self.console = console
-        self.warmup = warmup
-        self.last = -math.inf
-
-    def tell(self, report: StepReport, left: str) -> None:
-        """What is known after a step, if it is time."""
-        now = time.monotonic()
-        is_due = now - self.last >= _EVERY or report.step == report.num_steps
-        if self.console.is_terminal or not is_due:
-            return
-        self.last = now
-        rest = f", {left} left" if left and report.step < report.num_steps else ""
-        text = f"step {report.step} of {report.num_steps}{rest}: {_line(report, self.warmup)}"
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _values(report: StepReport) -> dict[str, float]:

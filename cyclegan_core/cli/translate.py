@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from ..config import Direction, FilmSettings, Memory, Speedup
 from ..errors import CompilerError, CycleGANError, PictureError, plain
@@ -21,9 +28,9 @@ from ..films.names import is_video_name
 from ..hub.catalog import DEFAULT_BACK, DEFAULT_MODEL, find_local
 from ..hub.repository import PREFIX
 from ..pictures.files import MAX_PIXELS, WRITABLE, FileId, file_id, opened
-from ..progress import duration
+from ..progress import OnProgress, duration
 from ..validation import WorkSize, check_float, check_work_size
-from .common import choose_device, choose_dtype, find_with_bar, optional, print_text
+from .common import Lines, choose_device, choose_dtype, find_with_bar, optional, print_text
 from .outputs import PAINTED, Job, LeftAloneError, NotFoundError, plan_outputs
 
 if TYPE_CHECKING:
@@ -261,18 +268,9 @@ class _PictureCommand:
             warnings.filterwarnings("ignore", module=r"PIL\.")
             task = bar.add_task("translating", total=len(jobs))
             for number, (job, entry) in enumerate(zip(jobs, report, strict=True)):
-
-                def on_progress(
-                    done: int, total: int, number: int = number, source: Path = job[0]
-                ) -> None:
-                    bar.update(task, completed=number + done / total)
-                    if is_video_name(source):
-                        name = plain(source.name)
-                        bar.update(task, description=f"{name}: {done} of {total} frames")
-
                 if not {"error", "skipped"} & entry.keys():
                     bar.update(task, description=plain(job[0].name))
-                    progress = {"on_progress": on_progress}
+                    progress = {"on_progress": _follow(bar, task, number, job[0])}
                     entry |= self._do_one(model, job, inputs, settings | progress, sheet)
                     _tell(entry, console)
                 bar.update(task, completed=number + 1)
@@ -525,6 +523,28 @@ def _failure(error: PictureError) -> dict[str, Any]:
     """What the report says of a picture that was not done."""
     marks = {_NOT_DONE[type(error)]: True} if type(error) in _NOT_DONE else {}
     return {"error": str(error)} | marks
+
+
+def _follow(bar: Progress, task: TaskID, number: int, source: Path) -> OnProgress:
+    """Shows how far the work on file `number` is: on the bar, or in a line a minute."""
+    name, is_video = plain(source.name), is_video_name(source)
+    lines = Lines(bar.console, at_once=is_video)
+    begun: tuple[float, int] | None = None
+
+    def on_progress(done: int, total: int) -> None:
+        nonlocal begun
+        now = time.monotonic()
+        since, first = begun = begun or (now, done)
+        far = f"{name}: {done} of {total} frames" if is_video else f"{name}: {done / total:.0%}"
+        bar.update(task, completed=number + done / total)
+        if is_video:
+            bar.update(task, description=far)
+        if lines.is_due():
+            if first < done < total:
+                far += f", {duration((now - since) / (done - first) * (total - done))} left"
+            lines.tell(far)
+
+    return on_progress
 
 
 def _short_side(source: Path) -> int:

@@ -98,6 +98,7 @@ def translate_film(  # noqa: PLR0913 - those of `CycleGAN.film`, and from where 
     }
     with _work_folder(target, job) as folder:
         number = len(_segments(folder))
+        done = number * SEGMENT_FRAMES
         measured = film.to_measure(clip.frames)
         progress = _Progress(on_progress, len(measured) + clip.frames)
 
@@ -108,15 +109,12 @@ def translate_film(  # noqa: PLR0913 - those of `CycleGAN.film`, and from where 
 
         if state(number).exists():
             film.load_state(load_file(state(number)))
-            progress.add(len(measured))
+            progress.add(len(measured) + done)
         elif measured:
             _measure(film, clip, len(measured), progress)
             _save(film, state(0))
 
         # Segment after segment; the state after it is there before the segment itself.
-        done = number * SEGMENT_FRAMES
-        if done:
-            progress.add(done)
         frames = read_frames(clip, done)
         while True:
             first = next(frames, None)

@@ -9,11 +9,11 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from huggingface_hub import constants
 
 from ..errors import CycleGANError, DownloadError
@@ -23,6 +23,8 @@ from .repository import MAIN, HubFile, is_commit, is_safe_name, place
 log = logging.getLogger(__name__)
 
 _CHUNK = 2**20
+_PATIENCE = 1.5
+"""Seconds of waiting for another process that nobody is told of."""
 
 
 def cached_files(repo: str, revision: str | None) -> tuple[str, list[HubFile]]:
@@ -70,8 +72,17 @@ def note_revision(repo: str, revision: str | None, commit: str) -> None:
         log.info("%s of %s is not noted: %s", revision or MAIN, repo, error)
 
 
-def store(repo: str, commit: str, file: HubFile, write: Callable[[Path], object]) -> None:
+def store(
+    repo: str,
+    commit: str,
+    file: HubFile,
+    write: Callable[[Path], object],
+    while_waiting: Callable[[], object],
+) -> None:
     """Let `write` make a file of a commit; its name in the cache is the checksum that was listed.
+
+    While another process makes the same file, `while_waiting` is called now and then, and ends the
+    wait by raising.
 
     Raises:
         OSError: it can't be stored.
@@ -81,7 +92,7 @@ def store(repo: str, commit: str, file: HubFile, write: Callable[[Path], object]
     lock = _cache() / ".locks" / _folder(repo).name / f"{blob.name}.lock"  # the library's own
     for folder in (blob.parent, path.parent, lock.parent):
         folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):  # whoever comes second finds the file
+    with _locked(lock, f"{file.name} of {repo}", while_waiting):  # a second one finds the file
         if not blob.is_file():
             blob.unlink(missing_ok=True)  # a link to nothing
             with partial_file(blob) as partial:
@@ -93,6 +104,24 @@ def store(repo: str, commit: str, file: HubFile, write: Callable[[Path], object]
             path.symlink_to(os.path.relpath(blob, path.parent))
         except OSError:  # Windows gives them to few
             shutil.copyfile(blob, path)
+
+
+@contextmanager
+def _locked(path: Path, what: str, while_waiting: Callable[[], object]) -> Generator[None]:
+    """Hold a lock; somebody who has to wait for it is told why."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=_PATIENCE)
+    except Timeout:
+        log.warning("Another process is fetching %s; waiting for it.", what)
+        while not lock.is_locked:
+            while_waiting()
+            with suppress(Timeout):
+                lock.acquire(timeout=0.2)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def check_content(path: Path, file: HubFile, repo: str) -> str:

@@ -89,7 +89,7 @@ def _bring(found: Resolved, file: HubFile, meter: Meter, *, is_offline: bool) ->
 
         try:
             with as_sentences(where, file.name):
-                store(repo, commit, file, write)
+                store(repo, commit, file, write, lambda: meter.set(before))
         except DownloadError:
             if meter.stopped is not None:
                 raise meter.stopped from None

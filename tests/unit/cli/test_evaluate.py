@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from cyclegan_core.cli import common
+
 from ..commands import SMALL, Shell, save
 from ..evaluation.samples import fill
 
@@ -59,6 +61,13 @@ def test_pairs_as_a_table(run, files, monkeypatch, tmp_path) -> None:
     assert "colour match least squares on training pairs" in text
     assert sheet.exists()
     assert str(sheet) in result.err
+
+
+def test_a_log_gets_a_line_a_minute(run, files, monkeypatch) -> None:
+    argv = command(files, "--paired", "-d", "a_to_b")
+    assert "evaluating" not in run(*argv).err
+    monkeypatch.setattr(common, "LINE_EVERY", 0.0)
+    assert "evaluating: 1 of 8 pictures\nevaluating: 2 of 8 pictures\n" in run(*argv).err
 
 
 def test_sets_as_json(run, files) -> None:

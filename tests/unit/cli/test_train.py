@@ -18,6 +18,7 @@ import torch
 from rich.console import Console
 
 from cyclegan_core import CycleGAN, load_model, save_model
+from cyclegan_core.cli import common
 from cyclegan_core.cli import train as train_command
 from cyclegan_core.cli.train import defaults
 from cyclegan_core.training.trainer import Trainer
@@ -381,11 +382,11 @@ def test_a_log_gets_a_line_a_minute(run, pictures, tmp_path, monkeypatch):
     argv = ("train", pictures / "a", pictures / "b", *TINY, "--max-steps", 3)
 
     def told() -> list[str]:
-        result = run(*argv, "--run", tmp_path / f"{train_command._EVERY}")
+        result = run(*argv, "--run", tmp_path / f"{common.LINE_EVERY}")
         return re.findall(r"^step (\d) of 3(?:, \d+ s left)?: gan", result.err, re.MULTILINE)
 
     assert told() == ["1", "3"]  # it takes less than a minute
-    monkeypatch.setattr(train_command, "_EVERY", 0.0)
+    monkeypatch.setattr(common, "LINE_EVERY", 0.0)
     assert told() == ["1", "2", "3"]
 
 

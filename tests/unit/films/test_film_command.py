@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from cyclegan_core.cli import common
 
 from ..commands import SMALL, Shell, draw, save
 from .clips import make_clip, times_of
@@ -42,6 +45,24 @@ def test_a_video_becomes_a_video(run: Shell, model: Path, tmp_path: Path) -> Non
     assert target.read_bytes() == before
     assert run(*words, "--overwrite", "--statistics", "smoothed").code == 0
     assert target.read_bytes() != before
+
+
+def test_a_log_gets_a_line_a_minute(run: Shell, model: Path, tmp_path: Path, monkeypatch) -> None:
+    """A video of seven frames, of which all are measured first; and a picture, from then on."""
+    clip, photo = make_clip(tmp_path / "clip.mp4"), draw(tmp_path / "photo.png")
+    words = ("translate", clip, photo, "-m", model, "--overwrite")
+
+    def told() -> list[str]:
+        return re.findall(r"^(\w+\.\w+): (\d+) of 14 frames(.*)$", run(*words).err, re.MULTILINE)
+
+    assert told() == [("clip.mp4", "1", "")]
+    monkeypatch.setattr(common, "LINE_EVERY", 0.0)
+    lines = told()
+    assert [int(done) for _, done, _ in lines] == list(range(1, 15))
+    assert all(re.fullmatch(r", \d+ s left", left) for *_, left in lines[1:-1])
+    assert (lines[0][2], lines[-1][2]) == ("", "")
+    assert "photo.png: 100%" in run(*words).err
+    assert "frames" not in run(*words, "--json").err
 
 
 def test_pictures_and_videos_go_together(run: Shell, model: Path, tmp_path: Path) -> None:

@@ -137,6 +137,32 @@ def test_two_processes_pull_the_same_model(hub: Hub, stranger: User) -> None:
     assert difference(load_model(only_model(stranger.models)), "a_to_b", network(1)) == 0
 
 
+WAITING = """
+from pathlib import Path
+from cyclegan_core.hub import install as hub
+class Enough(Exception):
+    pass
+def stop(done, total):
+    raise Enough
+try:
+    hub.pull("you/model", folder=Path(folder), on_bytes=stop)
+except Enough:
+    result = "came through"
+"""
+
+
+def test_who_waits_for_another_process_is_told_so_and_may_leave(hub: Hub, stranger: User) -> None:
+    hub.add("you/model", {"G.pth": one_half(1)})
+    pause = hub.fail(CDN, hold=1000)
+    first = stranger.start_pull("you/model")
+    assert pause.held.wait(60)
+    second = stranger.python(WAITING, folder=stranger.models)
+    assert second.json == "came through"
+    assert second.err == "Another process is fetching G.pth of you/model; waiting for it.\n"
+    pause.go.set()
+    assert first.end().code == 0
+
+
 PROGRESS = """
 from pathlib import Path
 from cyclegan_core.hub import install as hub
