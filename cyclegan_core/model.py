@@ -142,6 +142,23 @@ class CycleGAN(nn.Module, HubModel):
             )
         return network
 
+    def __repr__(self) -> str:
+        """A summary; the layers, which are hundreds of lines, are in `print(model.gen_ab)`."""
+        config = self.config
+        depth = (
+            f"{config.num_downs} downs"
+            if config.generator == "unet"
+            else (f"{config.num_blocks} blocks")
+        )
+        norm = "no" if config.norm == "none" else config.norm
+        lines = [f"{config.generator}, {depth}, {config.base_channels} channels, {norm} norm"]
+        for direction in self.directions:
+            source, target = config.domains(direction)
+            count = sum(x.numel() for x in self.generator(direction).parameters())
+            name = GENERATOR_NAMES[direction]
+            lines.append(f"({name}): {source} → {target}, {count:,} parameters")
+        return "\n  ".join([f"{type(self).__name__}(", *lines]) + "\n)"
+
     def _apply(  # torch's own signature
         self,
         fn: Callable[[Tensor], Tensor],

@@ -313,3 +313,21 @@ def test_a_direction_that_the_model_lacks() -> None:
 def test_a_call_says_what_to_call_instead() -> None:
     with pytest.raises(NotImplementedError, match=r"use translate\(images in \[0,1\]"):
         CycleGAN(ModelConfig(num_blocks=1, base_channels=2))(torch.zeros(1, 3, 8, 8))
+
+
+def test_a_model_prints_as_a_summary() -> None:
+    """Its networks print whole, as torch's do."""
+    model = CycleGAN(ModelConfig(base_channels=2, num_blocks=1, domain_a="horse"))
+    count = sum(x.numel() for x in model.gen_ab.parameters())
+    assert repr(model) == (
+        "CycleGAN(\n"
+        "  resnet, 1 blocks, 2 channels, instance norm\n"
+        f"  (gen_ab): horse → B, {count:,} parameters\n"
+        f"  (gen_ba): B → horse, {count:,} parameters\n"
+        ")"
+    )
+    unet = ModelConfig(generator="unet", num_downs=5, base_channels=2, norm="none")
+    one_way = repr(CycleGAN(unet, directions=["b_to_a"]))
+    assert "unet, 5 downs, 2 channels, no norm\n  (gen_ba): B → A, " in one_way
+    assert "gen_ab" not in one_way
+    assert "(1): Conv2d(" in repr(model.gen_ab)
