@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import islice
 from math import atan2, degrees
 from pathlib import Path
 from types import ModuleType
@@ -70,6 +71,8 @@ class Clip:
     orientation: tuple[bool, bool, bool]
     """Whether stored frames have to be transposed, then mirrored left to right, then turned upside
     down, to be upright."""
+    has_times: bool
+    """Whether its frames say when they are shown; otherwise each is shown equally long."""
     notes: tuple[str, ...]
     """What of the file is not kept, for people."""
 
@@ -117,7 +120,7 @@ def opened(path: Path) -> Generator[tuple[Any, Any]]:
 
 
 def read_clip(path: Path, *, count: bool = True) -> Clip:
-    """What a video file says of its picture; its first frame is decoded.
+    """What a video file says of its picture; its first frames are decoded.
 
     Where a file doesn't say how many frames it holds, it is read to its end to count them, unless
     not `count`; then they are 0.
@@ -126,9 +129,10 @@ def read_clip(path: Path, *, count: bool = True) -> Clip:
         PictureError: it is missing, damaged, without video, or turned by an odd angle; or PyAV is.
     """
     with opened(path) as (container, stream):
-        first = next(container.decode(stream), None)
-        if first is None:
+        beginning = list(islice(container.decode(stream), 4))
+        if not beginning:
             raise PictureError(f"{path} has no frame that can be decoded.")
+        first = beginning[0]
         orientation = _orientation(path, first)
         width, height = first.width, first.height
         aspect = stream.sample_aspect_ratio or Fraction(1)
@@ -137,6 +141,11 @@ def read_clip(path: Path, *, count: bool = True) -> Clip:
         matrix = _matrix(first)
         colours = Colours(matrix, int(first.color_primaries), int(first.color_trc))
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        # Damaged files have the same time on all frames, so that all would be over in a moment.
+        has_times = len({frame.pts for frame in beginning}) > 1 or len(beginning) == 1
+        notes = _notes(container, first, orientation)
+        if not has_times:
+            notes = (*notes, f"its frames have no times: taken as {float(rate):.4g} a second")
         clip = Clip(
             path=path,
             width=width,
@@ -147,7 +156,8 @@ def read_clip(path: Path, *, count: bool = True) -> Clip:
             colours=colours,
             frames=stream.frames,
             orientation=orientation,
-            notes=_notes(container, first, orientation),
+            has_times=has_times,
+            notes=notes,
         )
     if clip.frames > 0 or not count:
         return clip
@@ -176,7 +186,9 @@ def read_frames(clip: Clip, start: int = 0, *, step: int = 1, offset: int = 0) -
         tick = max(1, round(1 / (clip.rate * clip.time_base)))
         for number, frame in enumerate(container.decode(stream)):
             # Times that are missing or not in order are mended, as encoders take no others.
-            pts = frame.pts if frame.pts is not None else (last + tick if number else 0)
+            pts = frame.pts if clip.has_times else None
+            if pts is None:
+                pts = last + tick if number else 0
             last = max(pts, last + 1)
             place = number - start - offset
             if place < 0 or place % step:

@@ -72,6 +72,19 @@ def make_clip(  # what can be odd about a clip
     return path
 
 
+def forget_times(path: Path) -> Path:
+    """Give every frame of a Matroska file the time 0, as damaged ones have."""
+    with av.open(str(path)) as container:
+        packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    content, place = bytearray(path.read_bytes()), 0
+    for packet in packets:  # before each: track, time of two bytes, flags
+        place = content.index(packet, place)
+        content[place - 3 : place - 1] = bytes(2)
+        place += len(packet)
+    path.write_bytes(content)
+    return path
+
+
 def times_of(path: Path) -> list[Fraction]:
     """When each frame is shown, in seconds."""
     with av.open(str(path)) as container:

@@ -25,7 +25,7 @@ from cyclegan_core.films.writer import write_segment
 
 from ..processes import environment
 from ..weights import SMALL, make_model
-from .clips import RATE, av, make_clip, picture, pixels_of, sound_of, times_of
+from .clips import RATE, av, forget_times, make_clip, picture, pixels_of, sound_of, times_of
 
 SHARED = FilmSettings(statistics="shared")
 SMOOTHED = FilmSettings(statistics="smoothed", smoothing_frames=3, steadiness=0.8)
@@ -102,6 +102,15 @@ def test_a_variable_frame_rate_stays(tmp_path: Path, model: CycleGAN) -> None:
         translate_film(model, source, tmp_path / name)
         assert times_of(tmp_path / name) == [Fraction(time, 100) for time in times]
     assert (tmp_path / "out.mkv").read_bytes() == (tmp_path / "again.mkv").read_bytes()
+
+
+@pytest.mark.parametrize("frames", [2, 7])
+def test_a_clip_without_times_runs_at_its_rate(tmp_path: Path, model: CycleGAN, frames) -> None:
+    source = forget_times(make_clip(tmp_path / "clip.mkv", frames=frames))
+    assert set(times_of(source)) == {0}
+    report = translate_film(model, source, tmp_path / "out.mp4")
+    assert report.notes == ("its frames have no times: taken as 25 a second",)
+    assert times_of(tmp_path / "out.mp4") == [Fraction(number, 25) for number in range(frames)]
 
 
 def test_progress_is_told_after_each_frame(tmp_path: Path, model: CycleGAN) -> None:
