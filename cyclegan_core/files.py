@@ -43,6 +43,23 @@ def check_file(path: Path) -> os.stat_result:
     return status
 
 
+def make_folder(path: Path) -> None:
+    """Make sure that a folder is there, and those above it.
+
+    Raises:
+        OSError: it can't be made; where something else has its name, that is said, which the
+            system's words for it ("File exists") don't.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        place = Path(error.filename or path)
+        is_hanging = place.is_symlink() and not place.exists()
+        what = "a link that leads nowhere" if is_hanging else "a file, and no folder"
+        why = f"{place.name} is {what}"
+        raise NotADirectoryError(errno.ENOTDIR, why, str(place)) from None
+
+
 _DEVICE = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])[ ]*([.].*)?",
     re.IGNORECASE,
@@ -141,8 +158,13 @@ def partial_file(path: Path) -> Generator[Path]:
 
     It is on the disk by then. A link stays a link, and what it leads to is replaced. The name ends
     in `.partial`: where a process was killed, such a file stays until another one is written there.
+
+    Raises:
+        OSError: it can't be written, or links lead round in a circle.
     """
     path = Path(os.path.realpath(path))
+    if path.is_symlink():  # a circle: of another link the end is known
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
     _tidy(path.parent)
     name = path.name[:40]  # a name may have 255 bytes, and a letter takes up to 4
     partial = path.with_name(f".{name}.{secrets.token_hex(4)}.partial")

@@ -21,7 +21,7 @@ from fsspec.implementations.local import (  # pyright: ignore[reportMissingTypeS
 )
 
 from ..errors import CycleGANError, reason
-from ..files import check_file, partial_file, remove_partials
+from ..files import check_file, make_folder, partial_file, remove_partials
 
 _WHOLE_BY_THEMSELVES = frozenset(
     ["s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "memory"]
@@ -127,7 +127,7 @@ class Place:
         """
         path = self.path(name)
         if self.is_local:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            make_folder(Path(path).parent)
             with open(path, "xb") as file:  # noqa: PTH123 - as `Path.open`, of a str
                 try:
                     file.write(content)
@@ -154,7 +154,7 @@ class Place:
         path = self.path(name)
         if self.is_local:
             target = Path(path)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             write(target)
             return target.stat().st_size
         with tempfile.TemporaryDirectory(prefix="cyclegan-") as folder:
@@ -284,6 +284,12 @@ def check_target(target: Place, source: Place) -> None:
 
 
 def fault(error: BaseException) -> str:
-    """Why a store refused, on one line, without the full stop."""
+    """Why a store refused, on one line, without the full stop.
+
+    Each kind has errors of its own, so that all are caught; what only a mistake in a program raises
+    goes on as it is.
+    """
+    if isinstance(error, (NameError, AttributeError, AssertionError)):
+        raise error
     text = reason(error) or type(error).__name__
     return " ".join(text.split()).rstrip(".")

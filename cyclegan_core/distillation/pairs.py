@@ -20,7 +20,7 @@ from ..config import DataConfig, Direction, DistillConfig
 from ..data.folder import PictureFolder, digest
 from ..data.transforms import draw
 from ..errors import CycleGANError, DatasetError
-from ..files import atomic_write, read_text
+from ..files import atomic_write, make_folder, read_text
 from ..model import CycleGAN
 from ..pictures.picture import write_picture
 from ..progress import OnProgress
@@ -142,7 +142,7 @@ def _begin(folder: Path, facts: dict[str, Any]) -> None:
             "name another work folder, or delete this one."
         )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise CycleGANError(
             f"The work folder {folder} can't be made ({error.strerror}); name another one."

@@ -25,7 +25,7 @@ from torch import Tensor
 from ..config import Direction, FilmSettings
 from ..distillation.pairs import weights_digest
 from ..errors import PictureError, reason
-from ..files import atomic_write, read_table
+from ..files import atomic_write, make_folder, read_table
 from ..model import CycleGAN
 from ..progress import OnProgress, ignore
 from ..translation.film import Film
@@ -193,7 +193,7 @@ def _work_folder(target: Path, job: dict[str, Any]) -> Generator[Path]:
     name = folder / "job.json"
     text = json.dumps(job, indent=1, sort_keys=True)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         lock = FileLock(folder / "lock", timeout=0)
         with lock:
             if not name.exists() or read_table(name) != text:

@@ -23,6 +23,7 @@ from ..checkpoint.folder import name_direction
 from ..checkpoint.settings import read_settings
 from ..config import Direction
 from ..errors import CheckpointError, DownloadError
+from ..files import make_folder
 from ..progress import ignore
 from .catalog import find_local, is_path, models_folder
 from .download import OnBytes, fetch
@@ -121,7 +122,7 @@ def pull(
 
     # Fetch the files, and write what they hold as one.
     with as_sentences(repo):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     weights = sum(file.size for file in found.files.values())
     fetched = fetch(found, on_bytes, is_offline=bool(reason), also=(folder, weights))
     source = {

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from PIL import Image, ImageFile, TiffImagePlugin, TiffTags
 
 from ..errors import PictureError, reason
-from ..files import check_file, partial_file
+from ..files import check_file, make_folder, partial_file
 
 _FORMATS = {
     ".png": "PNG",
@@ -189,7 +189,7 @@ def write_image(
     elif suffix in (".tif", ".tiff"):
         options |= _tiff_options(image)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with partial_file(path) as partial:
             image.save(partial, _FORMATS[suffix], **options)
     except (OSError, ValueError, struct.error) as error:

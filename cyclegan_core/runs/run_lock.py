@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..errors import CycleGANError
-from ..files import atomic_write, check_links, read_text
+from ..files import atomic_write, check_links, make_folder, read_text
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class RunLock:
             CycleGANError: another one holds it, it can't be written, or links lead out of it.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             check_links(self.folder, *WRITTEN_FOLDERS)
             try:
                 self._lock.acquire(timeout=0)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CycleGANError, reason
+from ..files import make_folder
 
 Store = Literal["device", "host"] | Path
 """Where maps live: the weights' device, host RAM (pinned for CUDA), or files in a folder."""
@@ -153,7 +154,7 @@ def map_memory(count: int, like: Tensor, store: Store) -> Generator[MapMemory]:
 def _folder(path: Path) -> Generator[None]:
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
     except OSError as error:
         raise _scratch_error(path, error) from None
     try:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from cyclegan_core import CheckpointError, CycleGANError, files, load_model, save_model
-from cyclegan_core.files import atomic_write, is_portable
+from cyclegan_core.files import atomic_write, is_portable, make_folder
 
 from .names import HOSTILE, SCRIPTS
 from .weights import SMALL, make_model, same
@@ -40,6 +40,34 @@ def test_saving_follows_links_and_the_umask(saved: Path, tmp_path: Path) -> None
     umask = os.umask(0)
     os.umask(umask)
     assert stat.S_IMODE(saved.stat().st_mode) == 0o666 & ~umask
+
+
+def test_a_link_that_leads_nowhere_gets_its_file_and_a_circle_none(tmp_path: Path) -> None:
+    link, end = tmp_path / "link", tmp_path / "end"
+    link.symlink_to(end)
+    atomic_write(link, lambda path: path.write_text("new"))
+    assert link.is_symlink()
+    assert end.read_text() == "new"
+    for one, other in (("one", "other"), ("other", "one")):
+        (tmp_path / one).symlink_to(tmp_path / other)
+    with pytest.raises(CycleGANError, match=r"can't be written .*\(Too many levels of symbolic"):
+        atomic_write(tmp_path / "one", lambda path: path.write_text("new"))
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_symlink()) == [
+        *("link", "one", "other")
+    ]
+
+
+def test_a_folder_whose_name_is_taken_says_by_what(tmp_path: Path) -> None:
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(NotADirectoryError) as error:
+        make_folder(tmp_path / "file")
+    assert error.value.strerror == "file is a file, and no folder"
+    with pytest.raises(NotADirectoryError) as error:
+        make_folder(tmp_path / "link" / "a" / "b")
+    assert error.value.strerror == "link is a link that leads nowhere"
 
 
 @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])

@@ -89,6 +89,12 @@ def test_half_a_lease_is_no_lease(tmp_path: Path) -> None:
 
 def test_a_target_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    place = find_place(str(tmp_path / "file" / "out"))
-    with pytest.raises(CycleGANError, match="can't be written to: Not a directory; choose another"):
-        leased(place, print).__enter__()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for name, why in (
+        ("file", "Not a directory"),
+        ("link", "link is a link that leads nowhere"),
+        ("link/out", "link is a link that leads nowhere"),
+    ):
+        with pytest.raises(CycleGANError, match=f"can't be written to: {why}; choose another"):
+            leased(find_place(str(tmp_path / name)), print).__enter__()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]

@@ -72,6 +72,17 @@ def test_a_target_with_a_longer_name_is_no_part_of_the_source(tmp_path: Path) ->
     check_target(target, source)
 
 
+def test_a_mistake_in_the_program_is_no_fault_of_a_store(tmp_path: Path) -> None:
+    place = find_place(str(tmp_path))
+    with (
+        pytest.raises(CycleGANError, match="x can't be read: too slow; mend that"),
+        place.telling("x", "read"),
+    ):
+        raise TimeoutError("too slow.")
+    with pytest.raises(NameError), place.telling("x", "read"):
+        raise NameError("name 'make_folder' is not defined")
+
+
 def test_the_hub_is_no_target(tmp_path: Path) -> None:
     source, target = places(str(tmp_path), "hf://datasets/me/pictures")
     with pytest.raises(CycleGANError, match="can't be written to picture by picture"):
