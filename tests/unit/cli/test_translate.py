@@ -34,6 +34,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+CPU = ("--device", "cpu")
+"""What is compared to the bit with the library's result is computed where that is."""
 AUTO = fastest_dtype(torch.device("cpu"))
 """What the command takes on this machine; measured once per process."""
 
@@ -56,7 +58,8 @@ def same_levels(path: Path, pixels) -> bool:
 @pytest.mark.parametrize("direction", ["a_to_b", "b_to_a"])
 def test_the_file_is_the_librarys_result(run, model: Path, tmp_path: Path, direction) -> None:
     source = draw(tmp_path / "photo.png")
-    result = run("translate", source, "-o", tmp_path / "out", "-m", model, "-d", direction)
+    argv = ("translate", source, "-o", tmp_path / "out", "-m", model, "-d", direction)
+    result = run(*argv, *CPU)
     assert (result.code, result.out) == (0, "")
     assert same_levels(tmp_path / "out" / "photo.png", translated(model, source, direction))
     assert f"{source} → {tmp_path / 'out' / 'photo.png'}" in result.err
@@ -68,7 +71,7 @@ def test_work_size_and_detail_are_the_librarys(
 ) -> None:
     source = draw(tmp_path / "photo.png", size=(40, 30))
     argv = ("-o", tmp_path / "out", "-m", model, "--work-size", work_size, "--detail", "0.5")
-    assert run("translate", source, *argv, "--precision", "fp32").code == 0
+    assert run("translate", source, *argv, *CPU, "--precision", "fp32").code == 0
     expected = load_model(model).translate(
         read_picture(source).pixels[None],
         work_size=int(work_size) if work_size != "auto" else "auto",
@@ -107,7 +110,7 @@ def test_strength_blends_the_translation_over_the_original(
     for strength in (0.0, 0.5):
         out = tmp_path / f"{memory}{strength}"
         argv = ("-o", out, "-m", model, "--memory", memory, "--strength", strength)
-        assert run("translate", source, grey, *argv, "--precision", "fp32").code == 0
+        assert run("translate", source, grey, *argv, *CPU, "--precision", "fp32").code == 0
         for path in (source, grey):
             before, after = read_picture(path), read_picture(out / path.name)
             whole = translated(model, path, dtype=None)
@@ -153,7 +156,7 @@ def test_options_may_stand_before_the_pictures(run, model: Path, tmp_path: Path)
 def test_alpha_is_kept(run, model: Path, tmp_path: Path, suffix: str) -> None:
     options = {"lossless": True} if suffix == ".webp" else {}
     source = draw(tmp_path / f"x{suffix}", "RGBA", **options)
-    assert run("translate", source, "-o", tmp_path / "out", "-m", model).code == 0
+    assert run("translate", source, "-o", tmp_path / "out", "-m", model, *CPU).code == 0
     result = read_picture(tmp_path / "out" / f"x{suffix}")
     assert torch.equal(result.alpha, read_picture(source).alpha)
     if suffix != ".webp":
@@ -164,7 +167,7 @@ def test_the_orientation_is_honoured_once(run, model: Path, tmp_path: Path) -> N
     exif = Image.Exif()
     exif[0x0112] = 6
     source = draw(tmp_path / "x.png", size=(13, 9), exif=exif)
-    assert run("translate", source, "-o", tmp_path / "out", "-m", model).code == 0
+    assert run("translate", source, "-o", tmp_path / "out", "-m", model, *CPU).code == 0
     with Image.open(tmp_path / "out" / "x.png") as result:
         assert result.size == (9, 13)
         assert result.getexif().get(0x0112, 1) == 1
@@ -226,13 +229,13 @@ def test_two_files_make_one_model(run, model: Path, tmp_path: Path) -> None:
         torch.save(getattr(both, key).state_dict(), tmp_path / f"{key}.pth")
     source = draw(tmp_path / "x.png")
     argv = ("translate", source, "-m", tmp_path / "gen_ab.pth")
-    argv += ("--model-b-to-a", tmp_path / "gen_ba.pth")
+    argv += ("--model-b-to-a", tmp_path / "gen_ba.pth", *CPU)
     for direction in ("a_to_b", "b_to_a"):
         assert run(*argv, "-o", tmp_path / direction, "-d", direction).code == 0
         expected = translated(model, source, direction)
         assert same_levels(tmp_path / direction / "x.png", expected)
     # A nameless generator alone goes the way it is asked for.
-    argv = ("translate", source, "-m", tmp_path / "gen_ba.pth", "-d", "b_to_a")
+    argv = ("translate", source, "-m", tmp_path / "gen_ba.pth", "-d", "b_to_a", *CPU)
     assert run(*argv, "-o", tmp_path / "alone").code == 0
     assert same_levels(tmp_path / "alone" / "x.png", translated(model, source, "b_to_a"))
 
@@ -241,7 +244,7 @@ def test_the_only_way_of_a_model_is_taken(run, tmp_path: Path) -> None:
     save(tmp_path / "m.safetensors", directions=["b_to_a"])
     source = draw(tmp_path / "x.png")
     argv = ("translate", source, "-o", tmp_path / "out", "-m", tmp_path / "m.safetensors", "--json")
-    result = run(*argv)
+    result = run(*argv, *CPU)
     assert (result.code, result.json["direction"]) == (0, "b_to_a")
     expected = translated(tmp_path / "m.safetensors", source, "b_to_a")
     assert same_levels(tmp_path / "out" / "x.png", expected)
@@ -257,7 +260,7 @@ def test_a_picture_alone_is_enough(run, tmp_path: Path, monkeypatch) -> None:
     for name in ("a.png", "deep/b.png"):
         draw(Path("photos") / name, size=(20, 16))
     before = Path("far/photo.png").read_bytes()
-    assert run("translate", "far/photo.png", "photos").code == 0
+    assert run("translate", "far/photo.png", "photos", *CPU).code == 0
     made = sorted(path.as_posix() for path in Path().rglob("painted/**/*.png"))
     assert made == ["far/painted/photo.png", "photos/painted/a.png", "photos/painted/deep/b.png"]
     bundled = bundled_models()[DEFAULT_MODEL]
@@ -406,7 +409,7 @@ def test_lines_of_pixels(run, model: Path, tmp_path: Path, size, memory: str) ->
 
 def test_reconstruct_writes_three_files_and_a_number(run, model: Path, tmp_path: Path) -> None:
     source = draw(tmp_path / "x.jpg", quality=95)
-    argv = ("reconstruct", source, "-o", tmp_path / "out", "-m", model)
+    argv = ("reconstruct", source, "-o", tmp_path / "out", "-m", model, *CPU)
     report = run(*argv, "--json").json
     pixels = read_picture(source).pixels[None]
     expected = load_model(model).reconstruct(pixels, dtype=AUTO)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import warnings
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -275,8 +276,10 @@ def test_another_shape_goes_on_without_it(caplog):
 def test_between_readings_nothing_waits(cuda_graph):
     trainer = make_trainer("cuda", cuda_graph=cuda_graph, read_every=100)
     take_steps(trainer, 5)
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that the mode is an experiment
+            torch.cuda.set_sync_debug_mode("error")
         for number in range(3):
             trainer.train_step(*make_batch(number))
     finally:
