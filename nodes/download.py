@@ -12,8 +12,8 @@ from . import host
 from .load import load_file, stamp_of
 
 TYPED = "typed below"
-_DEFAULT = "horse2zebra"
-"""The paper's best known example is what the node offers first."""
+_DEFAULT = "horse2zebra-tmabraham"
+"""The paper's best known example, in the paper's size, is what the node offers first."""
 
 
 class DownloadCycleGAN(io.ComfyNode):

@@ -93,7 +93,7 @@ def test_list_fits_a_terminal(run, tmp_path: Path, monkeypatch) -> None:
     at = [line.split()[0] if line.strip() else "" for line in lines]
     assert at.index("photo2monet") < at.index("On") < at.index("horse2zebra-johko")
     assert re.search(r"^  photo2monet +photo → Monet$", result.out, re.MULTILINE)
-    assert re.search(r"^  horse2zebra +horse ↔ zebra$", result.out, re.MULTILINE)
+    assert re.search(r"^  horse2zebra-johko +horse ↔ zebra$", result.out, re.MULTILINE)
     assert "tmabraham/horse2zebra_cyclegan" in result.out
     assert "Pulled to" not in result.out
     assert f"Pulled models go to {tmp_path}" in result.out
