@@ -140,11 +140,13 @@ def read_text(path: Path) -> str:
 def read_table(path: Path) -> str:
     """The text of a table, in which a power cut or a kill may have left anything.
 
+    Zeros are replaced, too: in Python 3.10 `csv` reads none.
+
     Raises:
         OSError: see `check_file`; or it can't be read.
     """
     check_file(path)
-    return path.read_text(encoding="utf-8", errors="replace")
+    return path.read_text(encoding="utf-8", errors="replace").replace("\0", "\ufffd")
 
 
 _PARTIAL = re.compile(r"\..{1,40}\.[0-9a-f]{8}\.partial", re.DOTALL)

@@ -32,8 +32,9 @@ from ..translation.film import Film
 from .clip import Clip, Frame, read_clip, read_frames
 from .writer import check_target, join, write_segment
 
-SEGMENT_FRAMES = 100
-"""Frames of a segment: what a killed run loses at most."""
+SEGMENT_FRAMES = 50
+"""Frames of a segment: what a killed run loses at most. Each begins with a key frame: results are 2
+to 6 % larger than with 100 frames, and take no longer."""
 
 _PIXELS_AT_A_TIME = 2**23
 """Most pixels of frames that are in memory at a time, beside what the network needs; a frame at
@@ -95,6 +96,7 @@ def translate_film(  # noqa: PLR0913 - those of `CycleGAN.film`, and from where 
         "weights": weights_digest(model, direction),
         "device": str(next(model.parameters()).device.type),
         "settings": asdict(settings) | names | {"direction": direction},
+        "segment_frames": SEGMENT_FRAMES,
     }
     with _work_folder(target, job) as folder:
         number = len(_segments(folder))

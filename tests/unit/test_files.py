@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import stat
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from cyclegan_core import CheckpointError, CycleGANError, files, load_model, save_model
-from cyclegan_core.files import atomic_write, is_portable, make_folder
+from cyclegan_core.files import atomic_write, is_portable, make_folder, read_table
 
 from .names import HOSTILE, SCRIPTS
 from .weights import SMALL, make_model, same
@@ -68,6 +69,13 @@ def test_a_folder_whose_name_is_taken_says_by_what(tmp_path: Path) -> None:
     with pytest.raises(NotADirectoryError) as error:
         make_folder(tmp_path / "link" / "a" / "b")
     assert error.value.strerror == "link is a link that leads nowhere"
+
+
+def test_a_table_is_text_whatever_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "losses.csv").write_bytes(b"step,loss\n1,\0\xff2\n")
+    assert list(csv.reader(read_table(tmp_path / "losses.csv").splitlines())) == [
+        *(["step", "loss"], ["1", "\ufffd\ufffd2"])
+    ]
 
 
 @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])

@@ -330,7 +330,9 @@ def test_a_run_that_ended_early_goes_on_and_the_result_is_the_same(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4", "out.mp4", "whole.mp4"]
 
 
-@pytest.mark.parametrize("other", [{"settings": SMOOTHED}, {"strength": 0.5}], ids=str)
+@pytest.mark.parametrize(
+    "other", [{"settings": SMOOTHED}, {"strength": 0.5}, {"segment": 3}], ids=str
+)
 def test_other_settings_begin_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: CycleGAN, other: dict[str, Any]
 ) -> None:
@@ -343,6 +345,9 @@ def test_other_settings_begin_anew(
 
     with pytest.raises(StopError):
         translate_film(model, source, target, on_progress=stop)
+    other = dict(other)
+    if segment := other.pop("segment", 0):  # of another version
+        monkeypatch.setattr(module, "SEGMENT_FRAMES", segment)
     report = translate_film(model, source, target, **other)
     assert report.resumed_frames == 0
     translate_film(model, source, tmp_path / "other.mp4", **other)
