@@ -80,7 +80,6 @@ def write_example(name: str, pixels: Tensor) -> None:
     """Write a picture (3,H,W) under the host's input folder, unless there is one of that name."""
     path = Path(folder_paths.get_input_directory()) / name
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_picture(path, pixels)
 
 

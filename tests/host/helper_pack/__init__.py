@@ -206,6 +206,47 @@ class HalfLoaded(io.ComfyNode):
         return io.NodeOutput(json.dumps([sorted(found), list(made.shape), moves]))
 
 
+class OnGpu(io.ComfyNode):
+    """What the pack chooses where the host has a GPU: here torch's device "meta".
+
+    Gives JSON: free bytes; the number format of a translation and of a training on a GPU that the
+    host thinks good at bf16, at fp16, at neither; where pictures go, and in what.
+    """
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "HostTest_OnGpu",
+            "What is chosen on a GPU",
+            io.Custom("CYCLEGAN").Input("model"),
+            io.String.Output(),
+        )
+
+    @classmethod
+    def execute(cls, model) -> io.NodeOutput:
+        mm = comfy.model_management
+        (pack,) = (module for name, module in sys.modules.items() if name.endswith(".nodes.host"))
+        gpu, told, formats = torch.device("meta"), [], []
+        there = {"get_torch_device": lambda: gpu, "get_free_memory": lambda _: 12345}
+        there |= {name: lambda name=name: told.append(name) for name in EMPTIED}
+        with replaced(mm, **there, intermediate_device=lambda: gpu):
+            for bf16, fp16 in ((True, True), (False, True), (False, False)):
+                better = {"should_use_bf16": lambda *_, is_good=bf16, **__: is_good}
+                better |= {"should_use_fp16": lambda *_, is_good=fp16, **__: is_good}
+                with replaced(mm, **better):
+                    translates = pack.how_to_translate(model, "auto", "auto", "auto")[2]
+                    formats.append([str(translates), str(pack.training_dtype())])
+            with pack.training_device() as device:
+                told.append(str(device))
+            made = pack.to_bhwc(torch.zeros(1, 1, 8, 8))
+            facts = [pack.limits().free_bytes, formats, pack.trains_on_cpu(), told]
+        return io.NodeOutput(json.dumps([*facts, str(made.device), list(made.shape)]))
+
+
+EMPTIED = ("unload_all_models", "soft_empty_cache")
+"""What the host does to make room."""
+
+
 @contextlib.contextmanager
 def replaced(module, **values):
     """Other values in a module for a while."""
@@ -219,7 +260,8 @@ def replaced(module, **values):
 
 class HostTestExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [ToHalf, TrainSettings, Losses, CopyInInferenceMode, CountWalks, Fault, HalfLoaded]
+        plain = [ToHalf, TrainSettings, Losses, CopyInInferenceMode, CountWalks]
+        return [*plain, Fault, HalfLoaded, OnGpu]
 
 
 async def comfy_entrypoint() -> HostTestExtension:

@@ -339,10 +339,29 @@ WAYS = {
 }
 """Every function of the library that goes another way on a GPU, and a test of that way."""
 
+CHOSEN = "host/test_lease.py::test_what_is_chosen_on_a_gpu"
+LENT = "host/test_lease.py::test_a_model_left_half_on_the_cpu_is_made_whole"
+
+NODES_WAYS = {
+    "host/gpu.py::_auto_dtype": CHOSEN,
+    "host/gpu.py::_dtype_of": CHOSEN,
+    "host/gpu.py::_patcher": LENT,
+    "host/gpu.py::gpu_dtype": CHOSEN,
+    "host/gpu.py::lease": LENT,
+    "host/gpu.py::limits": CHOSEN,
+    "host/gpu.py::training_device": CHOSEN,
+    "host/gpu.py::training_dtype": CHOSEN,
+    "host/gpu.py::trains_on_cpu": CHOSEN,
+    "host/images.py::to_bhwc": CHOSEN,
+    "training/train.py::_Session._before": "unit/runs/test_pace.py::test_what_to_expect",
+}
+"""The same of the nodes, in a real ComfyUI whose GPU is torch's device "meta"."""
+
 _ASKS = re.compile(
     r"'cuda(?!_graph)|torch\.cuda|pin_memory|is_pinned|device\.type (==|!=|in|not in) "
     r"|\.get\(\w+\.device"
 )
+_ASKS_HOST = re.compile(r"device\.type (==|!=) |\bmm\.(?!throw_|interrupt_)")
 
 
 def _functions(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -355,15 +374,24 @@ def _functions(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield prefix + child.name, "\n".join(map(ast.unparse, body))
 
 
-def test_every_way_of_a_gpu_has_a_test() -> None:
-    core = ROOT / "cyclegan_core"
+@pytest.mark.parametrize(
+    ("package", "asks", "ways", "tests"),
+    [
+        ("cyclegan_core", _ASKS, WAYS, ROOT / "tests" / "unit"),
+        ("nodes", _ASKS_HOST, NODES_WAYS, ROOT / "tests"),
+    ],
+    ids=["core", "nodes"],
+)
+def test_every_way_of_a_gpu_has_a_test(
+    package: str, asks: re.Pattern[str], ways: dict[str, str], tests: Path
+) -> None:
     found = {
-        f"{path.relative_to(core).as_posix()}::{name}"
-        for path in core.rglob("*.py")
+        f"{path.relative_to(ROOT / package).as_posix()}::{name}"
+        for path in (ROOT / package).rglob("*.py")
         for name, text in _functions(ast.parse(path.read_text(encoding="utf-8")))
-        if _ASKS.search(text)
+        if asks.search(text)
     }
-    assert found == set(WAYS)
-    for test in set(WAYS.values()):
+    assert found == set(ways)
+    for test in set(ways.values()):
         path, name = test.split("::")
-        assert f"def {name}(" in (ROOT / "tests" / "unit" / path).read_text(encoding="utf-8")
+        assert f"def {name}(" in (tests / path).read_text(encoding="utf-8")
