@@ -13,7 +13,7 @@ from shutil import copyfile
 import folder_paths
 from torch import Tensor
 
-from ...cyclegan_core import hub, read_picture, write_picture
+from ...cyclegan_core import hub, write_picture
 from ...cyclegan_core.checkpoint import SUFFIXES
 from ...cyclegan_core.distillation import WORK_SUFFIX
 from ...cyclegan_core.errors import CycleGANError, plain
@@ -31,14 +31,11 @@ DEFAULT_MODEL = f"{hub.DEFAULT_MODEL}.safetensors"
 EXAMPLES_FOLDER = "cyclegan_examples"
 """Under the host's input folder."""
 
-EXAMPLE_PHOTO = Path(__file__).parents[2] / "example_workflows" / "astronaut.jpg"
-"""A photograph of 512×512 pixels that comes with the pack."""
+EXAMPLE_PHOTO = Path(__file__).parents[2] / "example_workflows" / "mountain.jpg"
+"""A photograph of 480×320 pixels that comes with the pack: small, so that strokes are seen."""
 
-_EXAMPLE_CLIP = EXAMPLE_PHOTO.with_suffix(".mp4")
-"""A camera that moves over that photograph, for two seconds."""
-
-_TEMPLATES_PHOTO, _TEMPLATES_CLIP = "example.png", "example.mp4"
-"""What the templates read: ComfyUI's own picture, which not every installation has, and a clip."""
+_OFFERED = ("mountain.jpg", "mountain_large.jpg", "mountain.mp4")
+"""What the templates read beside it: 1440×960 pixels of it, and a camera that moves over it."""
 
 OUTPUT_MARK = " [output]"
 """Behind the name of a folder under the host's output folder."""
@@ -66,14 +63,12 @@ def register_model_folder() -> None:
 
 
 def offer_examples() -> None:
-    """Put the pack's photograph and clip where the templates look for them, if there are none."""
-    folder = Path(folder_paths.get_input_directory())
-    photo, clip = folder / _TEMPLATES_PHOTO, folder / _TEMPLATES_CLIP
-    with suppress(CycleGANError):  # a folder that can't be written to
-        if not photo.exists():
-            write_picture(photo, read_picture(EXAMPLE_PHOTO).pixels)
-        if not clip.exists():
-            atomic_write(clip, partial(copyfile, _EXAMPLE_CLIP))
+    """Put the pack's photographs and clip where the templates look for them, if they lack."""
+    for name in _OFFERED:
+        target = Path(folder_paths.get_input_directory()) / f"cyclegan_{name}"
+        if not target.exists():
+            with suppress(CycleGANError):  # a folder that can't be written to
+                atomic_write(target, partial(copyfile, EXAMPLE_PHOTO.with_name(name)))
 
 
 def write_example(name: str, pixels: Tensor) -> None:

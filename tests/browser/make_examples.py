@@ -3,8 +3,8 @@
 ``python -m tests.browser.make_examples``
 
 The page's own "Export" writes each file, so it opens again exactly as it was saved. The thumbnails
-show what the run made of scikit-image's `astronaut`, a picture by NASA in the public domain, and of
-the pack's own drawings. Templates with nodes that the host lacks are left out: for those set
+show what the run made of the pack's photograph, Aitzol Berasategi's picosdeeuropa (CC-BY-4.0), and
+of its own drawings. Templates with nodes that the host lacks are left out: for those set
 COMFYUI_DIR to a newer ComfyUI. Written anew are the files of example_workflows/; look at them
 before you commit them. With --graph only the README's picture of a graph is made, docs/graph.jpg,
 best with the newest page (COMFYUI_FRONTEND).
@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from tests.host.client import Client
 from tests.host.comfyui import REPO_DIR, Host, provision
@@ -36,11 +36,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 EXAMPLES_DIR = REPO_DIR / "example_workflows"
 THUMBNAIL_SIZE = 512
-PICTURE = "example.png"
-"""Every ComfyUI comes with a picture of this name, or the pack offers one."""
-
-CLIP = "example.mp4"
-"""Which the pack offers."""
+PICTURE, LARGE_PICTURE = "cyclegan_mountain.jpg", "cyclegan_mountain_large.jpg"
+CLIP = "cyclegan_mountain.mp4"
+"""Which the pack puts into the input folder of every host."""
 
 Spec = dict[str, Any]
 """Nodes (type, place, size, title, widget values) and links (node, output, node, input)."""
@@ -56,47 +54,43 @@ def _node(kind: str, at: tuple[int, int], size: tuple[int, int], title: str = ""
     return {"type": kind, "pos": at, "size": size, "title": title, "values": values}
 
 
-NOTE_TRANSLATE = """### Translate a picture
+NOTE_TRANSLATE = """\
+Press **Run**: the photo comes out in dabs of paint, at its own size. Then
 
-1. **Load Image**: choose a photo.
-2. **Load CycleGAN**: choose a model. *photo2monet* comes with the pack and makes paintings.
-3. Press **Run**. The result has the size of your photo.
+1. **Load Image**: choose a photo of yours.
+2. **Load CycleGAN**: choose another model; *photo2monet* comes with the pack.
 
 Less of it? Lower *strength*. Only a part of the picture? Connect a *mask*. A large photo? See the \
 template *Large photo, broad strokes*.
 """
-NOTE_COMPARE = """### Before and after
-
+NOTE_COMPARE = """\
 Press **Run**, then look at both pictures {how}.
 
-*strength* blends the translation over the photo: 0.7 keeps faces recognisable.
+*strength* blends the translation over the photo: 0.7 keeps more of the photo.
 """
 NOTE_SLIDER = """
 The slider needs **Nodes 2.0**, which ComfyUI's menu turns on; the classic canvas shows the result \
 below **Translate**.
 """
-NOTE_LARGE = """### Large photo, broad strokes
-
+NOTE_LARGE = """\
 A network paints strokes of so many pixels, and on a large photo nobody sees them. With \
 *work_size* the network sees the photo smaller:
 
 - **0**: as it is. Fine strokes.
-- **-1**: at twice the size that the model was trained at, but at least 512. Broad strokes.
-- or the short side in pixels.
+- **-1**: at twice the size that the model was trained at, but at least 512. Broader strokes.
+- or the short side in pixels, as **320** here. The smaller, the broader.
 
 The result keeps the photo's size, and *detail* gives its sharpness back.
 """
-NOTE_VIDEO = """### Translate a video
-
-1. **Load Video**: choose a video. A short clip, *example.mp4*, is there to try it with.
+NOTE_VIDEO = """\
+1. **Load Video**: choose a video. A short clip, *cyclegan_mountain.mp4*, is there to try it with.
 2. **Load CycleGAN**: choose a model.
 3. Press **Run**. The result has the video's size, frame rate and sound, and lies in output/video.
 
 Any length will do; Cancel works at any frame, and the next run goes on from there. *statistics* \
 is *shared*: with models that have instance norm, what stands still does not flicker.
 """
-NOTE_RECONSTRUCT = """### There and back again
-
+NOTE_RECONSTRUCT = """\
 A CycleGAN learns two translations at once, and the way back must lead to the original.
 
 - **translated**: half way, photo to painting.
@@ -106,8 +100,7 @@ A CycleGAN learns two translations at once, and the way back must lead to the or
 
 It needs both directions: one file that has them, or a second file in *model_name_b_to_a*.
 """
-NOTE_DOWNLOAD = """### Download a model from the Hub
-
+NOTE_DOWNLOAD = """\
 1. **Download CycleGAN from Hub**: choose a model, or choose *typed below* and type a repository \
 as owner/repo.
 2. **Load Image**: choose a picture of what the model takes, a horse for *horse2zebra*.
@@ -115,8 +108,7 @@ as owner/repo.
 
 From then on it needs no network, and **Load CycleGAN** lists it too (press **R**).
 """
-NOTE_TRAIN = """### Train a style of your own
-
+NOTE_TRAIN = """\
 Press **Run** to try it: **CycleGAN Example Pictures** draws summer and winter landscapes into the \
 input folder, and a small network learns to turn one into the other. It takes a minute or two on a \
 processor.
@@ -136,8 +128,7 @@ go on.
 
 **Use it:** press **R**; **Load CycleGAN**, in any graph, has the model under the run's name.
 """
-NOTE_RESUME = """### Go on with a training
-
+NOTE_RESUME = """\
 A training goes on where it stopped as long as its *run_name* is the same: after **Cancel**, after \
 *max_minutes*, and when *steps* is raised, as here from 400 to 800 for the run of the template \
 *Train a style*.
@@ -151,8 +142,8 @@ def _load(**values: Any) -> Spec:
     return _node("CycleGAN_Load", (420, 0), (380, 130), **values)
 
 
-def _photo() -> Spec:
-    return _node("LoadImage", (420, 260), (380, 420), image=PICTURE)
+def _photo(name: str = PICTURE) -> Spec:
+    return _node("LoadImage", (420, 260), (380, 420), image=name)
 
 
 def _small_training(steps: int) -> list[Spec]:
@@ -231,11 +222,11 @@ LARGE: Spec = {
     "nodes": [
         _note(NOTE_LARGE, height=320),
         _load(),
-        _photo(),
+        _photo(LARGE_PICTURE),
         _node("CycleGAN_Translate", (860, 0), (320, 230), title="fine strokes"),
-        _node("CycleGAN_Translate", (860, 560), (320, 230), title="broad strokes", work_size=-1),
-        _node("PreviewImage", (1240, 0), (460, 480), title="work_size 0"),
-        _node("PreviewImage", (1240, 560), (460, 480), title="work_size -1"),
+        _node("CycleGAN_Translate", (860, 480), (320, 230), title="broad strokes", work_size=320),
+        _node("PreviewImage", (1240, 0), (460, 400), title="work_size 0"),
+        _node("PreviewImage", (1240, 480), (460, 400), title="work_size 320"),
     ],
     "links": [
         *TRANSLATE_LINKS,
@@ -338,8 +329,12 @@ BUILD = """([spec, id]) => {
     });
     for (const [source, output, target, input] of spec.links)
         nodes[source].connect(output, nodes[target], input);
-    app.canvas.ds.scale = 0.6;  // all of it is in sight, below the page's own bars
-    app.canvas.ds.offset = [140, 250];
+    // All of it is in sight, as large as can be, below the page's own bars.
+    const [right, bottom] = [0, 1].map(
+        axis => Math.max(...nodes.map(node => node.pos[axis] + node.size[axis])));
+    const scale = Math.floor(100 * Math.min(1300 / right, 720 / bottom)) / 100;
+    app.canvas.ds.scale = scale;
+    app.canvas.ds.offset = [84 / scale, 150 / scale];
 }"""
 
 
@@ -424,7 +419,7 @@ def _fetch_frames(client: Client, url: str) -> list[Image.Image]:
 def halves(pictures: Sequence[Image.Image]) -> Image.Image:
     """One square: its left half from the first picture, its right half from the second."""
     size = (THUMBNAIL_SIZE, THUMBNAIL_SIZE)
-    left, right = (picture.resize(size, Image.Resampling.BOX) for picture in pictures)
+    left, right = (ImageOps.fit(picture, size) for picture in pictures)
     half = THUMBNAIL_SIZE // 2
     left.paste(right.crop((half, 0, *size)), (half, 0))
     left.paste((255, 255, 255), (half - 1, 0, half + 1, THUMBNAIL_SIZE))
@@ -446,17 +441,16 @@ def columns(picture: Image.Image) -> Image.Image:
     width, height = picture.width // 2, picture.height
     result = Image.new("RGB", (THUMBNAIL_SIZE, THUMBNAIL_SIZE), "white")
     for number in (0, 1):
-        left = number * width + width // 4
-        column = picture.crop((left, 0, left + width // 2, height))
-        column = column.resize((THUMBNAIL_SIZE // 2 - 4, THUMBNAIL_SIZE), Image.Resampling.BOX)
+        half = picture.crop((number * width, 0, (number + 1) * width, height))
+        column = ImageOps.fit(half, (THUMBNAIL_SIZE // 2 - 4, THUMBNAIL_SIZE))
         result.paste(column, (number * (THUMBNAIL_SIZE // 2 + 4), 0))
     return result
 
 
 def closeup(picture: Image.Image) -> Image.Image:
-    """The upper middle of a picture, twice as large."""
+    """The upper left of a picture, twice as large."""
     width, height = picture.size
-    return picture.crop((width // 4, 0, width * 3 // 4, height // 2))
+    return picture.crop((0, 0, width // 2, height // 2))
 
 
 def film(frames: Sequence[Image.Image]) -> Image.Image:
@@ -481,7 +475,7 @@ def quarters(pictures: Sequence[Image.Image]) -> Image.Image:
     half = THUMBNAIL_SIZE // 2
     result = Image.new("RGB", (THUMBNAIL_SIZE, THUMBNAIL_SIZE))
     for index, picture in enumerate(pictures):
-        small = picture.resize((half, half), Image.Resampling.BOX)
+        small = ImageOps.fit(picture, (half, half))
         result.paste(small, (index % 2 * half, index // 2 * half))
     return result
 

@@ -124,7 +124,7 @@ def test_the_video_is_saved_with_all_frames_of_the_clip(page: ComfyPage, host: H
     page.load(example("Translate a video", CycleGAN_TranslateVideo={"detail": 0.9}))
     assert page.run() == "execution_success", page.error_text()
     (made,) = {*folder.glob("*")} - before
-    assert times_of(made) == times_of(host.input_dir / "example.mp4") != []
+    assert times_of(made) == times_of(host.input_dir / "cyclegan_mountain.mp4") != []
 
 
 def test_cycle_error_is_shown(page: ComfyPage) -> None:

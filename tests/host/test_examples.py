@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from PIL import Image
+import pytest
 
 from .client import Client
 from .comfyui import REPO_DIR, Host
@@ -12,19 +12,20 @@ from .graphs import load_model, node, save_image, train, translate
 from .samples import contents, read_run
 
 
-def test_templates_find_a_photograph_where_the_host_has_none(host: Host) -> None:
-    """The host's own lies beside its program, and this one has another base folder."""
-    with (
-        Image.open(host.input_dir / "example.png") as offered,
-        Image.open(REPO_DIR / "example_workflows" / "astronaut.jpg") as ours,
-    ):
-        assert offered.tobytes() == ours.convert("RGB").tobytes()
-
-
-def test_templates_find_a_clip(host: Host, info: dict[str, Any]) -> None:
-    clip = REPO_DIR / "example_workflows" / "astronaut.mp4"
-    assert (host.input_dir / "example.mp4").read_bytes() == clip.read_bytes()
-    assert "example.mp4" in str(info["LoadVideo"])
+@pytest.mark.parametrize(
+    ("loader", "name"),
+    [
+        ("LoadImage", "mountain.jpg"),
+        ("LoadImage", "mountain_large.jpg"),
+        ("LoadVideo", "mountain.mp4"),
+    ],
+)
+def test_templates_find_their_pictures(
+    host: Host, info: dict[str, Any], loader: str, name: str
+) -> None:
+    ours = REPO_DIR / "example_workflows" / name
+    assert (host.input_dir / f"cyclegan_{name}").read_bytes() == ours.read_bytes()
+    assert f"cyclegan_{name}" in str(info[loader])
 
 
 def test_drawings_are_made_once_and_can_be_trained_on(

@@ -13,7 +13,7 @@ from cyclegan_core.config import EvaluationConfig
 from cyclegan_core.evaluation import Evaluator, Extractor
 
 ROOT = Path(__file__).parents[3]
-PHOTOGRAPH = ROOT / "example_workflows" / "astronaut.jpg"
+PHOTOGRAPH = ROOT / "tests" / "unit" / "astronaut.jpg"
 METRIC = "KID (Colours)"
 """What `make_evaluator` gives decides by this."""
 

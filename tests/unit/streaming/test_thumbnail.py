@@ -17,7 +17,7 @@ from cyclegan_core.streaming.stream import _reduced, thumbnail
 
 from .test_stream import SMALL, TRAINED, make, photo, plan
 
-ASTRONAUT = Path(__file__).parents[3] / "example_workflows" / "astronaut.jpg"
+ASTRONAUT = Path(__file__).parents[1] / "astronaut.jpg"
 
 
 def quick(model: CycleGAN, images: Tensor, how: StreamPlan | None = None) -> Tensor:
