@@ -10,8 +10,10 @@ import hashlib
 import json
 import logging
 import os
+import queue
 import socket
 import sys
+import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Generator, Iterator
@@ -24,6 +26,8 @@ import torch
 # Ray would tell its makers about every cluster; nothing here goes anywhere unasked.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+# What still runs of a job when its Ray ends must not start another one.
+os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
 import ray
 import ray.data
 from ray.exceptions import RayError
@@ -37,7 +41,7 @@ from ..model import CycleGAN
 from .arrow import Table
 from .attempts import Deaths
 from .lease import leased
-from .places import Place, check_target, fault, find_place
+from .places import MISTAKES, Place, check_target, fault, find_place
 from .reading import read_block
 from .report import PARTS, Report, Summary
 from .worker import Settings, Worker
@@ -57,6 +61,9 @@ _READING_CPUS = 0.5
 and nobody would read ahead."""
 
 _SECONDS_TO_ANSWER = 10
+
+_SECONDS_OF_SILENCE = 30.0
+"""Without a block, after which is looked whether all computers are still there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,42 +118,47 @@ def translate_bulk(  # noqa: PLR0913 - what, where, and how
         ValueError: an argument makes no sense.
     """
     started = time.monotonic()
-    workers = workers or Workers()
+    workers, is_callers = workers or Workers(), ray.is_initialized()
     from_, to = find_place(source), find_place(target)
     check_target(to, from_)
     _check_source(from_)
     with leased(to, tell) as lease:
         identity = _identity(model, from_, settings)
         kept = _check_job(to, identity, precision)
-        try:
-            work = find_work(from_, to, lambda found: tell(f"{found:,} pictures found"))
-        except Exception as error:  # noqa: BLE001 - each kind of store has its own
-            raise CycleGANError(f"{source} can't be read: {fault(error)}.") from None
+        work = _find_work(from_, to, tell)
         if not work.total:
             raise CycleGANError(f"{source} holds no pictures; choose another folder.")
         report = Report(to)
-        if work.num_open:
+        left, is_again = work, False
+        while left.num_open:
             with _cluster(workers):
-                plan = _plan(workers)
+                plan = _plan(workers, is_smaller=is_again)
                 _check_nodes(to)
                 if not kept:
                     kept = _fastest(plan) if precision == "auto" else precision
                     held = json.dumps(identity | {"precision": kept}, indent=1)
                     to.write_own(JOB, held.encode())
-                tell(f"{plan} in {kept}: {work.num_open:,} of {work.total:,} pictures to be done")
+                tell(f"{plan} in {kept}: {left.num_open:,} of {work.total:,} pictures to be done")
                 how = replace(settings, precision=kept)
+                total = report.done + left.num_open
                 try:
-                    for rows in _run(plan, model, how, from_, to, work):
+                    for rows in _watched(_run(plan, model, how, from_, to, left)):
                         lease.check()
                         report.add(rows)
-                        on_progress(report.done, work.num_open)
+                        on_progress(report.done, total)
+                    break
                 except RayError as error:
                     raise CycleGANError(
                         f"Ray gave up ({_last_line(error)}); the same command goes on."
                     ) from None
+                except _LostNodeError as error:
+                    if is_callers:  # whose it is to begin anew, which ends all workers
+                        raise CycleGANError(f"{error}; the same call goes on.") from None
+                    tell(f"{error}; what is left is done by the others.")
                 finally:
                     with suppress(CycleGANError):
                         report.flush()
+            left, is_again = _find_work(from_, to, tell), True
         lease.look()
         summary = report.finish(work, time.monotonic() - started)
         to.remove_partials({*work.folders(), FOLDER, PARTS})
@@ -164,6 +176,15 @@ def _check_source(source: Place) -> None:
         raise CycleGANError(
             f"{source.url} is a file; name a folder, or use: cyclegan translate {source.url}"
         )
+
+
+def _find_work(source: Place, target: Place, tell: Callable[[str], object]) -> Worklist:
+    try:
+        return find_work(source, target, lambda found: tell(f"{found:,} pictures found"))
+    except MISTAKES:
+        raise
+    except Exception as error:  # noqa: BLE001 - each kind of store has its own
+        raise CycleGANError(f"{source.url} can't be read: {fault(error)}.") from None
 
 
 def _identity(model: CycleGAN, source: Place, settings: Settings) -> dict[str, Any]:
@@ -330,8 +351,12 @@ class _Plan:
         return _BLOCK_BYTES["cuda" if self.gpus else "cpu"]
 
 
-def _plan(workers: Workers) -> _Plan:
+def _plan(workers: Workers, *, is_smaller: bool = False) -> _Plan:
     """Divide the cluster up; actors on every CPU would leave none to read for them.
+
+    Args:
+        workers: who is asked for.
+        is_smaller: the cluster has lost a computer, and as many as it still has will do.
 
     Raises:
         CycleGANError: it is too small for what was asked.
@@ -343,14 +368,14 @@ def _plan(workers: Workers) -> _Plan:
     room = cpus - 1
     if gpus:
         room = min(room, int(all_gpus / gpus + 1e-6))
-    if room < 1 or (workers.count or 0) > room:
+    if room < 1 or ((workers.count or 0) > room and not is_smaller):
         wanted = f"{workers.count or 1} worker{'' if (workers.count or 1) == 1 else 's'}"
         each = f"{gpus:g} GPU and a CPU each" if gpus else "a CPU each"
         raise CycleGANError(
             f"The Ray has {cpus} CPUs and {all_gpus:g} GPUs, and {wanted} with {each}, and a CPU "
             "for reading, need more; ask for fewer --workers or --gpus-per-worker, or add nodes."
         )
-    count = workers.count or room
+    count = min(workers.count or room, room)
     if gpus:
         per_node = max(1, int(1 / gpus))
     else:
@@ -462,7 +487,7 @@ def _run(
     source: Place,
     target: Place,
     work: Worklist,
-) -> Iterator[Table]:
+) -> Generator[Table]:
     """The rows of the report, a block's together, as they are done."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
@@ -499,6 +524,58 @@ def _run(
         **plan.resources,
     )
     yield from rows.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+
+
+class _LostNodeError(CycleGANError):
+    """A computer of the cluster is gone, and nothing comes any more."""
+
+
+def _watched(blocks: Generator[Table]) -> Iterator[Table]:
+    """The same blocks, unless a computer is lost.
+
+    Ray would start the workers that were there anew, for which the others may have no room, and
+    wait for that with what it had given them: for ever, if no computer is added.
+
+    Raises:
+        _LostNodeError: one is gone, and nothing came for a while.
+    """
+    came: queue.Queue[Table | BaseException | None] = queue.Queue(maxsize=1)
+    is_over = threading.Event()
+
+    def take() -> None:
+        try:
+            for block in blocks:
+                came.put(block)
+                if is_over.is_set():
+                    break
+            blocks.close()
+            came.put(None)
+        except BaseException as error:  # noqa: BLE001 - goes on over there
+            came.put(error)
+
+    known = {node["NodeID"] for node in _nodes()}
+    threading.Thread(target=take, daemon=True, name="blocks").start()
+    try:
+        while True:
+            try:
+                found = came.get(timeout=_SECONDS_OF_SILENCE)
+            except queue.Empty:
+                lost = known - {node["NodeID"] for node in _nodes()}
+                if lost:
+                    raise _LostNodeError(
+                        f"The cluster has lost {len(lost)} of {len(known)} computers"
+                    ) from None
+                continue
+            if found is None:
+                return
+            if isinstance(found, BaseException):
+                raise found
+            yield found
+    finally:
+        is_over.set()
+        with suppress(queue.Empty):  # room for what it is about to put, or it would never end
+            while True:
+                came.get_nowait()
 
 
 def _last_line(error: BaseException) -> str:

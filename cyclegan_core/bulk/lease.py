@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from ..errors import CycleGANError
-from .places import Place, fault
+from .places import MISTAKES, Place, fault
 from .worklist import FOLDER
 
 NAME = f"{FOLDER}/lease.json"
@@ -164,7 +164,7 @@ def _create(target: Place, lease: Lease, instead_of: dict[str, Any] | None = Non
         target.create(NAME, lease.content())
     except FileExistsError:
         return False
-    except CycleGANError:
+    except (CycleGANError, *MISTAKES):
         raise
     except Exception as error:  # noqa: BLE001 - each kind of store has its own
         raise CycleGANError(

@@ -32,6 +32,10 @@ _READ_ONLY = frozenset(["hf", "http", "https", "zip", "tar", "github"])
 """Where files can't be written one by one; on the Hub each would be a commit."""
 
 
+MISTAKES = (NameError, AttributeError, AssertionError)
+"""What no store raises."""
+
+
 @dataclass(frozen=True, slots=True)
 class Listing:
     """What lies in one folder, both sorted by name."""
@@ -216,11 +220,15 @@ class Place:
     def telling(self, name: str, what: str) -> Generator[None]:
         """Make any fault a sentence: each kind of store has its own.
 
+        What only a mistake in a program raises goes on as it is.
+
         Raises:
             CycleGANError: what is done with a file of the job's own failed.
         """
         try:
             yield
+        except MISTAKES:
+            raise
         except Exception as error:  # noqa: BLE001 - see above
             raise CycleGANError(
                 f"{self.shown(name)} can't be {what}: {fault(error)}; mend that, and the same "
@@ -284,12 +292,6 @@ def check_target(target: Place, source: Place) -> None:
 
 
 def fault(error: BaseException) -> str:
-    """Why a store refused, on one line, without the full stop.
-
-    Each kind has errors of its own, so that all are caught; what only a mistake in a program raises
-    goes on as it is.
-    """
-    if isinstance(error, (NameError, AttributeError, AssertionError)):
-        raise error
+    """Why a store refused, on one line, without the full stop."""
     text = reason(error) or type(error).__name__
     return " ".join(text.split()).rstrip(".")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..config import Direction
-from ..errors import CycleGANError
+from ..errors import CheckpointError, CycleGANError
 from ..evaluation.distances import perceptual_distance
 from ..evaluation.extractors import LiteExtractor
 from ..model import CycleGAN
@@ -99,6 +99,8 @@ def compare(  # noqa: PLR0913 - whom, on what, how
     """
     try:
         network = LiteExtractor(0)
+    except CheckpointError:  # it is, and its weights are damaged
+        raise
     except CycleGANError:  # the extra is not installed
         network = None
     device = next(student.parameters()).device

@@ -165,11 +165,15 @@ def run(
             driver = Driver(source, target, weights)
         # So many results, and a moment that falls anywhere in the work on a picture.
         least = max(threshold, len(results(target)) + 1)
-        while not wait_for(lambda least=least: len(results(target)) >= least, driver):
+        while not (is_going := wait_for(lambda least=least: len(results(target)) >= least, driver)):
             takeovers += driver.took_over()
-            assert driver.gave_up(), driver.output()
+            if not driver.gave_up():
+                break
             starts += 1
             driver = Driver(source, target, weights)
+        if not is_going:  # it was faster than the next kill
+            takeovers -= driver.took_over()
+            break
         time.sleep(rng.random() * 0.2)
         kind = rng.choice(kinds)
         if kind == "actor":

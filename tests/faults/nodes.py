@@ -64,7 +64,7 @@ def main() -> None:
     def tell(text: str) -> None:
         print(f"{time.monotonic() - began:5.0f} s: {text}", flush=True)  # noqa: T201
 
-    with tempfile.TemporaryDirectory() as name, cluster(1) as address:
+    with tempfile.TemporaryDirectory() as name, cluster(2) as address:
         folder = Path(name)
         source, target, weights = folder / "in", folder / "out", folder / "model.safetensors"
         broken = draw(source, options.count, 1)
@@ -74,7 +74,7 @@ def main() -> None:
         with node(*second) as other, (folder / "said.txt").open("wb") as said:
             there = psutil.Process(other.pid)
             words = ["bulk", str(source), str(target), "--model", str(weights)]
-            words += ["--precision", "fp32", "--workers", "2", "--address", address]
+            words += ["--precision", "fp32", "--workers", "3", "--address", address]
             time.sleep(20)  # until the second node has joined
             driver = subprocess.Popen(
                 [sys.executable, "-m", "cyclegan_core.cli", *words],
@@ -85,7 +85,7 @@ def main() -> None:
             while len(results(target)) < options.count // 3:
                 assert driver.poll() is None, (folder / "said.txt").read_text()
                 time.sleep(0.1)
-            tell(f"{workers(there)} of 2 workers are on the second node")
+            tell(f"{workers(there)} of 3 workers are on the second node")
             stopped = send(there, signal.SIGSTOP)
             at = time.monotonic()
             tell(f"{stopped} processes stopped, {len(results(target))} results")

@@ -7,7 +7,8 @@ One small Ray serves all of them. The command's own Ray, and workers that are ki
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ pytest.importorskip("pyarrow")
 pytest.importorskip("ray")
 
 import fsspec
+import ray.exceptions
 
 from cyclegan_core import CycleGAN, ModelConfig, save_model
 from cyclegan_core.bulk import bulk
@@ -191,3 +193,47 @@ def test_a_ray_that_asks_for_a_token_is_a_sentence() -> None:
     refused.__cause__ = RuntimeError("RPC error: InvalidAuthToken: Authentication token is missing")
     said = str(bulk._unreachable("10.0.0.1:6379", refused))
     assert "asks for a token: give this computer the head's ~/.ray/auth_token" in said
+
+
+def test_a_lost_computer_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what a Ray of two computers hands on; `tests/faults/nodes.py` has the real ones."""
+    nodes, ended = [{"NodeID": "head"}, {"NodeID": "other"}], threading.Event()
+    monkeypatch.setattr(bulk, "_nodes", lambda: list(nodes))
+    monkeypatch.setattr(bulk, "_SECONDS_OF_SILENCE", 0.01)
+    go_on = threading.Event()
+
+    def blocks() -> Generator[str]:
+        try:
+            yield "first"
+            go_on.wait()
+            yield "second"
+        finally:
+            ended.set()
+
+    # A pause alone is none of its business.
+    watched = bulk._watched(blocks())
+    assert next(watched) == "first"
+    threading.Timer(0.1, go_on.set).start()
+    assert list(watched) == ["second"]
+    assert ended.wait(10)
+
+    go_on.clear()
+    ended.clear()
+    watched = bulk._watched(blocks())
+    assert next(watched) == "first"
+    nodes.pop()
+    with pytest.raises(CycleGANError, match=r"^The cluster has lost 1 of 2 computers$"):
+        next(watched)
+    go_on.set()
+    assert ended.wait(10)  # what was waited for ends, too
+
+
+def test_what_goes_wrong_among_the_workers_is_told_here() -> None:
+    def blocks() -> Generator[str]:
+        yield "first"
+        raise ray.exceptions.RayError("gone")
+
+    watched = bulk._watched(blocks())
+    assert next(watched) == "first"
+    with pytest.raises(ray.exceptions.RayError, match="gone"):
+        next(watched)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from cyclegan_core import (
+    CheckpointError,
     CycleGAN,
     CycleGANError,
     DistillConfig,
@@ -21,6 +22,8 @@ from cyclegan_core import (
     read_picture,
     save_model,
 )
+from cyclegan_core.distillation import comparison
+from cyclegan_core.progress import ignore
 
 from ..checkpoint.foreign import scramble
 from ..folders import fill
@@ -194,3 +197,14 @@ def test_the_face_offers_the_function_whatever_was_imported_before() -> None:
 
     assert found is distill
     assert Path("small.safetensors").with_suffix(WORK_SUFFIX) == Path("small.distill")
+
+
+def test_damaged_weights_of_the_measure_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(_: int) -> None:
+        raise CheckpointError("weights.bin does not fit its network.")
+
+    monkeypatch.setattr(comparison, "LiteExtractor", damaged)
+    model = CycleGAN(ModelConfig(base_channels=2, num_blocks=1))
+    how = {"views": 1, "dtype": None, "on_progress": ignore}
+    with pytest.raises(CheckpointError, match="does not fit its network"):
+        comparison.compare(model, model, "a_to_b", [], **how)
