@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import queue
+import re
 import socket
 import sys
 import threading
@@ -494,7 +495,9 @@ def _run(
     context.target_max_block_size = plan.block_bytes
     context.target_min_block_size = 0
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    attempts = ray.remote(num_cpus=0, max_restarts=-1)(Deaths).remote()
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    keeper = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Deaths)
+    attempts = keeper.options(scheduling_strategy=here).remote()  # no other computer takes it along
     weights = ray.put(model)  # held here, or actors that start again would not find it
     blocks = ray.data.from_arrow(work.open)
     contents = blocks.map_batches(
@@ -530,6 +533,14 @@ class _LostNodeError(CycleGANError):
     """A computer of the cluster is gone, and nothing comes any more."""
 
 
+def _alive() -> set[str]:
+    return {node["NodeID"] for node in _nodes()}
+
+
+def _lost(lost: set[str], known: set[str]) -> _LostNodeError:
+    return _LostNodeError(f"The cluster has lost {len(lost)} of {len(known)} computers")
+
+
 def _watched(blocks: Generator[Table]) -> Iterator[Table]:
     """The same blocks, unless a computer is lost.
 
@@ -553,21 +564,20 @@ def _watched(blocks: Generator[Table]) -> Iterator[Table]:
         except BaseException as error:  # noqa: BLE001 - goes on over there
             came.put(error)
 
-    known = {node["NodeID"] for node in _nodes()}
+    known = _alive()
     threading.Thread(target=take, daemon=True, name="blocks").start()
     try:
         while True:
             try:
                 found = came.get(timeout=_SECONDS_OF_SILENCE)
             except queue.Empty:
-                lost = known - {node["NodeID"] for node in _nodes()}
-                if lost:
-                    raise _LostNodeError(
-                        f"The cluster has lost {len(lost)} of {len(known)} computers"
-                    ) from None
+                if lost := known - _alive():
+                    raise _lost(lost, known) from None
                 continue
             if found is None:
                 return
+            if isinstance(found, RayError) and (lost := known - _alive()):
+                raise _lost(lost, known) from None
             if isinstance(found, BaseException):
                 raise found
             yield found
@@ -579,6 +589,7 @@ def _watched(blocks: Generator[Table]) -> Iterator[Table]:
 
 
 def _last_line(error: BaseException) -> str:
-    """The fault that is below Ray's traceback."""
+    """The fault that is below Ray's traceback, and above its advice."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__)[:300].rstrip(".")
+    faults = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Exit)\b", line)]
+    return (faults or lines or [type(error).__name__])[-1][:300].rstrip(".")

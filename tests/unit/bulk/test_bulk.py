@@ -228,12 +228,23 @@ def test_a_lost_computer_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ended.wait(10)  # what was waited for ends, too
 
 
-def test_what_goes_wrong_among_the_workers_is_told_here() -> None:
+def test_what_goes_wrong_among_the_workers_is_told_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = [{"NodeID": "head"}, {"NodeID": "other"}]
+    monkeypatch.setattr(bulk, "_nodes", lambda: list(nodes))
+
     def blocks() -> Generator[str]:
         yield "first"
-        raise ray.exceptions.RayError("gone")
+        raise ray.exceptions.RayError("ray::work()\n  a.py\nValueError: of a.\nSee DataContext.")
 
     watched = bulk._watched(blocks())
     assert next(watched) == "first"
-    with pytest.raises(ray.exceptions.RayError, match="gone"):
+    with pytest.raises(ray.exceptions.RayError) as error:
+        next(watched)
+    assert bulk._last_line(error.value) == "ValueError: of a"
+
+    # A computer that is lost takes more along than its workers.
+    watched = bulk._watched(blocks())
+    assert next(watched) == "first"
+    nodes.pop()
+    with pytest.raises(CycleGANError, match="has lost 1 of 2 computers"):
         next(watched)
