@@ -332,9 +332,9 @@ BUILD = """([spec, id]) => {
     // All of it is in sight, as large as can be, below the page's own bars.
     const [right, bottom] = [0, 1].map(
         axis => Math.max(...nodes.map(node => node.pos[axis] + node.size[axis])));
-    const scale = Math.floor(100 * Math.min(1300 / right, 720 / bottom)) / 100;
+    const scale = Math.floor(100 * Math.min(1300 / right, 690 / bottom)) / 100;
     app.canvas.ds.scale = scale;
-    app.canvas.ds.offset = [84 / scale, 150 / scale];
+    app.canvas.ds.offset = [84 / scale, 175 / scale];
 }"""
 
 
