@@ -108,15 +108,18 @@ def clients(hub: Hub) -> Iterator[Clients]:
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with all files that are named."""
     root = tmp_path_factory.mktemp("everything")
-    for name in ("photo.jpg", "a.jpg", "huge.tif", "in/1.png", "docs/valley.jpg"):
+    pictures = ("photo.jpg", "a.jpg", "huge.tif", "in/1.png", "PHOTO.jpg")
+    for name in (*pictures, "docs/valley.jpg", "example_workflows/mountain_large.jpg"):
         draw(root / name, size=(40, 30))
     if importlib.util.find_spec("av"):
         from .films.clips import make_clip
 
-        make_clip(root / "clip.mp4", frames=3)
+        for name in ("clip.mp4", "example_workflows/mountain.mp4"):
+            make_clip(root / name, frames=3)
     folders = (
         *("photos", "paintings", "drawings", "frames", "A", "B", "facades/A", "facades/B"),
         *("test/photos", "test/paintings", "test/facades", "test/labels"),
+        *("PHOTOS", "PAINTINGS", "PAIRS/A", "PAIRS/B", "TEST/A", "TEST/B"),
     )
     maps = "datasets/maps"
     folders += tuple(f"{maps}/{name}" for name in ("trainA", "trainB", "testA", "testB"))
@@ -136,10 +139,11 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = root / "checkpoints" / f"{name}.pth"
         path.parent.mkdir(parents=True, exist_ok=True)
         save_weights(network.state_dict(), path)
-    save_weights(foreign.scramble(foreign.upstream(), 9).state_dict(), root / "big.pth")
+    for name in ("big.pth", "BIG.pth"):
+        save_weights(foreign.scramble(foreign.upstream(), 9).state_dict(), root / name)
     shutil.copy(root / "G_A.pth", root / "FILE")
     save(root / "model.safetensors")
-    for run in ("runs/mine", "output/cyclegan/my_run"):
+    for run in ("runs/mine", "output/cyclegan/my_run", "output/cyclegan/MY_RUN"):
         (root / run).mkdir(parents=True)
         save(root / run / "model.safetensors")
     return root
@@ -155,7 +159,8 @@ def here(everything: Path, tmp_path: Path) -> Path:
 def user(hub: Hub, clients: Clients, tmp_path: Path) -> User:
     """Logged in at a Hub with one repository that has both directions."""
     hub.reset()
-    hub.add("owner/repo", our_files(tmp_path / "repo", make_model()))
+    for name in ("owner/repo", "OWNER/REPO"):
+        hub.add(name, our_files(tmp_path / "repo", make_model()))
     home = tmp_path / "home"
     return User(clients, home, HF_TOKEN=TOKEN, HOME=str(home))
 
@@ -305,6 +310,24 @@ def test_it_can_be_typed(block: Block, user: User, here: Path) -> None:
     for words, made in commands(block.text):
         program, *rest = dropwhile(SETS_A_VARIABLE.fullmatch, words)
         PROGRAMS[program](rest, made, user, here)
+
+
+def test_what_the_readme_names_is_in_a_clone_or_in_capitals() -> None:
+    """Or it is a result; so that a reader sees what to replace."""
+    named = set()
+    for block in BLOCKS:
+        if block.file != "README.md" or block.language != "sh":
+            continue
+        for words, _ in commands(block.text):
+            if words[0] == "cyclegan":
+                pairs = itertools.pairwise(words)
+                named |= {word for before, word in pairs if before not in RESULTS}
+    named = {word for word in named if re.search(r"/|\.[a-z]", word)}
+    missing = {
+        word for word in named if not re.search("[A-Z]", word) and not (ROOT / word).exists()
+    }
+    assert "docs/valley.jpg" in named
+    assert missing == {"~/.local/share/bash-completion/completions/cyclegan"}
 
 
 def test_template_says_what_the_readme_says_of_a_style_of_ones_own() -> None:
