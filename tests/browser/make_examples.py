@@ -448,9 +448,9 @@ def columns(picture: Image.Image) -> Image.Image:
 
 
 def closeup(picture: Image.Image) -> Image.Image:
-    """The upper left of a picture, twice as large."""
+    """The middle of a picture, twice as large."""
     width, height = picture.size
-    return picture.crop((0, 0, width // 2, height // 2))
+    return picture.crop((width // 4, height // 4, width * 3 // 4, height * 3 // 4))
 
 
 def film(frames: Sequence[Image.Image]) -> Image.Image:
