@@ -20,7 +20,8 @@ in DIR: so the table grows over days. --table only prints what FILE holds.
   against true partners).
 - Recipes: *quick* is the preset in bf16, *quick_whole* with the preset's own number of steps,
   *quick_hour* with three times as many as quick, *quick_bold* with half the weight of cycles, a
-  fifth of the identity's and twice the discriminators', *quick_bilinear* with bilinear upsampling.
+  fifth of the identity's and twice the discriminators', *quick_r1* with the R1 penalty in every
+  fourth step, *quick_bilinear* with bilinear upsampling.
   *paper* is the original's: resnet of 9 blocks and 64 channels, instance norm, transposed
   convolutions, 70-pixel PatchGAN, lsgan, Adam 2e-4, batch 1, crops of 256 of 286, identity 0.5, its
   first 100 epochs at a constant rate; *paper128* the same at 128 of 143 pixels with 6 blocks, as
@@ -105,6 +106,8 @@ def recipe(name: str, pictures: Pictures, seed: int) -> tuple[TrainConfig, DataC
         train: dict[str, Any] = {**preset.train, "max_steps": steps}
         if name == "quick_bold":
             train |= {"lambda_a": 5.0, "lambda_b": 5.0, "lambda_identity": 0.1, "lambda_gan": 1.0}
+        if name == "quick_r1":
+            train |= {"lambda_r1": 1.0, "r1_every": 4}
         data = DataConfig(**preset.data)
     else:
         small = name == "paper128"
