@@ -177,7 +177,8 @@ def _loss_inputs() -> list[io.Input]:
             "gan_mode",
             options=_choices(TrainConfig, "gan_mode"),
             default=_TRAIN.gan_mode,
-            tooltip="Adversarial loss: least squares, likelihood, Wasserstein with penalty.",
+            tooltip="Adversarial loss: least squares, likelihood, Wasserstein with penalty, or "
+            "hinge.",
         ),
         _number("lambda_a", _TRAIN.lambda_a, "Weight of A → B → A; lower it if nothing changes."),
         _number("lambda_b", _TRAIN.lambda_b, "Weight of B → A → B; lower it if nothing changes."),
