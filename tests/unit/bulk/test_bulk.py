@@ -176,10 +176,19 @@ def test_bad_names_are_sentences(model: CycleGAN, tmp_path: Path) -> None:
     assert "is the source itself" in refused(tmp_path / "empty", "empty")
 
 
+@pytest.mark.parametrize("content", [b"", b"[1]", b"[" * 100_000])
+def test_a_damaged_job_is_a_sentence(content: bytes, tmp_path: Path) -> None:
+    place = find_place(str(tmp_path))
+    place.write_own(bulk.JOB, content)
+    with pytest.raises(CycleGANError, match=r"job\.json is damaged; delete it, or choose another"):
+        bulk._check_job(place, {}, "fp32")
+
+
 @pytest.mark.parametrize(
     ("address", "words"),
     [
         ("nonsense", "address must be local, auto or HOST:PORT"),
+        ("127.0.0.1:99999", "address must be local, auto or HOST:PORT"),
         ("127.0.0.1:9", "The Ray at 127.0.0.1:9 does not answer: Connection refused."),
     ],
 )

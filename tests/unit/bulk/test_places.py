@@ -89,7 +89,7 @@ def test_the_hub_is_no_target(tmp_path: Path) -> None:
         check_target(target, source)
 
 
-@pytest.mark.parametrize("url", ["nothing://x/y", "s4://bucket"])
+@pytest.mark.parametrize("url", ["nothing://x/y", "s4://bucket", "dropbox://x"])
 def test_an_unknown_kind_of_url_is_a_sentence(url: str) -> None:
     with pytest.raises(CycleGANError, match=r"can't be read: .*\.$"):
         find_place(url)
