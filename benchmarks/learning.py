@@ -365,13 +365,15 @@ def _cell(scores: dict[str, Any] | None) -> str:
 def draw(options: argparse.Namespace) -> None:
     """What the first set, recipe and seed have made of photographs after each of the minutes."""
     run = options.work / f"{options.sets[0]}-{options.recipes[0]}-{options.seeds[0]}"
-    models = {m: load_model(run / f"minute_{m:g}.safetensors") for m in sorted(options.minutes)}
+    models = {f"{m:g} min": run / f"minute_{m:g}.safetensors" for m in sorted(options.minutes)}
+    models |= {title: Path(path) for title, _, path in (a.partition("=") for a in options.also)}
+    loaded = {title: load_model(path) for title, path in models.items()}
     sheet = Sheet(options.cell)
     for path in options.photos:
         photo = square(read_picture(path).pixels.expand(3, -1, -1)[None], 256)
         cells = {"photo": photo}
-        for minute, model in models.items():
-            cells[f"{minute:g} min"] = model.translate(photo[None], dtype=torch.bfloat16)[0]
+        for title, model in loaded.items():
+            cells[title] = model.translate(photo[None], dtype=torch.bfloat16)[0]
         sheet.add(run.name, cells)
     sheet.write(options.sheet)
 
@@ -391,6 +393,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print what there is, train nothing")
     parser.add_argument("--sheet", type=Path, help="draw --photos after each of the minutes")
     parser.add_argument("--photos", type=Path, nargs="+", default=scikit_image_photographs())
+    parser.add_argument("--also", nargs="+", default=[], metavar="TITLE=MODEL", help="more columns")
     parser.add_argument("--cell", type=int, default=240, help="pixels per picture on the sheet")
     options = parser.parse_args()
     options.clock = "wall" if is_gpu(options) else "processor"
