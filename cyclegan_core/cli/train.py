@@ -192,7 +192,7 @@ class Train:
         if before is None or not (self.run_dir / STATE_NAME).exists():
             return
         # On other machines the same pictures may lie elsewhere.
-        others = other_folders(self.run_dir, trainer.data) if trainer.rank == 0 else None
+        others = other_folders(before, trainer.data) if trainer.rank == 0 else None
         if others is not None:
             report = trainer.data.report()
             raise ValueError(
@@ -230,7 +230,7 @@ class Train:
         self._check_changes(trainer, before)
         console = Console(stderr=True, quiet=self.json or trainer.rank > 0)
         report = data.report()
-        untold = new_warnings(self.run_dir, report.warnings)
+        untold = new_warnings(before or {}, report.warnings)
         print_text(console, str(replace(report, warnings=untold)))
         evaluation = self._evaluation(device) if trainer.rank == 0 else None
         with (

@@ -8,7 +8,7 @@
 """
 
 from ..progress import duration
-from .beginning import new_warnings, other_folders
+from .beginning import new_warnings, other_folders, read_before
 from .chart import draw_curves
 from .pace import Pace, estimate, time_step, warmup_note
 from .run_folder import MODEL_NAME, STATE_NAME, RunFolder
@@ -23,6 +23,7 @@ __all__ = [
     "estimate",
     "new_warnings",
     "other_folders",
+    "read_before",
     "time_step",
     "warmup_note",
 ]

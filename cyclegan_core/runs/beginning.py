@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,50 +19,50 @@ def described(data: TrainingData) -> dict[str, Any]:
     return {"folders": folders, "names_digest": data.names_digest}
 
 
-def other_folders(run: str | Path, data: TrainingData) -> tuple[Path, Path] | None:
+def read_before(run: str | Path) -> dict[str, Any]:
+    """What `run.json` of a run says; empty where there is none, or a damaged one."""
+    try:
+        before = json.loads(read_text(Path(run) / "run.json"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return before if isinstance(before, dict) else {}
+
+
+def other_folders(before: Mapping[str, Any], data: TrainingData) -> tuple[Path, Path] | None:
     """The folders of A and B that a run learned from, if `data` is of other ones.
 
     Folders stay the same whatever is added to them or taken away, and so do folders that were
     moved or copied: files of the same names and sizes. None where nothing is known.
 
     Args:
-        run: the run folder.
-        data: what it is to go on with.
+        before: what `run.json` says.
+        data: what the run is to go on with.
     """
     try:
-        noted = _noted(run)["data"]
-        before = Path(noted["folders"][0]), Path(noted["folders"][1])
+        noted = before["data"]
+        folders = Path(noted["folders"][0]), Path(noted["folders"][1])
         names_digest = noted["names_digest"]
-    except _UNKNOWN:
-        return None
+    except (ValueError, LookupError, TypeError):
+        return None  # an older or damaged description
     report = data.report()
     now = report.a.folder, report.b.folder
-    if names_digest == data.names_digest or all(map(_is_same, before, now)):
+    if names_digest == data.names_digest or all(map(_is_same, folders, now)):
         return None
-    return before
+    return folders
 
 
-def new_warnings(run: str | Path, warnings: Iterable[str]) -> tuple[str, ...]:
+def new_warnings(before: Mapping[str, Any], warnings: Iterable[str]) -> tuple[str, ...]:
     """Those of the warnings about the folders that a run has not had before, in their order.
 
     Args:
-        run: the run folder, before its `RunFolder` is entered.
+        before: what `run.json` said before the run's `RunFolder` was entered.
         warnings: of `data.report()`, and the notes of an evaluation.
     """
     told: list[str] = []
-    with suppress(*_UNKNOWN):
-        noted = _noted(run)
-        told += noted["data"]["warnings"]
-        told += noted["evaluation"]["notes"]
+    with suppress(LookupError, TypeError):
+        told += before["data"]["warnings"]
+        told += before["evaluation"]["notes"]
     return tuple(warning for warning in warnings if warning not in told)
-
-
-_UNKNOWN = (OSError, ValueError, LookupError, TypeError, RecursionError)
-"""What reading raises where there is no run, or an older or damaged description."""
-
-
-def _noted(run: str | Path) -> Any:  # noqa: ANN401 - whatever stands there
-    return json.loads(read_text(Path(run) / "run.json"))
 
 
 def _is_same(one: Path, other: Path) -> bool:

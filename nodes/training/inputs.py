@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import io
 
 from ...cyclegan_core.config import DataConfig, ModelConfig, TrainConfig
 from ...cyclegan_core.device import NAMES
-from ...cyclegan_core.files import read_text
 from ...cyclegan_core.training import PRESETS
 from .. import host
 from .settings import SettingsType
@@ -176,16 +173,16 @@ def _evaluation_inputs(folders: list[str]) -> list[io.Input]:
     ]
 
 
-def auto_preset(run: Path, *, has_start_model: bool) -> str:
+def auto_preset(before: dict[str, Any], *, has_start_model: bool) -> str:
     """The preset of a training without settings: "quick" on a processor, else "none".
 
-    A run that is there already goes on as it began; and `quick` needs fresh networks.
+    A run that is there already goes on as it began, which `before`, its `run.json`, says; and
+    `quick` needs fresh networks.
     """
     quick = PRESETS["quick"].train["discriminator"]
     try:
-        noted = json.loads(read_text(run / "run.json"))
-        return "quick" if noted["config"]["discriminator"] == quick else "none"
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):  # or nothing we wrote
+        return "quick" if before["config"]["discriminator"] == quick else "none"
+    except (LookupError, TypeError):  # nothing is there, or nothing that we wrote
         return "quick" if host.trains_on_cpu() and not has_start_model else "none"
 
 

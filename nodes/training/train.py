@@ -33,6 +33,7 @@ from ...cyclegan_core.runs import (
     estimate,
     new_warnings,
     other_folders,
+    read_before,
     time_step,
     warmup_note,
 )
@@ -143,9 +144,10 @@ class TrainCycleGAN(io.ComfyNode):
                 "lambda_identity": lambda_identity,
                 "seed": seed,
             }
+            before = read_before(path)
             preset = None
             if settings is None:
-                preset = auto_preset(path, has_start_model=start_model is not None)
+                preset = auto_preset(before, has_start_model=start_model is not None)
                 settings = _settings(preset)
             is_same = dir_a.samefile(dir_b)
             if not is_same:
@@ -174,9 +176,9 @@ class TrainCycleGAN(io.ComfyNode):
             except host.Cancelled:
                 host.show_text("Cancelled before the first step; nothing was written.")
                 raise
-            _check_same_folders(path, data)
+            _check_same_folders(path, before, data)
             with host.training_device() as device:
-                session = _Session(path, config, data, device, start_model, preset)
+                session = _Session(path, before, config, data, device, start_model, preset)
                 if tests is not None:
                     session.score_on(*tests, every=evaluate_every, patience=patience)
                 model, losses, grid, summary = session.run()
@@ -194,17 +196,17 @@ def _folders(folder_a: str, folder_b: str, run_name: str) -> tuple[Path, Path, P
     return host.run_folder(run_name), host.picture_folder(folder_a), host.picture_folder(folder_b)
 
 
-def _check_same_folders(path: Path, data: TrainingData) -> None:
+def _check_same_folders(path: Path, before: dict[str, Any], data: TrainingData) -> None:
     """A style that was learned from other pictures is a poor start, and hardly ever meant.
 
     Raises:
         ValueError: the run learned from other folders.
     """
-    before = other_folders(path, data) if (path / STATE_NAME).exists() else None
-    if before is not None:
+    others = other_folders(before, data) if (path / STATE_NAME).exists() else None
+    if others is not None:
         now = data.report()
         raise ValueError(
-            f"{path.name} learned from the folders {before[0]} and {before[1]}; choose another "
+            f"{path.name} learned from the folders {others[0]} and {others[1]}; choose another "
             f"run_name for {now.a.folder} and {now.b.folder}, or delete {path} to begin anew."
         )
 
@@ -247,6 +249,8 @@ class _Session:
     """A training from where the run stands to its end, or until the user cancels."""
 
     path: Path
+    before: dict[str, Any]
+    """What `run.json` says, if the run goes on."""
     config: TrainConfig
     data: TrainingData
     device: torch.device
@@ -281,7 +285,7 @@ class _Session:
         started = time.monotonic()
         config, data, device = self.config, self.data, self.device
         trainer = Trainer(config, data, device=device, model=self.start)
-        warnings = new_warnings(self.path, self._warnings())
+        warnings = new_warnings(self.before, self._warnings())
         try:
             with RunFolder(self.path, trainer, evaluation=self.evaluation) as folder:
                 first_step = trainer.step
