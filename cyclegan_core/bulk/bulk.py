@@ -119,7 +119,7 @@ def translate_bulk(  # noqa: PLR0913 - what, where, and how
         ValueError: an argument makes no sense.
     """
     started = time.monotonic()
-    workers, is_callers = workers or Workers(), ray.is_initialized()
+    workers = workers or Workers()
     from_, to = find_place(source), find_place(target)
     check_target(to, from_)
     _check_source(from_)
@@ -132,7 +132,7 @@ def translate_bulk(  # noqa: PLR0913 - what, where, and how
         report = Report(to)
         left, is_again = work, False
         while left.num_open:
-            with _cluster(workers):
+            with _cluster(workers) as is_ours:
                 plan = _plan(workers, is_smaller=is_again)
                 _check_nodes(to)
                 if not kept:
@@ -153,7 +153,7 @@ def translate_bulk(  # noqa: PLR0913 - what, where, and how
                         f"Ray gave up ({_last_line(error)}); the same command goes on."
                     ) from None
                 except _LostNodeError as error:
-                    if is_callers:  # whose it is to begin anew, which ends all workers
+                    if not is_ours:  # to begin anew, which ends all workers
                         raise CycleGANError(f"{error}; the same call goes on.") from None
                     tell(f"{error}; what is left is done by the others.")
                 finally:
@@ -236,10 +236,10 @@ def _check_job(
 
 
 @contextmanager
-def _cluster(workers: Workers) -> Generator[None]:
-    """A Ray, started or found; it is left as it was found."""
+def _cluster(workers: Workers) -> Generator[bool]:
+    """A Ray, started or found, and whether it ends here; it is left as it was found."""
     if ray.is_initialized():  # by the caller, whose it stays
-        yield
+        yield False
         return
     quiet: dict[str, Any] = {
         "log_to_driver": False,
@@ -264,7 +264,7 @@ def _cluster(workers: Workers) -> Generator[None]:
     except Exception as error:  # noqa: BLE001 - Ray raises that itself
         raise _unreachable(workers.address, error) from None
     try:
-        yield
+        yield True
     finally:
         ray.shutdown()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Generator, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ import ray.exceptions
 
 from cyclegan_core import CycleGAN, ModelConfig, save_model
 from cyclegan_core.bulk import bulk
+from cyclegan_core.bulk.arrow import Table
 from cyclegan_core.bulk.bulk import Workers, translate_bulk
 from cyclegan_core.bulk.places import find_place
 from cyclegan_core.bulk.reading import read_block
@@ -235,6 +237,33 @@ def test_a_lost_computer_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
         next(watched)
     go_on.set()
     assert ended.wait(10)  # what was waited for ends, too
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_what_a_lost_computer_leaves_is_done_by_the_others(
+    *, is_ours: bool, model: CycleGAN, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, watched, told = draw(tmp_path / "in"), bulk._watched, []
+    monkeypatch.setattr(bulk, "_cluster", lambda _: nullcontext(is_ours))
+
+    def lose(blocks: Generator[Table]) -> Iterator[Table]:
+        yield next(watched(blocks))
+        monkeypatch.setattr(bulk, "_watched", watched)
+        (tmp_path / "out/1/3.png").unlink()  # as if it had not been done
+        raise bulk._LostNodeError("The cluster has lost 1 of 2 computers")
+
+    monkeypatch.setattr(bulk, "_watched", lose)
+    words = (model, str(source), str(tmp_path / "out"), SETTINGS)
+    how = {"precision": "fp32", "workers": Workers(count=1), "tell": told.append}
+    if not is_ours:
+        with pytest.raises(CycleGANError, match=r"1 of 2 computers; the same call goes on\.$"):
+            translate_bulk(*words, **how)
+        return
+    summary = translate_bulk(*words, **how)
+    assert "The cluster has lost 1 of 2 computers; what is left is done by the others." in told
+    assert "1 worker with a CPU each in fp32: 1 of 6 pictures to be done" in told
+    assert (summary.translated + summary.there, summary.failed) == (6, 0)
+    assert len(pixels(tmp_path / "out")) == 6
 
 
 def test_what_goes_wrong_among_the_workers_is_told_here(monkeypatch: pytest.MonkeyPatch) -> None:
