@@ -190,7 +190,8 @@ def run_cyclegan(words: Sequence[str], made: Sequence[str], user: User, here: Pa
     words = [re.sub("^~(?=/)", str(user.home), word) for word in words]
     results = [after for word, after in itertools.pairwise(words) if word in RESULTS]
     goes_on = words[:2] == ["train", "--run"]
-    short = () if goes_on else SHORT.get(words[0], ())
+    one_more = ("--max-steps", "3") if "--max-steps" in words else ()
+    short = one_more if goes_on else SHORT.get(words[0], ())
     short += ("--model.num-downs", "5") if "unet" in words else ()  # for crops of 64
     answer = user.start(argv=[*words, *short], cwd=here).end()
     assert answer.code == 0, (words, answer.err)
