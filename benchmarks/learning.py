@@ -130,6 +130,7 @@ RECIPES = (
     "quick_whole",
     "quick_hour",
     "quick_bold",
+    "quick_r1",
     "quick_bilinear",
     "paper",
     "paper128",
