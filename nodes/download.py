@@ -12,7 +12,7 @@ from . import host
 from .load import load_file, stamp_of
 
 TYPED = "typed below"
-_DEFAULT = "horse2zebra-tmabraham"
+_DEFAULT = "horse-zebra"
 """The paper's best known example, in the paper's size, is what the node offers first."""
 
 

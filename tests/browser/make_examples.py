@@ -103,7 +103,7 @@ It needs both directions: one file that has them, or a second file in *model_nam
 NOTE_DOWNLOAD = """\
 1. **Download CycleGAN from Hub**: choose a model, or choose *typed below* and type a repository \
 as owner/repo.
-2. **Load Image**: choose a picture of what the model takes, a horse for *horse2zebra*.
+2. **Load Image**: choose a picture of what the model takes, a horse for *horse-zebra*.
 3. Press **Run**. Only now the network is used; the file is verified and kept in models/cyclegan.
 
 From then on it needs no network, and **Load CycleGAN** lists it too (press **R**).
