@@ -3,7 +3,7 @@
     python docs/gallery.py PHOTO… [-o docs/gallery.jpg]
 
 A photograph is cropped to 3:2 and reduced to the size at which it is shown, so that strokes are
-seen as they were painted. The gallery shows Aitzol Berasategi's picosdeeuropa, aitzgorri and life
+seen as they were painted. The gallery shows Aitzol Berasategi's life, aitzgorri and sunset
 (CC-BY-4.0, in Debian's lomiri-wallpapers-16.04) and NASA's portrait of Eileen Collins.
 """
 
@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from cyclegan_core import load_model
 
-MODELS = ("photo2monet", "summer2winter", "photo2vintage")
+MODELS = ("photo2monet", "photo2vintage")
 TILE = (420, 280)
 GAP = 6
 LEFT = 34
