@@ -129,7 +129,7 @@ class Evaluate:
         else:
             _show(found)
             if self.sheet is not None:
-                print_text(console, str(self.sheet))
+                print_text(console, f"sheet: {self.sheet}")
         return 0
 
     def _load(self) -> CycleGAN:

@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -54,7 +55,7 @@ Tracker = Literal["none", "trackio", "wandb"]
 class Train:
     """Train a CycleGAN on two folders of pictures, or pix2pix on pairs of them.
 
-    `cyclegan train --run DIR` goes on: what is not named is as it was.
+    To go on with a run: cyclegan train --run DIR; what is not named is as it was.
 
     Data-parallel: torchrun --nproc-per-node 2 -m -- cyclegan_core.cli train ...
     """
@@ -246,7 +247,7 @@ class Train:
                     f"{num_steps}; name a larger number, or another run folder."
                 )
             note = warmup_note(trainer.config)
-            if note and first < trainer.config.warmup_steps:
+            if note and first < min(trainer.config.warmup_steps, num_steps):
                 print_text(console, f"Warning: {note}")
             with (
                 self._boards(trainer) as boards,
@@ -271,9 +272,13 @@ class Train:
                 f"`cyclegan train --run {self.run_dir}` goes on."
             )
         else:
-            text = f"{self.run_dir / MODEL_NAME} is ready."
+            made = self.run_dir / MODEL_NAME
+            text = f"{made} is ready."
             if first == num_steps:
                 text += f" All {num_steps} steps were done before; a larger --max-steps goes on."
+            text += f"\nTo use it: cyclegan translate PICTURE -m {shlex.quote(str(made))}"
+            if folder.newest_samples is not None:
+                text += f"\nWhat it makes of the samples: {folder.newest_samples}"
         print_text(console, text)
         return 130 if stop.is_done else 0
 

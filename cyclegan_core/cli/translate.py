@@ -127,11 +127,12 @@ class _PictureCommand:
         # What can be wrong with the names is said before anything slow is imported.
         self._check()
         jobs = plan_outputs(self.inputs, self.out, single_file=self._keeps_one_file)
+        for name in (self.model, self.model_b_to_a):
+            if name is not None and not name.startswith(PREFIX):
+                find_local(name)
         inputs = {file_id(source) for source, _ in jobs}
         report = [self._plan(job, inputs) for job in jobs]
         console = Console(stderr=True, quiet=self.json)
-        if self.results.dry_run and self.model_b_to_a is None and not self.model.startswith(PREFIX):
-            find_local(self.model)
         for entry in report:
             if "error" in entry or "skipped" in entry or self.results.dry_run:
                 _tell(entry, console)
@@ -279,7 +280,7 @@ class _PictureCommand:
             made = f"before and after: {self.compare}"
             print_text(console, plain(made))
         if how.precision == "auto":
-            console.print(f"precision auto was {NAMES[dtype]}")
+            console.print(f"computed in {NAMES[dtype]}, the fastest here (--precision auto)")
         return {"direction": direction, "device": str(device), "precision": NAMES[dtype]}
 
     def _do_one(
@@ -343,7 +344,9 @@ class _PictureCommand:
         # What an earlier run was killed in the middle of is completed.
         is_rest = self.results.skip_existing and len(there) < len(outputs)
         if there and not self.results.overwrite and not is_rest:
-            raise LeftAloneError(f"{there[0]} exists (--overwrite replaces it)")
+            raise LeftAloneError(
+                f"{there[0]} exists (--overwrite replaces it, -o writes elsewhere)"
+            )
 
     def _check_model(self, model: CycleGAN, direction: Direction) -> None:
         """Make sure that the model can do what is asked."""

@@ -224,7 +224,7 @@ def _show(facts: dict[str, Any]) -> None:
 def _device_text(device: dict[str, Any]) -> str:
     text = device["name"]
     if "threads" in device:
-        text += f", {device['threads']} threads"
+        text += f", {device['threads']} thread" + ("s" if device["threads"] != 1 else "")
     if device["free_bytes"] is not None:
         text += f", {device['free_bytes'] / 2**30:.1f} GB free"
     if "error" in device:

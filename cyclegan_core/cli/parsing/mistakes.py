@@ -122,9 +122,23 @@ def _takes(option: str, what: str, got: str, words: Sequence[str] = ()) -> str:
     return f"{option} takes {what}; got '{got}'" + (f": did you mean {near}?" if near else "")
 
 
+_CALLED = {
+    "--epochs": "--max-steps",
+    "--image-size": "--crop-size",
+    "--name": "--run",
+    "--output": "--out",
+    "--size": "--work-size",
+    "--steps": "--max-steps",
+}
+"""What options are called elsewhere, in the graph among others."""
+
+
 def _unknown(word: str, known: Sequence[str]) -> str:
     if not word.startswith("-"):
         return f"'{word}' makes no sense here"
     word = word.partition("=")[0]
-    near = closest(_name(word) or word, known)
+    name = _name(word) or word
+    near = _CALLED.get(name)
+    if near not in known:
+        near = closest(name, known)
     return f"there is no option {word}" + (f": did you mean {near}?" if near else "")

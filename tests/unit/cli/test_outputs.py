@@ -184,7 +184,10 @@ def test_results_are_replaced_on_demand_only(translate) -> None:
     target.write_bytes(b"precious")
     result = translate("a.png", "b.jpg", "-o", "out")
     assert (result.code, result.json["failed"]) == (1, 1)
-    assert errors(result) == ["out/a.png exists (--overwrite replaces it)", None]
+    assert errors(result) == [
+        "out/a.png exists (--overwrite replaces it, -o writes elsewhere)",
+        None,
+    ]
     assert [entry.get("left_alone") for entry in result.json["pictures"]] == [True, None]
     assert target.read_bytes() == b"precious"
     assert Path("out/b.jpg").exists()

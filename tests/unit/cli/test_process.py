@@ -178,6 +178,9 @@ def test_a_word_that_is_no_command(word, said, capsys, tmp_path, monkeypatch) ->
         ("train a b --rn r", "no option --rn: did you mean --run? See `cyclegan train --help`."),
         ("train a b --run r --max_stesp 9", "no option --max_stesp: did you mean --max-steps? Se"),
         ("train a b --run r --no-compil", "no option --no-compil: did you mean --no-compile? See"),
+        # What it is called elsewhere.
+        ("train a b --run r --image-size 9", "no option --image-size: did you mean --crop-size?"),
+        ("train a b --name r", "no option --name: did you mean --run? See `cyclegan train --help`"),
         ("train a b --run r --cuts", "no option --cuts; see `cyclegan train --help`."),
         ("translate a.jpg -q", "there is no option -q; see `cyclegan translate --help`."),
         ("--verson", "no option --verson: did you mean --version? See `cyclegan --help`."),

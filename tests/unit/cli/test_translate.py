@@ -220,7 +220,7 @@ def test_the_precision_that_was_taken_is_told(run, model: Path, tmp_path, precis
     taken = NAMES[AUTO] if precision == "auto" else precision
     argv += ("--precision", precision, "--overwrite")
     assert run(*argv, "--json").json["precision"] == taken
-    assert (f"precision auto was {taken}" in run(*argv).err) == (precision == "auto")
+    assert (f"computed in {taken}, the fastest" in run(*argv).err) == (precision == "auto")
 
 
 def test_two_files_make_one_model(run, model: Path, tmp_path: Path) -> None:
@@ -269,11 +269,16 @@ def test_a_picture_alone_is_enough(run, tmp_path: Path, monkeypatch) -> None:
     # Once more, the results are not taken for pictures, nor replaced.
     result = run("translate", "photos")
     assert result.code == 1
+    exists = "exists (--overwrite replaces it, -o writes elsewhere)"
     assert result.err.splitlines() == [
-        "left alone: photos/painted/a.png exists (--overwrite replaces it)",
-        "left alone: photos/painted/deep/b.png exists (--overwrite replaces it)",
+        f"left alone: photos/painted/a.png {exists}",
+        f"left alone: photos/painted/deep/b.png {exists}",
         "2 pictures, 1 s, 0 failed, 2 left alone",
     ]
+    # A mistyped model is said before that, for no result of it is there.
+    result = run("translate", "photos", "-m", "photo2monte")
+    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert "did you mean photo2monet?" in result.err
     assert run("translate", "photos", "--skip-existing").err.splitlines() == [
         "photos/a.png → photos/painted/a.png exists already: skipped",
         "photos/deep/b.png → photos/painted/deep/b.png exists already: skipped",

@@ -40,7 +40,10 @@ def test_a_video_becomes_a_video(run: Shell, model: Path, tmp_path: Path) -> Non
     assert sheet.exists()
 
     before = target.read_bytes()
-    assert f"left alone: {target} exists (--overwrite replaces it)" in run(*words).err
+    assert (
+        f"left alone: {target} exists (--overwrite replaces it, -o writes elsewhere)"
+        in run(*words).err
+    )
     assert "exists already: skipped" in run(*words, "--skip-existing").err
     assert target.read_bytes() == before
     assert run(*words, "--overwrite", "--statistics", "smoothed").code == 0
