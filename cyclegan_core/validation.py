@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -97,7 +98,7 @@ def check_fields(config: Any) -> None:  # noqa: ANN401 - any dataclass
     Of a `Literal` it is one of its words, of a bool true or false; of a number it is in the range
     that the class has for it in `ranges`, or None where the type has that.
     """
-    hints = get_type_hints(type(config))
+    hints = _hints(type(config))
     ranges: Mapping[str, tuple[float, float]] = config.ranges
     for item in fields(config):
         name, hint, value = item.name, hints[item.name], getattr(config, item.name)
@@ -113,6 +114,12 @@ def check_fields(config: Any) -> None:  # noqa: ANN401 - any dataclass
                 check_int(name, value, least=int(low))
             else:
                 check_float(name, value, low=low, high=high)
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    """The types of a dataclass's fields, which take longer to find than to check."""
+    return get_type_hints(kind)
 
 
 def check_known(kind: type, values: Mapping[str, Any]) -> None:
