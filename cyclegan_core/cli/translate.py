@@ -127,12 +127,14 @@ class _PictureCommand:
         # What can be wrong with the names is said before anything slow is imported.
         self._check()
         jobs = plan_outputs(self.inputs, self.out, single_file=self._keeps_one_file)
-        for name in (self.model, self.model_b_to_a):
-            if name is not None and not name.startswith(PREFIX):
-                find_local(name)
         inputs = {file_id(source) for source, _ in jobs}
         report = [self._plan(job, inputs) for job in jobs]
         console = Console(stderr=True, quiet=self.json)
+        # Also where nothing is to be done because the results of another model are there.
+        if any("error" not in entry or "left_alone" in entry for entry in report):
+            for name in (self.model, self.model_b_to_a):
+                if name is not None and not name.startswith(PREFIX):
+                    find_local(name)
         for entry in report:
             if "error" in entry or "skipped" in entry or self.results.dry_run:
                 _tell(entry, console)

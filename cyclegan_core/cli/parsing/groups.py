@@ -109,10 +109,11 @@ def rule(
     """Show what everybody needs first, then each group; a short help hides the groups."""
     kind: Any = info.type
     groups = COMMAND if kind is command else GROUPS.get(kind, ())
-    if not groups and not (is_help and _is_ours(kind)):
+    if not groups and not _is_ours(kind):
         return None
     hidden = (Suppress,) if is_short else ()
-    hints, docs = get_type_hints(kind, include_extras=True), field_docs(kind)
+    hints = get_type_hints(kind, include_extras=True)
+    docs = field_docs(kind) if is_help else dict.fromkeys(hints, "")
     is_missing = info.default in (tyro.MISSING, tyro.MISSING_NONPROP)
     defaults = {
         field.name: _default(field) if is_missing else getattr(info.default, field.name)
@@ -122,7 +123,7 @@ def rule(
     for name in defaults.keys() - {name for group in groups for name in group.fields}:
         marks = hidden if hints[name] in _WHOLE else ()
         hint: Any = Annotated[(hints[name], *marks)] if marks else hints[name]
-        shown.append(StructFieldSpec(name, hint, defaults[name], docs.get(name)))
+        shown.append(StructFieldSpec(name, hint, defaults[name], docs.get(name, "")))
     shown.sort(key=lambda field: list(defaults).index(field.name))
     for name, about, members in groups:
         fields = [
