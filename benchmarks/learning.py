@@ -47,6 +47,7 @@ import torch
 from common import is_gpu, write_json
 from contact_sheet import scikit_image_photographs, square
 from PIL import Image, ImageFilter
+from torchvision.transforms.functional import to_pil_image, to_tensor
 
 from cyclegan_core import (
     CycleGAN,
@@ -375,6 +376,9 @@ def draw(options: argparse.Namespace) -> None:
         cells = {"photo": photo}
         for title, model in loaded.items():
             cells[title] = model.translate(photo[None], dtype=torch.bfloat16)[0]
+        if options.sets[0] == "pen":  # the one style whose aim is known
+            aim = pen_and_wash(to_pil_image(photo))
+            cells["the program itself"] = to_tensor(aim)
         sheet.add(run.name, cells)
     sheet.write(options.sheet)
 
