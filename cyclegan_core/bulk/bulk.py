@@ -193,7 +193,8 @@ def _identity(model: CycleGAN, source: Place, settings: Settings) -> dict[str, A
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        flat = tensor.detach().cpu().reshape(-1)  # a batch norm's counter has no dimension
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
     return {
         "source": source.real_root,
         "model": digest.hexdigest(),

@@ -174,9 +174,10 @@ class Worker:
 
     def _open(self, task: _Task) -> OpenPicture:
         name = self._source.shown(task.input)
-        # Only for what Pillow would refuse: it is lifted for one picture at a time.
+        # Only for what Pillow would refuse: it is lifted for one picture at a time. No size is
+        # known of what it already refuses to look at.
         limit = Image.MAX_IMAGE_PIXELS or MAX_PIXELS
-        is_usual = task.content is not None and task.size[0] * task.size[1] <= limit
+        is_usual = task.content is not None and 0 < task.size[0] * task.size[1] <= limit
         most = None if is_usual else MAX_PIXELS
         if task.content is not None:
             return open_picture(name, max_pixels=most, content=io.BytesIO(task.content))
@@ -269,7 +270,7 @@ def _row(source: str, output: str, status: str, **facts: Any) -> dict[str, Any]:
 
 
 def _header_size(content: bytes | None) -> tuple[int, int]:
-    """Height and width as the file's header has them; large first unknown, as is what is broken."""
+    """Height and width as the header has them; 0 of a large file, a huge picture, a broken one."""
     if content is None:
         return (0, 0)
     try:

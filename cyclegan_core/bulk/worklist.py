@@ -91,6 +91,14 @@ def find_work(
     with ThreadPoolExecutor(_LOOKERS) as pool:
         for folder, listing in _walk(source, work.refused):
             names = [name for name in listing.files if is_picture_name(name)]
+            found += len(names)
+            if odd := [name for name in names if not _is_text(_join(folder, name))]:
+                for name in (_escaped(_join(folder, name)) for name in odd):
+                    work.refused[name] = (
+                        f"{source.shown(name)} has a name that is no UTF-8 text, which no table "
+                        "holds; rename it."
+                    )
+                names = [name for name in names if name not in odd]
             if not names:
                 continue
             other = folders_by_key.setdefault(_key(folder), folder)
@@ -127,7 +135,6 @@ def find_work(
             for (name, output), is_done in zip(pairs, pool.map(is_there, pairs), strict=True):
                 size = results[output] if is_done else listing.files[name]
                 (there if is_done else todo).add(_join(folder, name), _join(folder, output), size)
-            found += len(names)
             on_found(found)
     todo.close()
     there.close()
@@ -174,7 +181,7 @@ def _has_strips(path: Path, size: int) -> bool:
         tags = getattr(image, "tag_v2", {})
         for offsets, counts in _TIFF_PLACES:
             if offsets in tags:
-                ends = map(sum, zip(tags[offsets], tags[counts], strict=True))
+                ends = map(sum, zip(tags[offsets], tags.get(counts, ()), strict=True))
                 return max(ends, default=0) <= size
     return False
 
@@ -195,8 +202,8 @@ def _walk(source: Place, refused: dict[str, str]) -> Iterator[tuple[str, Listing
         except Exception as error:  # each kind of store has its own
             if not folder:
                 raise
-            sentence = f"{source.shown(folder)} can't be read: {fault(error)}."
-            refused[folder] = sentence
+            folder = _escaped(folder)
+            refused[folder] = f"{source.shown(folder)} can't be read: {fault(error)}."
             continue
         left += [_join(folder, name) for name in reversed(listing.folders) if name[:1] != "."]
         yield folder, listing
@@ -224,6 +231,20 @@ class _Table:
 def _output_name(name: str) -> str:
     suffix = PurePosixPath(name).suffix
     return name if suffix.lower() in WRITABLE else name.removesuffix(suffix) + ".png"
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name is Unicode; a disk's may be any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _escaped(name: str) -> str:
+    """A name as text, whatever it is."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def _key(name: str) -> str:

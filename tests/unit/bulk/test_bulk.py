@@ -286,3 +286,12 @@ def test_what_goes_wrong_among_the_workers_is_told_here(monkeypatch: pytest.Monk
     nodes.pop()
     with pytest.raises(CycleGANError, match="has lost 1 of 2 computers"):
         next(watched)
+
+
+def test_the_counters_of_batch_norms_are_part_of_a_model(tmp_path: Path) -> None:
+    model = CycleGAN(ModelConfig(base_channels=2, num_blocks=1, norm="batch"))
+    place = find_place(str(tmp_path))
+    before = bulk._identity(model, place, SETTINGS)
+    assert bulk._identity(model, place, SETTINGS) == before
+    next(b for n, b in model.named_buffers() if n.endswith("num_batches_tracked")).add_(1)
+    assert bulk._identity(model, place, SETTINGS) != before

@@ -239,3 +239,12 @@ def test_the_report_has_one_row_for_every_picture(model: CycleGAN, tmp_path: Pat
 
 def reading_back(path: Path) -> list[dict]:
     return pytest.importorskip("pyarrow.parquet").read_table(path).to_pylist()
+
+
+def test_what_pillow_would_not_even_look_at_is_translated(
+    model: CycleGAN, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "in", "huge.png", (40, 40))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 700)  # of twice as many it refuses the header
+    row = Job(tmp_path).rows(model)["huge.png"]
+    assert (row["status"], row["error"]) == ("translated", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import sys
 from pathlib import Path
 
@@ -89,3 +90,29 @@ def test_a_circle_of_links_ends(tmp_path: Path) -> None:
     (tmp_path / "in/a/back").symlink_to(tmp_path / "in")
     (tmp_path / "in/nowhere.png").symlink_to(tmp_path / "gone.png")
     assert names(look(tmp_path).open) == ["a/1.png"]
+
+
+def test_a_tiff_that_does_not_say_how_long_its_strips_are_is_no_result(tmp_path: Path) -> None:
+    make(tmp_path / "in/a.tif")
+    result = make(tmp_path / "out/a.tif")
+    with Image.open(result) as image:
+        image.save(result, tiffinfo={})
+    content = bytearray(result.read_bytes())
+    place = content.index(struct.pack("<H", 279), struct.unpack_from("<I", content, 4)[0])
+    content[place : place + 2] = struct.pack("<H", 278)  # another tag's number
+    result.write_bytes(content)
+    assert names(look(tmp_path).open) == ["a.tif"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes are Linux's")
+def test_a_name_that_is_no_text_is_refused_alone(tmp_path: Path) -> None:
+    make(tmp_path / "in/a.png")
+    make(tmp_path / "in/b/c.png")
+    (tmp_path / "in/a.png").with_name("d\udcff.png").touch()
+    (tmp_path / "in/b").rename(tmp_path / "in/\udcff")
+    work = look(tmp_path)
+    assert names(work.open) == ["a.png"]
+    assert sorted(work.refused) == [r"\xff/c.png", r"d\xff.png"]
+    assert work.refused[r"d\xff.png"].endswith(
+        r"in/d\xff.png has a name that is no UTF-8 text, which no table holds; rename it."
+    )
