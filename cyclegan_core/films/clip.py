@@ -100,7 +100,9 @@ def opened(path: Path) -> Generator[tuple[Any, Any]]:
         check_file(path)
         # Absolute, for it takes "concat:a.mp4" or "x://y" for one of its protocols.
         allowed = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file"}
-        with av.open(str(path.absolute()), options=allowed) as container:
+        # A title may be written in any old code page.
+        name = str(path.absolute())
+        with av.open(name, options=allowed, metadata_errors="replace") as container:
             yield container, _video_stream(path, container)
     except FileNotFoundError:
         raise PictureError(f"{path} does not exist; check the path.") from None

@@ -155,9 +155,14 @@ class _Progress:
 
 
 def _measure(film: Film, clip: Clip, count: int, progress: _Progress) -> None:
-    """Measure so many frames, spread over the clip."""
+    """Measure so many frames, spread over the clip; a file that ends early has its first ones."""
     step = max(1, clip.frames // count)
-    for frame in islice(read_frames(clip, step=step, offset=step // 2), count):
+    wanted = read_frames(clip, step=step, offset=step // 2)
+    first = next(wanted, None)
+    if first is None:  # fewer than half a step, where the file promises more
+        wanted = read_frames(clip)
+        first = next(wanted)
+    for frame in islice(chain([first], wanted), count):
         film.measure(_floats([frame]))
         progress.add(1)
 

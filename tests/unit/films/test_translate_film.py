@@ -401,3 +401,34 @@ def test_a_run_killed_for_real_goes_on(
     whole = tmp_path / "whole.mp4"
     translate_film(model, source, whole, settings=SMOOTHED)
     assert target.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".avi"])
+def test_a_title_in_an_old_code_page_stops_nothing(
+    suffix: str, model: CycleGAN, tmp_path: Path
+) -> None:
+    source, target = tmp_path / f"clip{suffix}", tmp_path / "made.mp4"
+    with av.open(str(source), "w") as container:
+        container.metadata["title"] = "Cafe by day"
+        stream = container.add_stream("mpeg4", rate=RATE)
+        stream.width, stream.height = 48, 32
+        for number in range(2):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(number))))
+        container.mux(stream.encode())
+    source.write_bytes(source.read_bytes().replace(b"Cafe", b"Caf\xe9"))
+    assert translate_film(model, source, target).frames == 2
+    with av.open(str(target)) as container:
+        assert container.metadata["title"] == "Caf\ufffd by day"
+
+
+@pytest.mark.parametrize("frames", [2, 7])
+def test_a_clip_that_ends_before_its_header_says_is_measured(
+    frames: int, model: CycleGAN, tmp_path: Path
+) -> None:
+    source, target = make_clip(tmp_path / "clip.avi", frames=frames), tmp_path / "made.mp4"
+    content = bytearray(source.read_bytes())
+    for place in (content.index(b"avih") + 24, content.index(b"strh") + 40):
+        content[place : place + 4] = bytes([232, 3, 0, 0])  # a thousand
+    source.write_bytes(content)
+    assert read_clip(source).frames == 1000
+    assert translate_film(model, source, target, settings=SHARED).frames == frames
