@@ -36,7 +36,8 @@ class Source:
         """Search the folder.
 
         Raises:
-            DatasetError: it is missing, has no pictures, or too few.
+            DatasetError: it is missing, has no pictures, or too few; or none that is held out can
+                be decoded.
             ValueError: pictures have 1 or 3 channels, and the teacher takes neither.
         """
         self._crops = DataConfig(
@@ -60,6 +61,12 @@ class Source:
         order = list(range(len(files)))
         random.Random("held out").shuffle(order)
         self._held_out, self._learned = order[: config.num_held_out], order[config.num_held_out :]
+        if all(self._folder.pixels(index) is None for index in self._held_out):
+            path, why = next(reversed(self._folder.skipped.items()))
+            raise DatasetError(
+                f"Of {folder} no picture that is held out can be decoded ({path.name} {why}); "
+                "replace the file, or hold more out."
+            )
 
     def held_out(self) -> Iterator[Tensor]:
         """The pictures that no crop is of, whole, (C,H,W) in [0,1]; damaged ones are left out."""
@@ -135,7 +142,8 @@ def _begin(folder: Path, facts: dict[str, Any]) -> None:
         before = facts
     except (OSError, ValueError, TypeError, RecursionError):
         before = {}
-    changed = [name.replace("_", " ") for name in facts if before.get(name) != facts[name]]
+    names = facts | before  # of both: several views are only noted where there are some
+    changed = [name.replace("_", " ") for name in names if before.get(name) != facts.get(name)]
     if changed:
         raise CycleGANError(
             f"{folder} holds pairs that were made with other settings ({', '.join(changed)}); "

@@ -21,7 +21,7 @@ from ..config import DataConfig, Direction, DistillConfig, ModelConfig, TrainCon
 from ..data.paired_folders import PairedFolders
 from ..device.precision import DTYPES
 from ..errors import CheckpointError, CycleGANError, reason
-from ..files import check_links
+from ..files import check_links, is_inside
 from ..model import CycleGAN, load_model, save_model
 from ..networks import ResnetGenerator
 from ..pictures.picture import read_picture
@@ -84,8 +84,8 @@ def distill(  # noqa: PLR0913 - of what, on what, to where, how
         MissingDirectionError: the teacher does not translate in `direction`.
         DatasetError: the folder has no pictures, or too few.
         CheckpointError: the file can't be written.
-        CycleGANError: the work folder can't be used, links lead out of it, or it belongs to
-            another distillation.
+        CycleGANError: the work folder can't be used, links lead out of it, it lies among the
+            pictures, or it belongs to another distillation.
         TrainingDivergedError: see `Trainer.read`.
     """
     config, out = config or DistillConfig(), Path(out)
@@ -94,7 +94,7 @@ def distill(  # noqa: PLR0913 - of what, on what, to where, how
     dtype = None if precision == "fp32" else DTYPES[precision]
     student_config = _student_config(teacher, direction, config)
     check_target(out)
-    _check_work(work)
+    _check_work(work, Path(pictures))
     source = Source(Path(pictures), config, teacher.config.channels(direction)[0])
 
     # How it learns; settings that don't fit are refused before the teacher works.
@@ -204,12 +204,17 @@ def check_target(out: Path) -> None:
         ) from None
 
 
-def _check_work(work: Path) -> None:
+def _check_work(work: Path, pictures: Path) -> None:
     """Make sure that all work stays in its folder, which may be a stranger's.
 
     Raises:
-        CycleGANError: links lead out of it, or it can't be looked at.
+        CycleGANError: links lead out of it, it can't be looked at, or it lies among the pictures.
     """
+    if is_inside(work, pictures):
+        raise CycleGANError(
+            f"The work folder {work} lies in {pictures}, where all that it holds would be taken "
+            "for pictures to learn from; name another place for it or for the student."
+        )
     try:
         check_links(work, "pairs", "pairs/inputs", "pairs/outputs")
     except OSError as error:

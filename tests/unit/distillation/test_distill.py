@@ -14,6 +14,7 @@ from cyclegan_core import (
     CheckpointError,
     CycleGAN,
     CycleGANError,
+    DatasetError,
     DistillConfig,
     ModelConfig,
     distill,
@@ -23,10 +24,11 @@ from cyclegan_core import (
     save_model,
 )
 from cyclegan_core.distillation import comparison
+from cyclegan_core.distillation.pairs import Source, make_pairs
 from cyclegan_core.progress import ignore
 
 from ..checkpoint.foreign import scramble
-from ..folders import fill
+from ..folders import fill, truncate
 from ..run_files import link
 from ..tiny import StopError
 
@@ -208,3 +210,35 @@ def test_damaged_weights_of_the_measure_are_told(monkeypatch: pytest.MonkeyPatch
     how = {"views": 1, "dtype": None, "on_progress": ignore}
     with pytest.raises(CheckpointError, match="does not fit its network"):
         comparison.compare(model, model, "a_to_b", [], **how)
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (2, 4)])
+def test_pairs_of_other_views_are_not_taken(before: int, after: int, tmp_path: Path) -> None:
+    source = Source(fill(tmp_path / "in", 4), TINY, 3)
+    config = replace(TINY, num_pairs=2)
+    how = {"dtype": None, "on_progress": ignore}
+
+    def make(views: int) -> None:
+        again = replace(config, views=views)
+        make_pairs(tmp_path / "pairs", source, make_teacher(), "a_to_b", again, **how)
+
+    make(before)
+    make(before)
+    with pytest.raises(CycleGANError, match=r"other settings \(views\)"):
+        make(after)
+
+
+def test_work_among_the_pictures_is_refused(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "in", 4)
+    with pytest.raises(CycleGANError, match=r"small\.distill lies in .*in, where all"):
+        distill(make_teacher(), folder, folder / "small.safetensors", config=TINY)
+    assert len(list(folder.iterdir())) == 4
+
+
+def test_held_out_pictures_that_are_all_damaged_are_told_first(tmp_path: Path) -> None:
+    folder, out = fill(tmp_path / "in", 4, size=(90, 80)), tmp_path / "small.safetensors"
+    truncate(folder / "002.png")
+    truncate(folder / "003.png")
+    with pytest.raises(DatasetError, match=r"no picture that is held out .*\.png is damaged"):
+        distill(make_teacher(), folder, out, config=TINY)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
