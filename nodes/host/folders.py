@@ -40,6 +40,9 @@ _OFFERED = ("mountain.jpg", "mountain_large.jpg", "mountain.mp4")
 OUTPUT_MARK = " [output]"
 """Behind the name of a folder under the host's output folder."""
 
+_NOT_IN_A_NAME = frozenset("\\:\0" if os.name == "nt" else "\0")
+"""What leads elsewhere in a folder's name: elsewhere than on Windows, folders may be called so."""
+
 _MAX_NAME = 100
 """Characters of a run's name; file systems allow some more."""
 
@@ -191,7 +194,7 @@ def picture_folder(name: str) -> Path:
     # takes dots and spaces off the end, and ".. " for "..".
     relative = PurePosixPath(below)
     leads_up = any(not part.rstrip(". ") for part in relative.parts)
-    if not relative.parts or relative.is_absolute() or leads_up or set(below) & set("\\:\0"):
+    if not relative.parts or relative.is_absolute() or leads_up or set(below) & _NOT_IN_A_NAME:
         raise ValueError(
             f"{shown(name)} is not a folder under ComfyUI's input; choose a listed one."
         )

@@ -6,6 +6,7 @@ values that a combo does not offer come through it, too.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,16 @@ def test_what_is_no_name_is_refused(
         graph, node_id = DOORS[kind](info, folders, name)
         assert client.refusal(graph, node_id).strip().isprintable()
     assert everything(host) == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_a_folder_that_is_offered_is_taken(
+    client: Client, host: Host, info: dict[str, Any]
+) -> None:
+    for side in "ab":
+        write_pictures(host.input_dir / "at 12:30" / side, count=2, seed=ord(side))
+    run = client.run_prompt(train(info, ("at 12:30/a", "at 12:30/b"), "half past", steps=1))
+    assert run.ending == "execution_success", run.failure
 
 
 @pytest.mark.parametrize("name", SCRIPTS.values(), ids=SCRIPTS)
