@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import CycleGANError, reason
-from ..files import atomic_write, read_table
+from ..files import atomic_write, make_folder, read_table
 from ..training.losses import by_name
 from ..training.trainer import StepReport
 
@@ -73,6 +73,7 @@ class TensorBoardLog:
 
         Raises:
             ValueError: TensorBoard is not installed.
+            CycleGANError: the file can't be written.
         """
         try:
             from torch.utils.tensorboard import SummaryWriter
@@ -80,7 +81,15 @@ class TensorBoardLog:
             raise ValueError(
                 'TensorBoard is not installed: pip install "cyclegan[tensorboard]".'
             ) from None
-        self._writer = SummaryWriter(run_dir / "tensorboard")
+        folder = run_dir / "tensorboard"
+        try:
+            make_folder(folder)
+            self._writer = SummaryWriter(folder)
+        except OSError as error:
+            raise CycleGANError(
+                f"{folder} can't be written to ({reason(error)}); move it away, or name another "
+                "run."
+            ) from None
         self._shown: Path | None = None
 
     def on_step(self, report: StepReport, samples: Path | None) -> None:

@@ -27,7 +27,7 @@ from torch import Tensor
 from .._version import __version__
 from ..device.distributed import gather, together, was_restarted
 from ..errors import CycleGANError
-from ..files import atomic_write, read_text
+from ..files import atomic_write, is_inside, read_text
 from ..model import CycleGAN, save_model
 from ..pictures.picture import write_picture
 from ..training.trainer import StepReport, Trainer
@@ -100,7 +100,8 @@ class RunFolder:
         """Make the folder, lock it, and load the state that is there.
 
         Raises:
-            CycleGANError: another training uses it, or it can't be written.
+            CycleGANError: another training uses it, it can't be written, or it lies among the
+                pictures.
             CheckpointError: its state doesn't fit the trainer.
         """
         try:
@@ -117,8 +118,15 @@ class RunFolder:
         return self
 
     def _take_lock(self) -> None:
-        """Make the folder and lock it, on rank 0."""
+        """Make the folder and lock it, on rank 0; not where its samples would be learned from."""
         if self.trainer.rank == 0:
+            report = self.trainer.data.report()
+            for folder in (report.a.folder, report.b.folder):
+                if is_inside(self.path, folder):
+                    raise CycleGANError(
+                        f"The run folder {self.path} lies in {folder}, whose pictures are learned "
+                        "from, and its samples would be, too; name a run outside."
+                    )
             self._lock.take(wait=_SECONDS_TO_BE_FREED if was_restarted() else 0.0)
 
     def _check_lock(self) -> None:

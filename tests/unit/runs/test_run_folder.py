@@ -300,3 +300,14 @@ def test_links_of_ones_own_are_followed(tmp_path, pictures):
     link(tmp_path / "disk" / "checkpoints", tmp_path / "run" / "big")
     run(tmp_path / "run", pictures, keep_checkpoints=1)
     assert len(list((tmp_path / "disk" / "big").iterdir())) == 1
+
+
+def test_a_run_among_the_pictures_is_refused(tmp_path):
+    """Its samples would be learned from when it goes on."""
+    draw_folders(tmp_path)
+    before = set(files(tmp_path))
+    for side in ("a", "b"):
+        trainer = Trainer(make_config(), open_folders(tmp_path))
+        with pytest.raises(CycleGANError, match=r"run lies in .*; name a run outside"):
+            RunFolder(tmp_path / side / "run", trainer).__enter__()
+    assert set(files(tmp_path)) == before

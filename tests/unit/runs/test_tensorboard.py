@@ -81,3 +81,13 @@ def test_without_the_extra_it_says_what_to_install(command, tmp_path, capsys, mo
     assert result.json["error"] == (
         'TensorBoard is not installed: pip install "cyclegan[tensorboard]".'
     )
+
+
+def test_a_file_in_its_place_is_a_sentence(command, tmp_path, capsys):
+    pytest.importorskip("tensorboard")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/tensorboard").touch()
+    result = Shell(capsys)(*command, "--max-steps", 2)
+    assert result.code == 1
+    assert "tensorboard can't be written to (tensorboard is a file" in result.out
+    assert result.err == ""
