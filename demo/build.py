@@ -29,7 +29,7 @@ from cyclegan_core.hub.catalog import bundled_models, find_local, read_catalog
 
 HERE = Path(__file__).resolve().parent
 PAGE = ("index.html", "style.css", "page.mjs", "worker.mjs")
-EXAMPLE = HERE.parent / "example_workflows" / "mountain.jpg"
+EXAMPLE = HERE.parent / "example_workflows" / "stream.jpg"
 
 ONNXRUNTIME = "onnxruntime-web@1.30.0"
 RUNTIME_FILES = (

@@ -51,10 +51,9 @@ class TranslateCycleGAN(io.ComfyNode):
                     "frames or one per frame; any size.",
                 ),
                 host.work_size_input(
-                    "Short side in pixels while the network works, so that strokes can be "
-                    "seen on large photographs; the result keeps the picture's size. 0: the "
-                    "picture's own size. -1: twice the size the model was trained at, but at "
-                    "least 512."
+                    "How large the picture is while it is painted: the smaller, the broader the "
+                    "strokes; the result keeps the picture's size. Pixels of the short side, such "
+                    "as 300. 0: the picture's own size. -1: what suits the model."
                 ),
                 host.detail_input(),
                 host.memory_input(),

@@ -53,9 +53,9 @@ class TranslateVideoCycleGAN(io.ComfyNode):
                 ),
                 host.smoothing_frames_input(),
                 host.work_size_input(
-                    "Short side in pixels while the network works; the video keeps its "
-                    "size. 0: the video's own size. -1: twice the size the model was trained at, "
-                    "but at least 512."
+                    "How large the video is while it is painted: the smaller, the broader the "
+                    "strokes; the result keeps the video's size. Pixels of the short side, such "
+                    "as 300. 0: the video's own size. -1: what suits the model."
                 ),
                 host.detail_input(),
                 host.memory_input(),

@@ -271,6 +271,11 @@ class Train:
                 f"Stopped after step {trainer.step} of {num_steps}; "
                 f"`cyclegan train --run {self.run_dir}` goes on."
             )
+            if trainer.step < trainer.config.warmup_steps:
+                text += (
+                    " So far it has learned to copy; a style begins after step "
+                    f"{trainer.config.warmup_steps}."
+                )
         else:
             made = self.run_dir / MODEL_NAME
             text = f"{made} is ready."

@@ -174,7 +174,7 @@ def _size_warnings(folder: Path, sizes: list[tuple[int, int]], config: DataConfi
     if config.crops and small:
         yield (
             f"{small} of {len(sizes)} pictures in {folder} are smaller than the crop of {side} "
-            "pixels and are enlarged to fit; a smaller crop_size would keep them sharp."
+            "pixels and are enlarged to fit; smaller crops would keep them sharp."
         )
     squashed = sum(width != height for width, height in sizes)
     if config.preprocess == "square_and_crop" and squashed:

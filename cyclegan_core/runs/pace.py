@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from contextlib import suppress
@@ -24,6 +25,8 @@ _ROUND = (100, 200, 500, 1000, 2000, 3000, 5000, 10_000, 20_000, 50_000)
 """Numbers of steps that are proposed."""
 _HOPELESS = 12 * 3600
 """Seconds from which on a training on a processor is called hopeless."""
+_BUSY = 1.5
+"""Programs that want to compute for each core, from which on it is busy beside a training."""
 _SMALL = 128
 """Pixels each way that a processor trains on in reasonable time, and channels of 32."""
 
@@ -97,7 +100,8 @@ def estimate(
             f"{text}. That is hopeless on a processor: choose {' and '.join(choices)}, or train "
             "on a graphics card."
         )
-    first_look = max((n for n in _ROUND if n * seconds_per_step <= _FIRST_LOOK), default=0)
+    short = (n for n in _ROUND if n * seconds_per_step <= _FIRST_LOOK)
+    first_look = max((n for n in short if n >= _enough(config)), default=0)
     if total > _LONG and 0 < first_look < steps:
         text += f"; for a first look take {first_look:,}"
     if max_minutes is not None and total > 60 * max_minutes:
@@ -112,7 +116,7 @@ def estimate(
 def warmup_note(config: TrainConfig) -> str:
     """What a training comes to that ends soon after its warm-up, or within; empty if none does."""
     warmup, steps = config.warmup_steps, config.max_steps
-    enough = 9 * warmup // 5
+    enough = _enough(config)
     if steps >= enough:
         return ""
     first = f"The first {warmup:,} of {steps:,}" if warmup < steps else f"All {steps:,}"
@@ -120,6 +124,28 @@ def warmup_note(config: TrainConfig) -> str:
         f"{first} steps only learn to copy (warm-up"
         + (f", {warmup:,} steps" if warmup >= steps else "")
         + f"): a style shows after; take {enough:,} steps or more."
+    )
+
+
+def _enough(config: TrainConfig) -> int:
+    """The least steps after which a style shows, if there is a warm-up."""
+    return 9 * config.warmup_steps // 5
+
+
+def busy_note() -> str:
+    """What to know where other programs compute too; empty if they don't, or nobody says.
+
+    Small networks suffer most: at every layer all threads wait for the one that has no processor.
+    """
+    cores = os.cpu_count()
+    if cores is None or not hasattr(os, "getloadavg"):  # Windows has none
+        return ""
+    load = os.getloadavg()[0]
+    if load <= _BUSY * cores:
+        return ""
+    return (
+        f"Other programs keep the processor busy (load {load:.1f} on {cores} cores): steps take "
+        "several times as long as alone."
     )
 
 

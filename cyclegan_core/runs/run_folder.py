@@ -383,7 +383,7 @@ def _captions(trainer: Trainer) -> list[str]:
     captions: list[str] = []
     for direction in config.trained_directions:
         a, b = map(drawable, config.model.domains(direction), direction.upper().split("_TO_"))
-        captions += [a, f"to {b}", b if config.objective == "pix2pix" else f"back to {a}"]
+        captions += [a, f"to {b}", b if config.objective == "pix2pix" else "and back"]
     return captions
 
 

@@ -65,6 +65,7 @@ PRESETS: dict[str, Preset] = {
             "lambda_equivariance": 15.0,
             "init": "residual_zero",
             "warmup_steps": 1000,
+            "sample_every": 100,
         },
         model={
             "norm": "none",

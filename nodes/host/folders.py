@@ -34,8 +34,9 @@ EXAMPLES_FOLDER = "cyclegan_examples"
 EXAMPLE_PHOTO = Path(__file__).parents[2] / "example_workflows" / "mountain.jpg"
 """A photograph of 480×320 pixels that comes with the pack: small, so that strokes are seen."""
 
-_OFFERED = ("mountain.jpg", "mountain_large.jpg", "mountain.mp4")
-"""What the templates read beside it: 1440×960 pixels of it, and a camera that moves over it."""
+_OFFERED = ("stream.jpg", "mountain.jpg", "mountain_large.jpg", "mountain.mp4")
+"""What the templates read: a stream in a wood, 720×480 pixels; the mountain, also 1440×960 pixels;
+and a camera that moves over it."""
 
 OUTPUT_MARK = " [output]"
 """Behind the name of a folder under the host's output folder."""
@@ -160,6 +161,10 @@ def count_pictures(folder: Path) -> int:
     return sum(1 for _ in find_pictures(folder))
 
 
+NO_FOLDERS = "put folders into input, press R"
+"""The only choice of a widget while there is nothing to choose."""
+
+
 def picture_folders() -> list[str]:
     """Folders with pictures in or below them, under the host's input and output folders.
 
@@ -188,6 +193,11 @@ def picture_folder(name: str) -> Path:
     """
     input_dir, output_dir = _roots()
     name = str(name)  # a program may send anything
+    if name == NO_FOLDERS:
+        raise FileNotFoundError(
+            "There are no folders of pictures yet; put some into ComfyUI's input folder, press R, "
+            "and choose them."
+        )
     below = name.removesuffix(OUTPUT_MARK)
     root = input_dir if below == name else output_dir
     # By the letters only: a link inside the input folder may well lead to another disk. Windows

@@ -20,7 +20,6 @@ from ...cyclegan_core.runs import Pace
 from ...cyclegan_core.training import StepReport
 from .. import host
 from ..load import load_file
-from .inputs import NO_FOLDERS
 
 OnProgress = Callable[[int, int], None]
 
@@ -144,7 +143,7 @@ class DistillCycleGAN(io.ComfyNode):
 
 def _inputs() -> list[io.Input]:
     """All widgets, in the order of the page; the folders are listed anew at each call."""
-    folders = host.picture_folders() or [NO_FOLDERS]
+    folders = host.picture_folders() or [host.NO_FOLDERS]
     preset = DistillConfig()
     return [
         host.CycleGANType.Input(

@@ -15,9 +15,6 @@ from .settings import SettingsType
 NONE = "none"
 """The choice of no folder."""
 
-NO_FOLDERS = "put folders into input, press R"
-"""The only choice while there is nothing to choose."""
-
 _LOAD_RATIO = 286 / 256
 """The paper's: pictures are made a little larger than the crop."""
 
@@ -29,7 +26,7 @@ def train_inputs() -> list[io.Input]:
     """
     folders = host.picture_folders()
     return [
-        *_folder_inputs(folders or [NO_FOLDERS]),
+        *_folder_inputs(folders or [host.NO_FOLDERS]),
         *_length_inputs(),
         *_optional_inputs(),
         *_evaluation_inputs([NONE, *folders]),

@@ -29,6 +29,7 @@ from ...cyclegan_core.runs import (
     STATE_NAME,
     Pace,
     RunFolder,
+    busy_note,
     duration,
     estimate,
     new_warnings,
@@ -43,6 +44,9 @@ from .inputs import NONE, auto_preset, configs, train_inputs
 from .plot import TOTAL, kinds
 
 log = logging.getLogger(__name__)
+
+_SKIPPED_NAMED = 3
+"""So many files of a folder that are no pictures are named."""
 
 _MOST_TEST_PICTURES = 60
 """So many of each test folder are scored: enough to tell models apart, in bearable time."""
@@ -314,9 +318,16 @@ class _Session:
                 except host.Cancelled:
                     folder.save()
                     progress.end(trainer.step, folder.newest_samples)
+                    warmup = trainer.config.warmup_steps
+                    copies = (
+                        f" So far it has learned to copy; the style begins after step {warmup:,}."
+                        if trainer.step < warmup
+                        else ""
+                    )
                     host.show_text(
                         f"Cancelled: everything is saved at step {trainer.step:,} of "
                         f"{trainer.config.max_steps:,}, in {self._place}; run again to go on."
+                        f"{copies} {self._listed}"
                     )
                     raise
                 folder.save()
@@ -351,12 +362,27 @@ class _Session:
                 max_minutes=config.max_minutes,
             )
             notes.append(told)
+            if self.device.type == "cpu" and (note := busy_note()):
+                notes.append(note)
         if note := warmup_note(config):
             notes.append(note)
+        notes += self._skipped()
         notes += [f"Warning: {text}" for text in warnings]
         for note in notes:
             log.info("CycleGAN: %s", note)
         return [host.shortened(note) for note in notes]
+
+    def _skipped(self) -> list[str]:
+        """A sentence about the files of each folder that are no pictures."""
+        report = self.data.report()
+        sentences: list[str] = []
+        for folder in (report.a, report.b):
+            named = [f"{path.name} {why}" for path, why in folder.skipped[:_SKIPPED_NAMED]]
+            more = len(folder.skipped) - len(named)
+            named += [f"{more} more"] if more else []
+            if named:
+                sentences.append(f"Left out of {folder.folder}: {', '.join(named)}.")
+        return list(dict.fromkeys(sentences))
 
     def _warnings(self) -> list[str]:
         """About the folders."""
@@ -375,7 +401,10 @@ class _Session:
             parts.append(f"{left} left")
         lines = [", ".join(parts)]
         if trainer.step < trainer.config.warmup_steps:
-            lines.append(f"Learning to copy until step {trainer.config.warmup_steps:,}")
+            lines.append(
+                f"Learning to copy until step {trainer.config.warmup_steps:,}; the style begins "
+                "after it"
+            )
         if trainer.history:  # on a GPU some steps old, so that nothing waits for it
             terms = zip(trainer.term_names, trainer.history[-1].tolist(), strict=True)
             terms = ", ".join(f"{kind} {value:.2f}" for kind, value in kinds(terms).items())
@@ -388,6 +417,11 @@ class _Session:
     def _place(self) -> str:
         """The run folder, for people."""
         return host.shortened(str(self.path))
+
+    @property
+    def _listed(self) -> str:
+        """Where the model is from now on, as a sentence."""
+        return f"Load CycleGAN (press R) has the model as {self.path.name}/{MODEL_NAME}."
 
     def _state(self, trainer: Trainer, first_step: int) -> str:
         """How the training ended, as a clause."""
@@ -404,11 +438,13 @@ class _Session:
 
     def _end(self, trainer: Trainer, first_step: int) -> str:
         """What stands on the node afterwards."""
+        far = f"Step {trainer.step:,}"
+        if trainer.step <= trainer.config.max_steps:
+            far += f" of {trainer.config.max_steps:,}"
         lines = [
-            f"Step {trainer.step:,} of {trainer.config.max_steps:,}: "
-            f"{self._state(trainer, first_step)}.",
-            f"Saved in {self._place}; Load CycleGAN (press R) has the model as "
-            f"{self.path.name}/{MODEL_NAME}.",
+            f"{far}: {self._state(trainer, first_step)}.",
+            f"Saved in {self._place}. {self._listed}",
+            *self._skipped(),
         ]
         return "\n".join([*lines, *self._scores()])
 
@@ -434,8 +470,7 @@ class _Session:
         }
         found = self.evaluation.last if self.evaluation else None
         paragraphs = [
-            f"{self._made(trainer)} Everything is in {self._place}; Load CycleGAN (press R) has "
-            f"the model as {self.path.name}/{MODEL_NAME}.",
+            f"{self._made(trainer)} Everything is in {self._place}. {self._listed}",
             f"{self.path.name}: step {trainer.step} of {trainer.config.max_steps} "
             f"({self._state(trainer, first_step)}), {duration(seconds)} this time",
             *([presets[self.preset]] if self.preset else []),

@@ -3,11 +3,11 @@
 ``python -m tests.browser.make_examples``
 
 The page's own "Export" writes each file, so it opens again exactly as it was saved. The thumbnails
-show what the run made of the pack's photograph, Aitzol Berasategi's picosdeeuropa (CC-BY-4.0), and
-of its own drawings. Templates with nodes that the host lacks are left out: for those set
-COMFYUI_DIR to a newer ComfyUI. Written anew are the files of example_workflows/; look at them
-before you commit them. With --graph only the README's picture of a graph is made, docs/graph.jpg,
-best with the newest page (COMFYUI_FRONTEND).
+show what the run made of the pack's photographs, Aitzol Berasategi's life and picosdeeuropa
+(CC-BY-4.0), and of its own drawings. Templates with nodes that the host lacks are left out: for
+those set COMFYUI_DIR to a newer ComfyUI. Written anew are the files of example_workflows/; look at
+them before you commit them. With --graph only the README's picture of a graph is made,
+docs/graph.jpg, best with the newest page (COMFYUI_FRONTEND).
 """
 
 from __future__ import annotations
@@ -36,9 +36,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 EXAMPLES_DIR = REPO_DIR / "example_workflows"
 THUMBNAIL_SIZE = 512
-PICTURE, LARGE_PICTURE = "cyclegan_mountain.jpg", "cyclegan_mountain_large.jpg"
+PICTURE, LARGE_PICTURE = "cyclegan_stream.jpg", "cyclegan_mountain_large.jpg"
 CLIP = "cyclegan_mountain.mp4"
 """Which the pack puts into the input folder of every host."""
+WORK_SIZE = 300
+"""Pixels of the stream's short side: strokes are seen, and its stones are still stones."""
 
 Spec = dict[str, Any]
 """Nodes (type, place, size, title, widget values) and links (node, output, node, input)."""
@@ -58,10 +60,11 @@ NOTE_TRANSLATE = """\
 Press **Run**: the photo comes out in dabs of paint, at its own size. Then
 
 1. **Load Image**: choose a photo of yours.
-2. **Load CycleGAN**: choose another model; *photo2monet* comes with the pack.
+2. **work_size** in **Translate**: the smaller, the broader the strokes. Here it is 300; 200 is \
+bold, 0 is fine.
+3. **Load CycleGAN**: choose another model; *photo2monet* comes with the pack.
 
-Less of it? Lower *strength*. Only a part of the picture? Connect a *mask*. A large photo? See the \
-template *Large photo, broad strokes*.
+Less of it? Lower *strength*. Only a part of the picture? Connect a *mask*.
 """
 NOTE_COMPARE = """\
 Press **Run**, then look at both pictures {how}.
@@ -96,7 +99,7 @@ A CycleGAN learns two translations at once, and the way back must lead to the or
 - **translated**: half way, photo to painting.
 - **reconstructed**: back again; ideally the photo.
 - **error map**: what got lost; black is nothing.
-- **cycle error**: the same as one number; below 0.05 is good.
+- **cycle error**: the same as one number; 0.05 is good, 0.15 is not.
 
 It needs both directions: one file that has them, or a second file in *model_name_b_to_a*.
 """
@@ -117,10 +120,10 @@ processor.
 
 1. Make two folders in ComfyUI's input folder, photos and paintings, say, with a few hundred \
 pictures each. No pairs are needed.
-2. Press **R**. Delete **CycleGAN Example Pictures** and **CycleGAN Train Settings** (it makes the \
-network small).
-3. In **Train CycleGAN on Folders** choose your folders as *folder_a* and *folder_b*, type a new \
-*run_name*, set *steps* to 2000 and *image_size* to 128. On a graphics card take 20000 and 256.
+2. Press **R**. In a new workflow, double-click on the canvas and add **Train CycleGAN on \
+Folders**, all by itself: a new node's *steps* and *image_size* suit this computer, and no \
+settings are needed.
+3. Choose your folders as *folder_a* and *folder_b*, and type a *run_name*.
 4. Press **Run**. It says how long that takes here, and stops for now after *max_minutes*.
 
 **Cancel** whenever you like (ComfyUI calls that a failed job; nothing is lost), and run again to \
@@ -181,7 +184,7 @@ TRANSLATE: Spec = {
         _note(NOTE_TRANSLATE),
         _load(),
         _photo(),
-        _node("CycleGAN_Translate", (860, 0), (320, 230)),
+        _node("CycleGAN_Translate", (860, 0), (320, 230), work_size=WORK_SIZE),
         _node("SaveImage", (1240, 0), (420, 500), filename_prefix="CycleGAN"),
     ],
     "links": [*TRANSLATE_LINKS, (3, 0, 4, "images")],
@@ -191,7 +194,7 @@ SLIDER: Spec = {
         _note(NOTE_COMPARE.format(how="with the slider") + NOTE_SLIDER),
         _load(),
         _photo(),
-        _node("CycleGAN_Translate", (860, 0), (320, 230)),
+        _node("CycleGAN_Translate", (860, 0), (320, 230), work_size=WORK_SIZE),
         _node("ImageCompare", (1240, 0), (480, 520), title="before | after"),
         _node("PreviewImage", (860, 400), (320, 320)),
     ],
@@ -207,7 +210,7 @@ SIDE_BY_SIDE: Spec = {
         _note(NOTE_COMPARE.format(how="side by side")),
         _load(),
         _photo(),
-        _node("CycleGAN_Translate", (860, 0), (320, 230)),
+        _node("CycleGAN_Translate", (860, 0), (320, 230), work_size=WORK_SIZE),
         _node("ImageStitch", (860, 460), (320, 200)),
         _node("PreviewImage", (1240, 0), (640, 400), title="before and after"),
     ],
@@ -252,10 +255,10 @@ RECONSTRUCT: Spec = {
         _load(model_name_b_to_a=BUNDLED_MODEL_BACK),
         _photo(),
         _node("CycleGAN_Reconstruct", (860, 0), (320, 170)),
-        _node("PreviewImage", (1240, 0), (340, 360), title="translated"),
-        _node("PreviewImage", (1640, 0), (340, 360), title="reconstructed"),
-        _node("PreviewImage", (1240, 460), (340, 360), title="error map"),
-        _node("PreviewAny", (1640, 460), (340, 120), title="cycle error"),
+        _node("PreviewImage", (1300, 0), (340, 360), title="translated"),
+        _node("PreviewImage", (1700, 0), (340, 360), title="reconstructed"),
+        _node("PreviewImage", (1300, 460), (340, 360), title="error map"),
+        _node("PreviewAny", (1700, 460), (340, 200), title="cycle error"),
     ],
     "links": [
         *TRANSLATE_LINKS,

@@ -43,4 +43,4 @@ def test_what_a_person_has_made_outlives_ctrl_c(app_dir: Path, tmp_path: Path) -
         _, rest = process.communicate(timeout=60)
     assert process.returncode == 0, rest
     assert (models / "mine.safetensors").is_file()
-    assert (tmp_path / "base" / "input" / "cyclegan_mountain.jpg").is_file()
+    assert (tmp_path / "base" / "input" / "cyclegan_stream.jpg").is_file()

@@ -15,6 +15,7 @@ from .samples import contents, read_run
 @pytest.mark.parametrize(
     ("loader", "name"),
     [
+        ("LoadImage", "stream.jpg"),
         ("LoadImage", "mountain.jpg"),
         ("LoadImage", "mountain_large.jpg"),
         ("LoadVideo", "mountain.mp4"),

@@ -167,10 +167,21 @@ def test_what_stands_on_the_node(everything: Run, host: Host) -> None:
     assert "Warning: input/spots/warm has only 4 pictures; below 100" in texts[2]
     assert texts[-1] == (
         "Step 4 of 4: finished.\n"
-        f"Saved in output/cyclegan/{RUN}; Load CycleGAN (press R) has the model as "
+        f"Saved in output/cyclegan/{RUN}. Load CycleGAN (press R) has the model as "
         f"{RUN}/model.safetensors."
     )
     assert str(host.base_dir) not in "".join([*texts, summary_of(everything)])
+
+
+def test_what_is_no_picture_is_named_before_the_first_step(
+    client: Client, host: Host, info: dict[str, Any], folders: tuple[str, str], run_dir: Path
+) -> None:
+    folder = host.input_dir / "with_notes"
+    write_pictures(folder, count=2, seed=0)
+    (folder / "notes.jpg").write_text("no picture")
+    run = succeed(client, train(info, ("with_notes", folders[1]), run_dir.name, steps=1))
+    for text in run.texts["train"][2], run.texts["train"][-1]:
+        assert "Left out of input/with_notes: notes.jpg is not a picture that Pillow can" in text
 
 
 def test_model_is_named_after_its_folders(trained: cyclegan_core.CycleGAN) -> None:

@@ -50,6 +50,7 @@ def failure_of(client: Client, graph: Graph) -> str:
     ("folder_a", "said"),
     [
         ("nowhere", "There is no folder 'nowhere'"),
+        ("put folders into input, press R", "There are no folders of pictures yet; put some"),
         ("../output", "'../output' is not a folder under ComfyUI's input"),
         ("/", "'/' is not a folder under ComfyUI's input"),
         ("spots/../..", "is not a folder under ComfyUI's input"),

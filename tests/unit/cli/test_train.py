@@ -96,11 +96,14 @@ def test_a_run_is_warned_of_its_folders_once(run, pictures, tmp_path):
 
 def test_a_warm_up_is_said_in_plain_words(run, pictures, tmp_path):
     argv = ("train", pictures / "a", pictures / "b", "--run", tmp_path / "run", *TINY)
-    result = run(*argv, "--max-steps", 2, "--warmup-steps", 2)
+    argv += ("--max-steps", 2, "--warmup-steps", 2)
+    result = run(*argv, "--max-minutes", 1e-9)
+    assert "So far it has learned to copy; a style begins after step 2." in result.err
+    result = run(*argv, "--max-minutes", "none")
     assert result.code == 0
     warning = "Warning: All 2 steps only learn to copy (warm-up, 2 steps): a style shows after;"
     assert warning in result.err
-    assert re.search(r"^step 1 of 2.*: learning to copy until step 2: identity ", result.err, re.M)
+    assert re.search(r"^step 2 of 2.*: learning to copy until step 2: identity ", result.err, re.M)
 
 
 def test_start_from_a_model(run, pictures, tmp_path):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+
 import pytest
 import torch
 
 from cyclegan_core.config import ModelConfig, TrainConfig
 from cyclegan_core.runs import pace
-from cyclegan_core.runs.pace import Pace, duration, estimate, time_step, warmup_note
+from cyclegan_core.runs.pace import Pace, busy_note, duration, estimate, time_step, warmup_note
 from cyclegan_core.training.trainer import Trainer
 
 from ..tiny import assert_same, everything, make_config, open_folders
@@ -64,11 +67,33 @@ def test_durations_for_people(seconds: float, text: str) -> None:
             "A step takes 12 s here: 4,000 steps are 14 h. That is hopeless on a processor: choose "
             "image_size 128 and fewer steps, or train on a graphics card.",
         ),
+        # A first look that would end within the warm-up, or soon after it, shows nothing.
+        (
+            1.1,
+            2000,
+            {"config": replace(SMALL, warmup_steps=1000), "on_cpu": True},
+            "A step takes 1.1 s here: 2,000 steps are 37 min.",
+        ),
+        (
+            1.1,
+            4000,
+            {"config": replace(SMALL, warmup_steps=500), "on_cpu": True},
+            "A step takes 1.1 s here: 4,000 steps are 1 h 13 min; for a first look take 1,000.",
+        ),
     ],
 )
 def test_what_to_expect(seconds: float, steps: int, options: dict, text: str) -> None:
     told = {"config": SMALL, "image_size": 128, "on_cpu": False, **options}
     assert estimate(seconds, steps, told.pop("config"), **told) == text
+
+
+@pytest.mark.parametrize(("load", "is_busy"), [(2.9, False), (3.1, True)])
+def test_others_on_the_processor(monkeypatch, load: float, is_busy: bool) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+    assert (
+        busy_note().startswith("Other programs keep the processor busy (load 3.1 on 2") is is_busy
+    )
 
 
 def test_a_step_is_timed_without_a_trace(pictures) -> None:

@@ -174,8 +174,8 @@ def test_every_column_has_its_caption(tmp_path, pictures):
     trainer = Trainer(make_config(model=model), open_folders(pictures))
     folder = RunFolder(tmp_path / "run", trainer, num_samples=1)
     assert folder.captions == [
-        *("photograph", "to Wiese", "back to photograph"),
-        *("Wiese", "to photograph", "back to Wiese"),
+        *("photograph", "to Wiese", "and back"),
+        *("Wiese", "to photograph", "and back"),
     ]
     grid = with_captions(torch.zeros(3, 7, 300), folder.captions, [50] * 6)
     line = grid[:, :-7]
