@@ -119,8 +119,9 @@ def recipe(name: str, pictures: Pictures, seed: int) -> tuple[TrainConfig, DataC
         model=ModelConfig(**model, domain_a=domain_a, domain_b=domain_b, image_size=data.crop_size),
         precision="bf16",
         seed=seed,
+        sample_every=10**6,
         save_every=10**6,
-        **train | {"sample_every": 10**6},
+        **train,
     )
     return config, data
 

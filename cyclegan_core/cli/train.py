@@ -432,6 +432,8 @@ def defaults(argv: Sequence[str]) -> Train | None:
     train = dict(preset.train)
     if preset.max_steps is not None:
         train["max_steps"] = preset.max_steps
+    if preset.sample_every is not None:
+        train["sample_every"] = preset.sample_every
     if found.start:
         train["warmup_steps"] = 0  # its networks know what a warm-up teaches
     config = TrainConfig(**train)

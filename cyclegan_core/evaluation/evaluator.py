@@ -14,6 +14,7 @@ from torch import Tensor
 from ..config import DIRECTIONS, Direction, EvaluationConfig, opposite
 from ..errors import CycleGANError, DatasetError
 from ..model import CycleGAN
+from ..pictures.captions import drawable
 from ..progress import OnProgress
 from .colour import AffineColour, ColourMoments, ColourPairs, match_moments
 from .distances import (
@@ -289,7 +290,8 @@ class Evaluator:
                     cycle.add({"cycle PSNR": psnr(rec, picture)}, path)
                 result = as_written(fake[0].expand(3, -1, -1).cpu())
                 if contact is not None and number in shown:
-                    names = model.config.domains(direction)
+                    letters = direction.upper().split("_TO_")
+                    names = list(map(drawable, model.config.domains(direction), letters))
                     cells = {names[0]: picture, f"to {names[1]}": result}
                     if self.config.paired:
                         cells["partner"] = self._read(target.test[number])

@@ -1,5 +1,6 @@
 """Picture files in and out.
 
+- `captions`: names over columns of pictures.
 - `colours`: profiles of other colour spaces, from which pictures become sRGB.
 - `files`: finding pictures in folders, opening them safely, writing them atomically.
 - `picture`: any mode, orientation and depth to (C,H,W) in [0,1], and back; alpha and profile.

@@ -3,7 +3,7 @@
 - `run_folder`: the run's folder: settings, state, model, samples, and how to go on from it.
 - `beginning`: what it learned from before, so that it goes on with the same, and was warned of.
 - `logs`: `losses.csv`, which agrees with the state, and TensorBoard.
-- `chart`: loss curves as a picture. `grid`: captions over sample pictures.
+- `chart`: loss curves as a picture.
 - `pace`: how long a training takes here, in words.
 """
 

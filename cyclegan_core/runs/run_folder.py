@@ -29,10 +29,10 @@ from ..device.distributed import gather, together, was_restarted
 from ..errors import CycleGANError
 from ..files import atomic_write, is_inside, read_text
 from ..model import CycleGAN, save_model
+from ..pictures.captions import drawable, with_captions
 from ..pictures.picture import write_picture
 from ..training.trainer import StepReport, Trainer
 from .beginning import described
-from .grid import drawable, with_captions
 from .logs import LossTable
 from .run_lock import RunLock
 

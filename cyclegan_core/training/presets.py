@@ -20,6 +20,8 @@ class Preset:
     max_steps: int | None = None
     """How many steps are enough, if that is not what everybody needs: the command's default. Not in
     `train`, which goes before ComfyUI's widget."""
+    sample_every: int | None = None
+    """The same for samples, of which a short training shows more."""
 
 
 PRESETS: dict[str, Preset] = {
@@ -65,7 +67,6 @@ PRESETS: dict[str, Preset] = {
             "lambda_equivariance": 15.0,
             "init": "residual_zero",
             "warmup_steps": 1000,
-            "sample_every": 100,
         },
         model={
             "norm": "none",
@@ -76,5 +77,6 @@ PRESETS: dict[str, Preset] = {
         },
         data={"load_size": 256, "crop_size": 128, "scales": 2.0},
         max_steps=4000,
+        sample_every=100,
     ),
 }

@@ -245,7 +245,10 @@ def _settings(preset: str) -> dict[str, dict[str, Any]]:
     chosen = PRESETS.get(preset)
     if chosen is None:
         return {"train": {}, "model": {}, "data": {}}
-    return {"train": chosen.train, "model": chosen.model, "data": chosen.data}
+    train = dict(chosen.train)
+    if chosen.sample_every is not None:
+        train["sample_every"] = chosen.sample_every
+    return {"train": train, "model": chosen.model, "data": chosen.data}
 
 
 @dataclass
@@ -446,7 +449,7 @@ class _Session:
             f"Saved in {self._place}. {self._listed}",
             *self._skipped(),
         ]
-        return "\n".join([*lines, *self._scores()])
+        return host.shortened("\n".join([*lines, *self._scores()]))
 
     def _scores(self) -> list[str]:
         """The last score and the best one, and where that model is."""

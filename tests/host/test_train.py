@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 import cyclegan_core
-from cyclegan_core.runs.grid import caption_height
+from cyclegan_core.pictures.captions import caption_height
 
 from .client import Client, Graph, Run
 from .comfyui import Host
@@ -155,7 +155,7 @@ def test_samples_and_summary_tell_what_happened(client: Client, everything: Run)
     assert losses.startswith("Losses of the last step: gan_ab ")
     assert f"{RUN}: step 4 of 4 (finished)" in summary
     assert "4 pictures in input/spots/warm" in summary
-    assert "Everything is in output/cyclegan/everything;" in summary
+    assert "Everything is in output/cyclegan/everything." in summary
     assert f"{RUN}/model.safetensors" in summary
 
 
@@ -261,6 +261,7 @@ def test_training_without_settings_is_quick_on_a_processor(
     config = read_run(run_dir)["config"]
     assert config["discriminator"] == "patch_features"
     assert config["model"]["base_channels"] == 32
+    assert config["sample_every"] == 100
     assert "the preset quick, which suits a processor" in summary_of(run)
     assert (
         "All 1 steps only learn to copy (warm-up, 1,000 steps): a style shows after; take 1,800 "

@@ -68,8 +68,8 @@ def test_cancelled_training_ends_as_one_that_never_stopped(
     assert 3 < stopped < STEPS
     assert run.texts["train"][-1] == (
         f"Cancelled: everything is saved at step {stopped} of {STEPS}, in "
-        f"output/cyclegan/{run_dir.name}; run again to go on. Load CycleGAN (press R) has the model "
-        f"as {run_dir.name}/model.safetensors."
+        f"output/cyclegan/{run_dir.name}; run again to go on. Load CycleGAN (press R) has the "
+        f"model as {run_dir.name}/model.safetensors."
     )
     rows = (run_dir / "losses.csv").read_text(encoding="utf-8").splitlines()
     assert len(rows) == 1 + stopped

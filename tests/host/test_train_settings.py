@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from cyclegan_core import UnpairedFolders
-from cyclegan_core.runs.grid import caption_height
+from cyclegan_core.pictures.captions import caption_height
 from cyclegan_core.runs.run_folder import _SAMPLE_SEED
 
 from .client import Client, Graph

@@ -180,7 +180,8 @@ def first_sentences(kind: type) -> dict[str, str]:
 def test_presets_change_defaults_and_options_win(name):
     preset, command = PRESETS[name], parse("--preset", name)
     assert command.preset == name
-    settings = {"max_steps": preset.max_steps or TrainConfig().max_steps, **preset.train}
+    own = {name: getattr(preset, name) for name in ("max_steps", "sample_every")}
+    settings = {name: value for name, value in own.items() if value} | preset.train
     assert command.config == TrainConfig(**settings, model=ModelConfig(**preset.model))
     assert command.data == DataConfig(**preset.data)
     assert parse(f"--preset={name}") == command

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -454,3 +455,13 @@ def test_a_two_way_models_sheet_shows_the_round_trip(folders, model, tmp_path) -
     evaluate(model, *folders[:2], extractor=Colours(), sheet=sheet, **SETS)
     # Both directions, 6 rows each; source, translation, round trip.
     assert read_picture(sheet).pixels.shape == (3, 2 * (16 + 6 * 217) - 4, 3 * 260 - 4)
+
+
+def test_names_that_can_not_be_drawn_are_letters_on_a_sheet(folders, tmp_path) -> None:
+    sheets: list[bytes] = []
+    for names in (("写真", "Ł"), ("A", "B")):
+        model = make_model(replace(NAMED, domain_a=names[0], domain_b=names[1]))
+        sheet = tmp_path / "s.png"
+        evaluate(model, *folders, paired=True, directions=["a_to_b"], sheet=sheet, max_pictures=3)
+        sheets.append(sheet.read_bytes())
+    assert sheets[0] == sheets[1]

@@ -16,7 +16,7 @@ from PIL import Image
 
 from cyclegan_core import CycleGANError, UnpairedFolders, load_model
 from cyclegan_core.errors import CheckpointError
-from cyclegan_core.runs.grid import caption_height, with_captions
+from cyclegan_core.pictures.captions import caption_height, with_captions
 from cyclegan_core.runs.run_folder import RunFolder
 from cyclegan_core.training.trainer import Trainer
 

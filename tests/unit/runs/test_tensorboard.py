@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cyclegan_core.runs.grid import caption_height
+from cyclegan_core.pictures.captions import caption_height
 
 from ..commands import Shell
 from ..evaluation.samples import fill

@@ -20,7 +20,7 @@ from cyclegan_core.discriminators.feature_network import (
 )
 from cyclegan_core.evaluation.distances import perceptual_distance
 from cyclegan_core.evaluation.extractors import LiteExtractor
-from cyclegan_core.runs.grid import caption_height
+from cyclegan_core.pictures.captions import caption_height
 from cyclegan_core.runs.run_folder import RunFolder
 from cyclegan_core.training.losses import by_name
 from cyclegan_core.training.trainer import Trainer

@@ -1,4 +1,4 @@
-"""A caption over each column of a sample grid, drawn with Pillow alone."""
+"""Captions over columns of pictures, drawn with Pillow alone."""
 
 from __future__ import annotations
 
