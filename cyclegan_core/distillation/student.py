@@ -227,6 +227,12 @@ def _student_config(teacher: CycleGAN, direction: Direction, config: DistillConf
     """The student's architecture, which is nowhere larger than the teacher's."""
     teacher.generator(direction)  # says so if there is none
     theirs = teacher.config
+    taken, made = theirs.channels(direction)
+    if not {taken, made} <= {1, 3}:
+        raise CycleGANError(
+            f"The teacher makes pictures of {made} channels from {taken}, and pairs are files, "
+            "which are grey (1) or RGB (3); choose another teacher."
+        )
     for name in ("base_channels", "num_blocks"):
         mine, most = getattr(config, name), getattr(theirs, name)
         if mine > most and (name == "base_channels" or theirs.generator == "resnet"):

@@ -187,8 +187,10 @@ def test_links_of_ones_own_are_followed(tmp_path, photographs):
 
 def test_what_can_not_be_learned_is_refused_before_the_teacher_works(tmp_path, photographs) -> None:
     teacher = make_teacher(ModelConfig(base_channels=6, num_blocks=2, channels_b=4))
-    with pytest.raises(ValueError, match=r"lambda_features must be 0 unless .* 1 or 3 channels"):
-        distill(teacher, photographs, tmp_path / "small.safetensors", config=TINY)
+    for weight in (1.0, 0.0):
+        config = replace(TINY, lambda_features=weight)
+        with pytest.raises(CycleGANError, match=r"makes pictures of 4 channels from 3, and pairs"):
+            distill(teacher, photographs, tmp_path / "small.safetensors", config=config)
     assert not [*tmp_path.iterdir()]
 
 
