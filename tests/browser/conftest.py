@@ -102,8 +102,8 @@ def host(
     host.link_pack(HELPER_PACK, "host-test-nodes")
     write_models(host.models_dir)
     picture = Image.fromarray(data.astronaut()).resize((256, 192))
-    for name in ("cyclegan_stream.jpg", "cyclegan_mountain_large.jpg"):  # quicker than the pack's
-        picture.save(host.input_dir / name)
+    for name in ("stream", "mountain", "mountain_large"):  # quicker than the pack's
+        picture.save(host.input_dir / f"cyclegan_{name}.jpg")
     with host:
         yield host
 
