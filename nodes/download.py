@@ -104,6 +104,7 @@ class DownloadCycleGAN(io.ComfyNode):
         return str(stamp_of(path))
 
     @classmethod
+    @host.faults_told()
     def execute(
         cls,
         catalog: str = TYPED,

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..cyclegan_core import read_picture
 from . import host
 
-COUNT = 32
+COUNT = 100
 """Drawings in each folder."""
 
 SIDE = 96

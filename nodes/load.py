@@ -99,6 +99,7 @@ class LoadCycleGAN(io.ComfyNode):
         return str(_stamp(model_name)), str(_stamp(model_name_b_to_a))
 
     @classmethod
+    @host.faults_told()
     def execute(
         cls, model_name: str, direction: str = "A→B", model_name_b_to_a: str = NONE
     ) -> io.NodeOutput:
@@ -110,7 +111,7 @@ class LoadCycleGAN(io.ComfyNode):
             raise FileNotFoundError(_not_found(model_name_b_to_a))
         chosen = host.chosen(host.DIRECTIONS, "direction", direction)
         model, layout = _load(stamp, chosen, stamp_back)
-        host.show_text(_directions(model))
+        host.show_text(_directions(model) + _copies(model))
         return io.NodeOutput(model, _describe(stamp[0], layout, model))
 
 
@@ -156,6 +157,17 @@ def _directions(model: CycleGAN) -> str:
     return ", ".join(host.describe_direction(model, direction) for direction in model.directions)
 
 
+def _copies(model: CycleGAN) -> str:
+    """What to know of a model whose training was stopped in its warm-up, in brackets."""
+    steps, warmup = (model.training_info.get(name) for name in ("steps", "warmup_steps"))
+    if not isinstance(steps, int) or not isinstance(warmup, int) or steps >= warmup:
+        return ""
+    return (
+        f" (it has only learned to copy so far: step {steps:,}, and the style begins after step "
+        f"{warmup:,})"
+    )
+
+
 def _describe(path: Path, layout: str, model: CycleGAN) -> str:
     config = model.config
     network = (
@@ -167,7 +179,7 @@ def _describe(path: Path, layout: str, model: CycleGAN) -> str:
     millions = sum(p.numel() for p in model.parameters()) / 1e6
     return (
         f"{path.name} ({layout} layout)\n"
-        f"translates {_directions(model)}\n"
+        f"translates {_directions(model)}{_copies(model)}\n"
         f"{network}, {config.base_channels} channels, {norm}, {millions:.1f} M parameters\n"
         f"trained at {config.image_size} pixels"
     )

@@ -53,6 +53,7 @@ class ReconstructCycleGAN(io.ComfyNode):
         )
 
     @classmethod
+    @host.faults_told()
     def execute(
         cls,
         model: CycleGAN,

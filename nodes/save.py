@@ -62,6 +62,7 @@ class SaveCycleGAN(io.ComfyNode):
         )
 
     @classmethod
+    @host.faults_told()
     def execute(
         cls, model: CycleGAN, name: str, precision: str = "fp32", overwrite: bool = False
     ) -> io.NodeOutput:

@@ -76,6 +76,7 @@ class TranslateCycleGAN(io.ComfyNode):
         )
 
     @classmethod
+    @host.faults_told()
     def execute(
         cls,
         model: CycleGAN,

@@ -80,6 +80,7 @@ class TranslateVideoCycleGAN(io.ComfyNode):
         )
 
     @classmethod
+    @host.faults_told()
     def execute(
         cls,
         model: CycleGAN,

@@ -52,4 +52,4 @@ def drawable(name: str, otherwise: str) -> str:
 
 
 def _font_size(column_width: int) -> int:
-    return min(20, max(8, column_width // 14))
+    return min(28, max(8, column_width // 8))

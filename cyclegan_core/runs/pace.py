@@ -17,6 +17,8 @@ from ..model import CycleGAN
 from ..progress import duration
 from ..training.trainer import Trainer
 
+_PATIENCE = 3.0
+"""Seconds of measuring from which on no further step is made."""
 _LONG = 30 * 60
 """Seconds from which on a shorter training is proposed for a first look."""
 _FIRST_LOOK = 20 * 60
@@ -37,17 +39,18 @@ def time_step(
     *,
     device: str | torch.device = "cpu",
     model: CycleGAN | None = None,
+    is_copying: bool = False,
 ) -> float:
     """Seconds that a step takes, measured with networks that are thrown away.
 
-    The steps of a warm-up are shorter than those after it, so that a few of the training itself
-    would promise too much. The arguments are those of `Trainer`. A slow step, of more than a
-    second, is made only once.
+    The steps of a warm-up, which `is_copying` measures, are shorter than those after it, so that a
+    few of the training itself would promise too much. The other arguments are those of `Trainer`.
+    The quickest of up to three steps counts; slow ones are not made as often.
     """
     config = replace(
         config,
         max_steps=1000,
-        warmup_steps=0,
+        warmup_steps=1000 if is_copying else 0,
         cuda_graph=False,  # recorded for a few steps it would cost more than it gains
         compile=False,
     )
@@ -56,21 +59,19 @@ def time_step(
         with torch.inference_mode(mode=False):
             sample = data.sample(0)
             batch = [x[None].expand(config.batch_size, -1, -1, -1) for x in (sample.a, sample.b)]
-            seconds = 0.0
-            for _ in range(3):  # the first ones also choose algorithms
+            times: list[float] = []
+            while len(times) < 3 and sum(times) < _PATIENCE:  # the first also chooses algorithms
                 started = time.perf_counter()
                 with suppress(TrainingDivergedError):  # the training itself will say so
                     trainer.train_step(*batch)
                     trainer.read()  # waits for the device
-                seconds = time.perf_counter() - started
-                if seconds > 1:
-                    break
-            return seconds
+                times.append(time.perf_counter() - started)
+            return min(times)
     finally:
         trainer.release()
 
 
-def estimate(
+def estimate(  # noqa: PLR0913 - all that decides how long it takes
     seconds_per_step: float,
     steps: int,
     config: TrainConfig,
@@ -78,6 +79,7 @@ def estimate(
     image_size: int,
     on_cpu: bool,
     max_minutes: float | None = None,
+    copying: tuple[int, float] = (0, 0.0),
 ) -> str:
     """What to expect of the next `steps` steps, and what to choose instead, in a sentence or two.
 
@@ -88,9 +90,16 @@ def estimate(
         image_size: side of the crops in pixels.
         on_cpu: whether a processor trains.
         max_minutes: after which it stops for now, if it does.
+        copying: how many of the steps are the warm-up's, and seconds for each.
     """
-    total = seconds_per_step * steps
-    text = f"A step takes {_seconds(seconds_per_step)} here: {steps:,} steps are {duration(total)}"
+    copies, seconds_per_copy = copying
+    while_copying = copies * seconds_per_copy
+    total = while_copying + seconds_per_step * (steps - copies)
+    text = f"A step takes {_seconds(seconds_per_step)} here"
+    if copies:
+        text = f"A step takes {_seconds(seconds_per_copy)} here while it learns to copy"
+        text += f", then {_seconds(seconds_per_step)}" if steps > copies else ""
+    text += f": {steps:,} steps are {duration(total)}"
     if on_cpu and total > _HOPELESS:
         choices = [f"image_size {_SMALL}"] if image_size > _SMALL else []
         if config.model.base_channels > 32 or image_size <= _SMALL:
@@ -100,12 +109,15 @@ def estimate(
             f"{text}. That is hopeless on a processor: choose {' and '.join(choices)}, or train "
             "on a graphics card."
         )
-    short = (n for n in _ROUND if n * seconds_per_step <= _FIRST_LOOK)
+    look = _FIRST_LOOK - while_copying
+    short = (n for n in _ROUND if (n - copies) * seconds_per_step <= look)
     first_look = max((n for n in short if n >= _enough(config)), default=0)
     if total > _LONG and 0 < first_look < steps:
         text += f"; for a first look take {first_look:,}"
     if max_minutes is not None and total > 60 * max_minutes:
-        reached = int(60 * max_minutes / seconds_per_step)
+        reached = int(copies + (60 * max_minutes - while_copying) / seconds_per_step)
+        if 60 * max_minutes < while_copying:
+            reached = int(60 * max_minutes / seconds_per_copy)
         text += (
             f". It stops for now after {max_minutes:g} minutes, about {reached:,} steps further; "
             "run again to go on"

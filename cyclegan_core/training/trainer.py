@@ -273,6 +273,8 @@ class Trainer:
                 "data": self.data.digest,
                 "torch": torch.__version__,
             }
+            if self.step < self.config.warmup_steps:  # until then it has only learned to copy
+                model.training_info["warmup_steps"] = self.config.warmup_steps
         return model.eval()
 
     def save_state(self, path: str | Path) -> None:

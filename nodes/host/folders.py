@@ -20,6 +20,7 @@ from ...cyclegan_core.errors import CycleGANError, plain
 from ...cyclegan_core.files import atomic_write, is_portable
 from ...cyclegan_core.pictures import find_pictures, is_picture_name
 from ...cyclegan_core.runs import STATE_NAME
+from .progress import show_text
 
 MODEL_FOLDER = "cyclegan"
 MODEL_EXTENSIONS = SUFFIXES - {".pkl"}
@@ -145,12 +146,16 @@ def shortened(text: str) -> str:
 
 
 @contextmanager
-def short_paths() -> Generator[None]:
-    """What is said of a fault in here names files as people know them, see `shortened`."""
+def faults_told() -> Generator[None]:
+    """What is said of a fault in here stands on the node, too, where the page hides it in a log.
+
+    It names files as people know them, see `shortened`.
+    """
     try:
         yield
-    except (CycleGANError, ValueError) as error:
+    except (CycleGANError, ValueError, FileNotFoundError, FileExistsError) as error:
         text = plain(shortened(str(error)))
+        show_text(text)
         if text == str(error):
             raise
         raise type(error)(text) from None

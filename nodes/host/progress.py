@@ -18,6 +18,9 @@ PREVIEW_PIXELS = 1024
 _TELL_EVERY = 0.5
 """Seconds from one text on a training's node to the next."""
 
+_EARLY = 60.0
+"""Seconds after which a training's own pace says how long it will take."""
+
 Cancelled = mm.InterruptProcessingException
 """What the host raises when the user cancels."""
 
@@ -38,10 +41,14 @@ def show_text(text: str) -> None:
 class TrainProgress:
     """A training's bar and live preview; raises `Cancelled` when the user cancels."""
 
-    def __init__(self, total: int, notes: Sequence[str] = ()) -> None:
-        """`notes` stand under the line that says how far it is."""
+    def __init__(self, total: int, notes: Sequence[str] = (), early: str = "") -> None:
+        """`notes` stand under the line that says how far it is; above them, for a minute, `early`.
+
+        That is what was expected, which the line soon knows better.
+        """
         self._bar = comfy.utils.ProgressBar(total)
-        self._notes = notes
+        self._notes, self._early = notes, early
+        self._started = time.monotonic()
         self._shown: Path | None = None
         self._told = -_TELL_EVERY
 
@@ -51,7 +58,8 @@ class TrainProgress:
         now = time.monotonic()
         if now - self._told >= _TELL_EVERY:  # not at every step of a fast GPU
             self._told = now
-            show_text("\n".join(filter(None, [line, *self._notes])))
+            early = self._early if now - self._started < _EARLY else ""
+            show_text("\n".join(filter(None, [line, early, *self._notes])))
         preview = None
         if samples is not None and samples != self._shown:
             self._shown = samples

@@ -95,7 +95,7 @@ class DistillCycleGAN(io.ComfyNode):
 
         `settings` are those of `DistillConfig`, by their names.
         """
-        with host.short_paths():
+        with host.faults_told():
             way = host.direction_of(model, direction)
             path, pictures = host.run_folder(run_name), host.picture_folder(folder)
             config = DistillConfig(max_steps=steps, **settings)

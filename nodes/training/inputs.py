@@ -40,15 +40,15 @@ def _folder_inputs(folders: list[str]) -> list[io.Input]:
             "folder_a",
             options=folders,
             default=folder_a,
-            tooltip="Folder under ComfyUI's input or output with pictures of domain A (press R "
-            "after adding one). Some hundred pictures are a good start.",
+            tooltip="Pictures as they are, such as photos (domain A): a folder under ComfyUI's "
+            "input or output; press R after adding one. Some hundred pictures are a good start.",
         ),
         io.Combo.Input(
             "folder_b",
             options=folders,
             default=folder_b,
-            tooltip="Folder under ComfyUI's input or output with pictures of domain B. No pairs "
-            "are needed.",
+            tooltip="Pictures as they shall become, such as paintings (domain B). No pairs are "
+            "needed, and the way back is learned as well.",
         ),
         io.String.Input(
             "run_name",

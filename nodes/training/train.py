@@ -135,7 +135,7 @@ class TrainCycleGAN(io.ComfyNode):
         patience: int = 0,
     ) -> io.NodeOutput:
         """Build the configs, train in the run folder, convert the results."""
-        with host.short_paths():
+        with host.faults_told():
             path, dir_a, dir_b = _folders(folder_a, folder_b, run_name)
             if not resume and ((path / STATE_NAME).exists() or (path / MODEL_NAME).exists()):
                 raise FileExistsError(
@@ -296,12 +296,13 @@ class _Session:
         try:
             with RunFolder(self.path, trainer, evaluation=self.evaluation) as folder:
                 first_step = trainer.step
-                seconds = None
+                seconds, told = None, ""
                 if first_step < trainer.config.max_steps:
                     host.show_text("Measuring how long a step takes here …")
                     seconds = time_step(config, data, device=device, model=self.start)
-                notes = self._before(trainer, seconds, warnings)
-                progress = host.TrainProgress(trainer.config.max_steps, notes)
+                    told = self._estimate(trainer, seconds)
+                notes = self._before(trainer, warnings)
+                progress = host.TrainProgress(trainer.config.max_steps, notes, told)
                 progress.update(
                     first_step, max((self.path / "samples").glob("*.jpg"), default=None)
                 )
@@ -349,24 +350,33 @@ class _Session:
         finally:
             trainer.release()
 
-    def _before(
-        self, trainer: Trainer, seconds_per_step: float | None, warnings: Sequence[str]
-    ) -> list[str]:
-        """What a person should know before the first step, and still read while it runs."""
-        notes: list[str] = []
+    def _estimate(self, trainer: Trainer, seconds_per_step: float) -> str:
+        """How long it will take, before there is a pace to tell it by."""
         config = trainer.config
-        if seconds_per_step is not None:
-            told = estimate(
-                seconds_per_step,
-                config.max_steps - trainer.step,
-                config,
-                image_size=self.data.config.crop_size,
-                on_cpu=self.device.type == "cpu",
-                max_minutes=config.max_minutes,
+        copies = max(0, min(config.warmup_steps, config.max_steps) - trainer.step)
+        seconds_per_copy = 0.0
+        if copies:
+            seconds_per_copy = time_step(
+                self.config, self.data, device=self.device, model=self.start, is_copying=True
             )
-            notes.append(told)
-            if self.device.type == "cpu" and (note := busy_note()):
-                notes.append(note)
+        told = estimate(
+            seconds_per_step,
+            config.max_steps - trainer.step,
+            config,
+            image_size=self.data.config.crop_size,
+            on_cpu=self.device.type == "cpu",
+            max_minutes=config.max_minutes,
+            copying=(copies, seconds_per_copy),
+        )
+        log.info("CycleGAN: %s", told)
+        return told
+
+    def _before(self, trainer: Trainer, warnings: Sequence[str]) -> list[str]:
+        """What a person should know before the first step, and still read while it runs."""
+        config = trainer.config
+        notes = [f"It learns {self._ways(trainer)}."]
+        if trainer.step < config.max_steps and self.device.type == "cpu" and (note := busy_note()):
+            notes.append(note)
         if note := warmup_note(config):
             notes.append(note)
         notes += self._skipped()
@@ -456,6 +466,13 @@ class _Session:
         if self.evaluation is None or self.evaluation.best_step is None:
             return []
         return [f"{self.evaluation.summary()}, which is {self.path.name}/{BEST_NAME}."]
+
+    def _ways(self, trainer: Trainer) -> str:
+        """What becomes what."""
+        config = trainer.config
+        there, *back = config.trained_directions
+        source, target = config.model.domains(there)
+        return f"{source} → {target}" + (", and the way back" if back else "")
 
     def _made(self, trainer: Trainer) -> str:
         """What the model does, as a sentence."""

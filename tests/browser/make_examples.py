@@ -123,7 +123,8 @@ pictures each. No pairs are needed.
 2. Press **R**. In a new workflow, double-click on the canvas and add **Train CycleGAN on \
 Folders**, all by itself: a new node's *steps* and *image_size* suit this computer, and no \
 settings are needed.
-3. Choose your folders as *folder_a* and *folder_b*, and type a *run_name*.
+3. Choose as *folder_a* the pictures as they are, as *folder_b* those as they shall become, and \
+type a *run_name*.
 4. Press **Run**. It says how long that takes here, and stops for now after *max_minutes*.
 
 **Cancel** whenever you like (ComfyUI calls that a failed job; nothing is lost), and run again to \

@@ -164,6 +164,7 @@ def test_what_stands_on_the_node(everything: Run, host: Host) -> None:
     texts = everything.texts["train"]
     assert texts[0] == "Reading the pictures …"
     assert re.search(r"^A step takes [\d.]+ m?s here: 4 steps are \d+ s\.$", texts[2], re.MULTILINE)
+    assert "It learns warm → cold, and the way back." in texts[2]
     assert "Warning: input/spots/warm has only 4 pictures; below 100" in texts[2]
     assert texts[-1] == (
         "Step 4 of 4: finished.\n"
@@ -267,6 +268,16 @@ def test_training_without_settings_is_quick_on_a_processor(
         "All 1 steps only learn to copy (warm-up, 1,000 steps): a style shows after; take 1,800 "
         "steps or more." in run.texts["train"][2]
     )
+    run = succeed(client, load_model(f"{run_dir.name}/model.safetensors") | show_info())
+    assert run.texts["load"] == [
+        "warm → cold, cold → warm (it has only learned to copy so far: step 1, and the style "
+        "begins after step 1,000)"
+    ]
+
+
+def show_info() -> Graph:
+    """A node that has Load run, and shows its info."""
+    return {"info": show_text("load", 1)}
 
 
 def test_training_without_settings_goes_on_as_its_run_began(

@@ -43,6 +43,7 @@ def failure_of(client: Client, graph: Graph) -> str:
     assert run.error is not None, f"ended with {run.ending}"
     assert run.error["node_id"] == "train"
     assert_one_sentence(run.error["exception_message"])
+    assert run.texts["train"][-1] == run.error["exception_message"].rstrip("\n")  # where one looks
     return run.error["exception_message"]
 
 

@@ -67,6 +67,35 @@ def test_durations_for_people(seconds: float, text: str) -> None:
             "A step takes 12 s here: 4,000 steps are 14 h. That is hopeless on a processor: choose "
             "image_size 128 and fewer steps, or train on a graphics card.",
         ),
+        (
+            1.0,
+            2000,
+            {"config": replace(SMALL, warmup_steps=1000), "copying": (1000, 0.2)},
+            "A step takes 0.2 s here while it learns to copy, then 1 s: 2,000 steps are 20 min.",
+        ),
+        (
+            1.0,
+            4000,
+            {
+                "config": replace(SMALL, warmup_steps=1000),
+                "copying": (1000, 0.2),
+                "max_minutes": 30,
+            },
+            "A step takes 0.2 s here while it learns to copy, then 1 s: 4,000 steps are 53 min; "
+            "for a first look take 2,000. It stops for now after 30 minutes, about 2,600 steps "
+            "further; run again to go on.",
+        ),
+        (
+            1.0,
+            800,
+            {
+                "config": replace(SMALL, warmup_steps=1000),
+                "copying": (800, 0.5),
+                "max_minutes": 5,
+            },
+            "A step takes 0.5 s here while it learns to copy: 800 steps are 7 min. It stops for "
+            "now after 5 minutes, about 600 steps further; run again to go on.",
+        ),
         # A first look that would end within the warm-up, or soon after it, shows nothing.
         (
             1.1,
@@ -101,7 +130,8 @@ def test_a_step_is_timed_without_a_trace(pictures) -> None:
     undisturbed = Trainer(config, data)
     undisturbed.run()
     state = torch.get_rng_state()
-    assert 0 < time_step(config, data) < 60
+    for is_copying in (False, True):
+        assert 0 < time_step(config, data, is_copying=is_copying) < 60
     assert torch.equal(torch.get_rng_state(), state)
     trainer = Trainer(config, data)
     trainer.run()
