@@ -217,7 +217,7 @@ class Train:
         from ..device.distributed import rank_and_world_size
         from ..model import load_model
         from ..runs.beginning import new_warnings
-        from ..runs.pace import warmup_note
+        from ..runs.pace import copying_note, warmup_note
         from ..runs.run_folder import MODEL_NAME, RunFolder
         from ..training.trainer import Trainer
 
@@ -270,12 +270,8 @@ class Train:
             text = (
                 f"Stopped after step {trainer.step} of {num_steps}; "
                 f"`cyclegan train --run {self.run_dir}` goes on."
+                f"{copying_note(trainer.config, trainer.step)}"
             )
-            if trainer.step < trainer.config.warmup_steps:
-                text += (
-                    " So far it has learned to copy; a style begins after step "
-                    f"{trainer.config.warmup_steps}."
-                )
         else:
             made = self.run_dir / MODEL_NAME
             text = f"{made} is ready."

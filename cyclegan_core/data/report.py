@@ -55,12 +55,18 @@ class FolderReport:
             + (f", {self.half} halves" if self.half else ""),
             f"  size {sizes}; width/height {aspect}",
         ]
-        lines += [
-            f"  skipped: {plain(path.name)} {why}" for path, why in self.skipped[:_NAMED_IN_TEXT]
-        ]
-        if len(self.skipped) > _NAMED_IN_TEXT:
-            lines.append(f"  skipped: {len(self.skipped) - _NAMED_IN_TEXT} more")
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"  skipped: {text}" for text in self._skipped())])
+
+    def left_out(self) -> str:
+        """A sentence about the files that are not used; empty if all are."""
+        skipped = ", ".join(self._skipped())
+        return f"Left out of {plain(str(self.folder))}: {skipped}." if skipped else ""
+
+    def _skipped(self) -> list[str]:
+        """The first of them, each with the reason, and how many there are more."""
+        named = [f"{plain(path.name)} {why}" for path, why in self.skipped[:_NAMED_IN_TEXT]]
+        more = len(self.skipped) - len(named)
+        return [*named, f"{more} more"] if more else named
 
 
 @dataclass(frozen=True, slots=True)

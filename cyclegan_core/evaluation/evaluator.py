@@ -14,7 +14,7 @@ from torch import Tensor
 from ..config import DIRECTIONS, Direction, EvaluationConfig, opposite
 from ..errors import CycleGANError, DatasetError
 from ..model import CycleGAN
-from ..pictures.captions import drawable
+from ..pictures.captions import drawable_domains
 from ..progress import OnProgress
 from .colour import AffineColour, ColourMoments, ColourPairs, match_moments
 from .distances import (
@@ -290,8 +290,7 @@ class Evaluator:
                     cycle.add({"cycle PSNR": psnr(rec, picture)}, path)
                 result = as_written(fake[0].expand(3, -1, -1).cpu())
                 if contact is not None and number in shown:
-                    letters = direction.upper().split("_TO_")
-                    names = list(map(drawable, model.config.domains(direction), letters))
+                    names = drawable_domains(model.config, direction)
                     cells = {names[0]: picture, f"to {names[1]}": result}
                     if self.config.paired:
                         cells["partner"] = self._read(target.test[number])

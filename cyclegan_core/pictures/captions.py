@@ -9,6 +9,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from ..config import Direction, ModelConfig
+
 _INK = "#333333"
 _MARGIN = 4
 """Pixels above, below and beside a caption."""
@@ -42,7 +44,13 @@ def with_captions(grid: Tensor, captions: Sequence[str], widths: Sequence[int]) 
     return torch.cat([pixels, grid], dim=1)
 
 
-def drawable(name: str, otherwise: str) -> str:
+def drawable_domains(config: ModelConfig, direction: Direction) -> tuple[str, str]:
+    """The names of what is taken and of what is made, or A and B for those that can't be drawn."""
+    a, b = map(_drawable, config.domains(direction), direction.upper().split("_TO_"))
+    return a, b
+
+
+def _drawable(name: str, otherwise: str) -> str:
     """The name, or `otherwise` if Pillow's own font lacks one of its letters."""
     try:
         name.encode("latin-1")

@@ -10,7 +10,7 @@
 from ..progress import duration
 from .beginning import new_warnings, other_folders, read_before
 from .chart import draw_curves
-from .pace import Pace, busy_note, estimate, time_step, warmup_note
+from .pace import Pace, busy_note, copying_note, estimate, time_step, warmup_note
 from .run_folder import MODEL_NAME, STATE_NAME, RunFolder
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Pace",
     "RunFolder",
     "busy_note",
+    "copying_note",
     "draw_curves",
     "duration",
     "estimate",

@@ -115,9 +115,11 @@ def estimate(  # noqa: PLR0913 - all that decides how long it takes
     if total > _LONG and 0 < first_look < steps:
         text += f"; for a first look take {first_look:,}"
     if max_minutes is not None and total > 60 * max_minutes:
-        reached = int(copies + (60 * max_minutes - while_copying) / seconds_per_step)
-        if 60 * max_minutes < while_copying:
-            reached = int(60 * max_minutes / seconds_per_copy)
+        limit = 60 * max_minutes
+        if limit < while_copying:
+            reached = int(limit / seconds_per_copy)
+        else:
+            reached = int(copies + (limit - while_copying) / seconds_per_step)
         text += (
             f". It stops for now after {max_minutes:g} minutes, about {reached:,} steps further; "
             "run again to go on"
@@ -137,6 +139,13 @@ def warmup_note(config: TrainConfig) -> str:
         + (f", {warmup:,} steps" if warmup >= steps else "")
         + f"): a style shows after; take {enough:,} steps or more."
     )
+
+
+def copying_note(config: TrainConfig, step: int) -> str:
+    """A sentence, with a space before it, about a training that stopped in its warm-up; or none."""
+    if step >= config.warmup_steps:
+        return ""
+    return f" So far it has learned to copy; a style begins after step {config.warmup_steps:,}."
 
 
 def _enough(config: TrainConfig) -> int:

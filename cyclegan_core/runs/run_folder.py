@@ -29,7 +29,7 @@ from ..device.distributed import gather, together, was_restarted
 from ..errors import CycleGANError
 from ..files import atomic_write, is_inside, read_text
 from ..model import CycleGAN, save_model
-from ..pictures.captions import drawable, with_captions
+from ..pictures.captions import drawable_domains, with_captions
 from ..pictures.picture import write_picture
 from ..training.trainer import StepReport, Trainer
 from .beginning import described
@@ -382,7 +382,7 @@ def _captions(trainer: Trainer) -> list[str]:
     config = trainer.config
     captions: list[str] = []
     for direction in config.trained_directions:
-        a, b = map(drawable, config.model.domains(direction), direction.upper().split("_TO_"))
+        a, b = drawable_domains(config.model, direction)
         captions += [a, f"to {b}", b if config.objective == "pix2pix" else "and back"]
     return captions
 

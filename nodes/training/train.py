@@ -30,6 +30,7 @@ from ...cyclegan_core.runs import (
     Pace,
     RunFolder,
     busy_note,
+    copying_note,
     duration,
     estimate,
     new_warnings,
@@ -44,9 +45,6 @@ from .inputs import NONE, auto_preset, configs, train_inputs
 from .plot import TOTAL, kinds
 
 log = logging.getLogger(__name__)
-
-_SKIPPED_NAMED = 3
-"""So many files of a folder that are no pictures are named."""
 
 _MOST_TEST_PICTURES = 60
 """So many of each test folder are scored: enough to tell models apart, in bearable time."""
@@ -322,16 +320,10 @@ class _Session:
                 except host.Cancelled:
                     folder.save()
                     progress.end(trainer.step, folder.newest_samples)
-                    warmup = trainer.config.warmup_steps
-                    copies = (
-                        f" So far it has learned to copy; the style begins after step {warmup:,}."
-                        if trainer.step < warmup
-                        else ""
-                    )
                     host.show_text(
                         f"Cancelled: everything is saved at step {trainer.step:,} of "
                         f"{trainer.config.max_steps:,}, in {self._place}; run again to go on."
-                        f"{copies} {self._listed}"
+                        f"{copying_note(trainer.config, trainer.step)} {self._listed}"
                     )
                     raise
                 folder.save()
@@ -374,7 +366,7 @@ class _Session:
     def _before(self, trainer: Trainer, warnings: Sequence[str]) -> list[str]:
         """What a person should know before the first step, and still read while it runs."""
         config = trainer.config
-        notes = [f"It learns {self._ways(trainer)}."]
+        notes = [f"It learns {self._way(trainer, '→', ', and the way back')}."]
         if trainer.step < config.max_steps and self.device.type == "cpu" and (note := busy_note()):
             notes.append(note)
         if note := warmup_note(config):
@@ -388,14 +380,7 @@ class _Session:
     def _skipped(self) -> list[str]:
         """A sentence about the files of each folder that are no pictures."""
         report = self.data.report()
-        sentences: list[str] = []
-        for folder in (report.a, report.b):
-            named = [f"{path.name} {why}" for path, why in folder.skipped[:_SKIPPED_NAMED]]
-            more = len(folder.skipped) - len(named)
-            named += [f"{more} more"] if more else []
-            if named:
-                sentences.append(f"Left out of {folder.folder}: {', '.join(named)}.")
-        return list(dict.fromkeys(sentences))
+        return list(filter(None, dict.fromkeys((report.a.left_out(), report.b.left_out()))))
 
     def _warnings(self) -> list[str]:
         """About the folders."""
@@ -467,20 +452,11 @@ class _Session:
             return []
         return [f"{self.evaluation.summary()}, which is {self.path.name}/{BEST_NAME}."]
 
-    def _ways(self, trainer: Trainer) -> str:
-        """What becomes what."""
-        config = trainer.config
-        there, *back = config.trained_directions
-        source, target = config.model.domains(there)
-        return f"{source} → {target}" + (", and the way back" if back else "")
-
-    def _made(self, trainer: Trainer) -> str:
-        """What the model does, as a sentence."""
-        config = trainer.config
-        there, *back = config.trained_directions
-        source, target = config.model.domains(there)
-        way = f"{source} into {target}" + (" and back" if back else "")
-        return f"A model that turns pictures of {way}."
+    def _way(self, trainer: Trainer, into: str, and_back: str) -> str:
+        """What becomes what, in these words."""
+        there, *back = trainer.config.trained_directions
+        source, target = trainer.config.model.domains(there)
+        return f"{source} {into} {target}" + (and_back if back else "")
 
     def _summary(self, trainer: Trainer, first_step: int, seconds: float) -> str:
         terms = zip(trainer.term_names, trainer.history[-1].tolist(), strict=True)
@@ -490,7 +466,8 @@ class _Session:
         }
         found = self.evaluation.last if self.evaluation else None
         paragraphs = [
-            f"{self._made(trainer)} Everything is in {self._place}. {self._listed}",
+            f"A model that turns pictures of {self._way(trainer, 'into', ' and back')}. "
+            f"Everything is in {self._place}. {self._listed}",
             f"{self.path.name}: step {trainer.step} of {trainer.config.max_steps} "
             f"({self._state(trainer, first_step)}), {duration(seconds)} this time",
             *([presets[self.preset]] if self.preset else []),
