@@ -354,6 +354,7 @@ NODES_WAYS = {
     "host/gpu.py::trains_on_cpu": CHOSEN,
     "host/images.py::to_bhwc": CHOSEN,
     "training/train.py::_Session._before": "unit/runs/test_pace.py::test_what_to_expect",
+    "training/train.py::_Session._estimate": "unit/runs/test_pace.py::test_what_to_expect",
 }
 """The same of the nodes, in a real ComfyUI whose GPU is torch's device "meta"."""
 
