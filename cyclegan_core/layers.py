@@ -7,6 +7,7 @@ parameters of all are those of torch's classes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Literal, cast
 
 import torch
@@ -31,6 +32,12 @@ _MOST_NARROW = 4
 _KEEP_PIXELS = 2**14
 """Pixels of feature maps from which on a weight is transformed for each call: 2 % of the time."""
 
+_WORD = 16
+"""Bytes that a GPU moves at once."""
+
+_FEW_PIXELS = 2**17
+"""Pixels of feature maps below which a GPU waits for Python."""
+
 _BLOCK_PIXELS = 2**10
 """Pixels that `_moments` adds up at once: exact to 1e-6 in float32; 256 channels fit a cache."""
 
@@ -46,6 +53,8 @@ class InstanceNorm(nn.InstanceNorm2d):
         if is_channels_last(input):
             if self.in_place and not torch.is_grad_enabled() and _is_exact_on_cpu(input):
                 return _norm_in_place(input, *self._scale(input), self.eps)
+            if _is_read_only_on_gpu(input):
+                return _norm_on_gpu(input, self.weight, self.bias, self.eps)
             return cast(Tensor, _ChannelsLastNorm.apply(input, *self._scale(input), self.eps))
         is_half = input.dtype in HALVES and input.device.type == "cpu"
         if is_half and not torch.compiler.is_compiling():
@@ -115,10 +124,17 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 class ReflectionPad(nn.ReflectionPad2d):
-    """Reflection padding in the input's own dtype: autocast on the CPU would widen it."""
+    """Reflection padding in the input's own dtype and layout.
+
+    Autocast on the CPU would widen it, and torch's kernels for GPUs turn channels-last maps over
+    twice: for the convolution before, and for the one behind.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """(B,C,H,W) -> (B,C,H+2p,W+2p)."""
+        is_gpu = input.device.type == "cuda" and not torch.compiler.is_compiling()
+        if is_gpu and is_channels_last(input):
+            return _pad_channels_last(input, self.padding)
         if input.device.type != "cpu":
             return super().forward(input)
         with torch.autocast("cpu", enabled=False):
@@ -279,6 +295,77 @@ def narrow_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return output
 
 
+def _pad_channels_last(x: Tensor, padding: tuple[int, int, int, int]) -> Tensor:
+    """Reflection padding, (left, right, top, bottom) as torch has it, of channels-last maps."""
+    if torch.is_grad_enabled() and x.requires_grad:
+        return cast(Tensor, _ChannelsLastPad.apply(x, padding))
+    left, right, top, bottom = padding
+    batch, channels, height, width = x.shape
+    pixels = x.permute(0, 2, 3, 1)
+    if batch == 1 and height * width < _FEW_PIXELS:  # the quickest to say: one kernel, kept indices
+        index = _mirrored_pixels((height, width), padding, x.device)
+        found = pixels.reshape(-1, channels).index_select(0, index)
+        padded = found.view(1, height + top + bottom, width + left + right, channels)
+    else:  # the quickest to do
+        if channels * x.element_size() % _WORD == 0 and x.data_ptr() % _WORD == 0:
+            pixels = pixels.view(torch.complex128)  # as many bytes at once as a GPU can move
+        rows = _mirrored(height, top, bottom, x.device)
+        columns = _mirrored(width, left, right, x.device)
+        padded = pixels[:, rows[:, None], columns].view(x.dtype)
+    return padded.permute(0, 3, 1, 2)
+
+
+class _ChannelsLastPad(torch.autograd.Function):
+    """`_pad_channels_last` with its gradient: torch's own for indices would add one by one."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401 - torch has no type for it
+        x: Tensor,
+        padding: tuple[int, int, int, int],
+    ) -> Tensor:
+        """(B,C,H,W) -> (B,C,H',W')."""
+        ctx.padding = padding
+        return _pad_channels_last(x, padding)  # without gradients, as ever in here
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+        """What lies outside is added where it came from, in the same order every time."""
+        left, right, top, bottom = ctx.padding
+        return _folded(_folded(gradients[0], 2, top, bottom), 3, left, right), None
+
+
+@lru_cache(maxsize=64)
+def _mirrored(size: int, before: int, after: int, device: torch.device) -> Tensor:
+    """Which of `size` rows a padded map has, one after the other."""
+    inside = range(size)
+    indices = [*inside[before:0:-1], *inside, *inside[-2 : -2 - after : -1]]
+    with torch.inference_mode(mode=False):
+        return torch.tensor(indices, device=device)
+
+
+@lru_cache(maxsize=16)
+def _mirrored_pixels(
+    size: tuple[int, int], padding: tuple[int, int, int, int], device: torch.device
+) -> Tensor:
+    """Which pixels of a map, counted row by row, its padded one has."""
+    left, right, top, bottom = padding
+    rows = _mirrored(size[0], top, bottom, device)
+    columns = _mirrored(size[1], left, right, device)
+    with torch.inference_mode(mode=False):
+        return (rows[:, None] * size[1] + columns).flatten()
+
+
+def _folded(padded: Tensor, axis: int, before: int, after: int) -> Tensor:
+    """Add what lies outside along an axis to the rows that it mirrors."""
+    size = padded.shape[axis] - before - after
+    inside = padded.narrow(axis, before, size).clone(memory_format=torch.channels_last)
+    inside.narrow(axis, 1, before).add_(padded.narrow(axis, 0, before).flip(axis))
+    end = padded.narrow(axis, before + size, after).flip(axis)
+    inside.narrow(axis, size - 1 - after, after).add_(end)
+    return inside
+
+
 class _ChannelsLastNorm(torch.autograd.Function):
     """Instance norm of channels-last pictures as a batch norm of each: nothing is transposed.
 
@@ -339,6 +426,17 @@ def _normed(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor
     return normed, mean, (variance + eps).rsqrt()
 
 
+def _norm_on_gpu(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    """Norm channels-last pictures, without a gradient and all that is kept for it."""
+    normed = [
+        torch.native_batch_norm(
+            picture, weight, bias, None, None, training=True, momentum=0.0, eps=eps
+        )[0]
+        for picture in x.split(1)
+    ]
+    return torch.cat(normed) if len(normed) > 1 else normed[0]
+
+
 def _norm_in_place(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     """Norm pictures where they are: memory just read is written quicker than new memory."""
     for picture in x.split(1):
@@ -395,6 +493,12 @@ def _is_exact_on_cpu(x: Tensor) -> bool:
     return is_wide and x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
+def _is_read_only_on_gpu(x: Tensor) -> bool:
+    """Whether a GPU computes and no gradient is wanted; what is compiled goes the common way."""
+    is_alone = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    return is_alone and x.device.type == "cuda"
+
+
 def is_channels_last(x: Tensor) -> bool:
     """Whether a pixel's channels lie together, and its neighbours' do not."""
     return not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
@@ -416,8 +520,10 @@ def gains_by_winograd(x: Tensor, weight: Tensor) -> bool:
 
 
 def gains_when_narrow(x: Tensor, weight: Tensor) -> bool:
-    """Whether `narrow_convolution` was measured to be quicker."""
-    return weight.shape[0] <= _MOST_NARROW and _is_quick_place(x)
+    """Whether `narrow_convolution` was measured to be quicker: half the time or less."""
+    is_large = x.shape[2] * x.shape[3] >= _FEW_PIXELS  # nine kernels instead of one or two
+    is_quick_on_gpu = is_large and is_channels_last(x) and _is_read_only_on_gpu(x)
+    return weight.shape[0] <= _MOST_NARROW and (is_quick_on_gpu or _is_quick_place(x))
 
 
 def _is_quick_place(x: Tensor) -> bool:

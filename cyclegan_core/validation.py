@@ -78,11 +78,15 @@ than a quarter of white, and none in [0,255] but black ones stays below 1.5."""
 def check_unit_range(name: str, pixels: Tensor) -> None:
     """Pictures in [0,1], or a little outside as resampling leaves them; not in another range.
 
-    What is not finite is not looked at here. It costs two reductions, and waits for the device.
+    What is not finite is not looked at here. It costs two reductions, and waits for the device
+    once.
     """
     if not pixels.numel():
         return
-    low, high = pixels.amin().item(), pixels.amax().item()  # `aminmax` copies what is strided
+    import torch  # which is there already, for these are tensors
+
+    # `aminmax` copies what is strided.
+    low, high = torch.stack([pixels.amin(), pixels.amax()]).tolist()
     if not math.isfinite(low) or not math.isfinite(high):
         return
     if low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT:

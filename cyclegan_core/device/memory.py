@@ -23,8 +23,13 @@ class OutOfMemoryError(CycleGANError, torch.OutOfMemoryError):
 def free_bytes(device: torch.device) -> int | None:
     """Bytes that can still be allocated on a device; None if there is no way to tell."""
     if device.type == "cuda":
-        reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + reserved
+        # One look at the statistics: each costs a tenth of a small picture's translation.
+        statistics = torch.cuda.memory.memory_stats_as_nested_dict(device)
+        reserved, allocated = (
+            statistics.get(f"{name}_bytes", {}).get("all", {}).get("current", 0)
+            for name in ("reserved", "allocated")
+        )
+        return torch.cuda.mem_get_info(device)[0] + reserved - allocated
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
     return _free_host_bytes() if device.type == "cpu" else None

@@ -2,8 +2,8 @@
 
 Two speedups cost time before the first picture, so they are on request only. "graph" records the
 kernels of a pass once (a CUDA graph) and replays them: small pictures no longer wait for Python.
-"compile" is `torch.compile`. Both are made for one size of pictures, and stay on the network for
-the next call until its weights move.
+"compile" is `torch.compile`, and on a GPU a graph of what that made. Both are made for one size of
+pictures, and stay on the network for the next call until its weights move.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ log = logging.getLogger(__name__)
 
 _MOST_GRAPHS = 2
 """Kept per network: one for whole chunks, one for the last; each holds its feature maps' memory."""
+
+
+_FEW_PIXELS = 2**17
+"""Pixels of a picture below which Python takes longer than a GPU does for its norms."""
 
 
 @dataclass(slots=True)
@@ -86,19 +90,29 @@ def whole_pass(  # noqa: PLR0913 - what goes through what, and how
     inputs = to_channels(images.to(weights.device, weights.dtype), channels)
     # A tensor of our own, so the same numbers and speed however the pictures lie in memory.
     layout = fastest_layout(weights, half)
+    # Channels-last pictures are normed one by one, and a GPU would wait for Python meanwhile.
+    is_small_batch = len(images) > 1 and height * width < _FEW_PIXELS
+    if is_small_batch and config.norm == "instance" and weights.device.type == "cuda":
+        layout = torch.contiguous_format
     scaled = torch.empty(
         inputs.shape, dtype=inputs.dtype, device=inputs.device, memory_format=layout
     )
     to_value_range(inputs, config, out=scaled)
     x = pad(scaled, config.padded_size(height, width))
 
-    output = _replay(network, x, half) if speedup == "graph" else None
+    is_compiled = speedup == "compile"
+    run = _compiled_pass(network) if is_compiled else network
+
+    def forward(inputs: Tensor) -> Tensor:
+        with compiled(wanted=is_compiled), half_precision(inputs.device, half):
+            return cast(Tensor, run(inputs))
+
+    # Compiled kernels are so quick that a GPU would wait for Python all the more.
+    is_recorded = speedup == "graph" or (is_compiled and x.device.type == "cuda")
+    output = _replay(network, forward, x, (speedup, half)) if is_recorded else None
     if output is None:
-        is_compiled = speedup == "compile"
-        run = _compiled_pass(network) if is_compiled else network
-        told = _layers_told(network, on_layer) if on_layer else nullcontext()
-        with compiled(wanted=is_compiled), half_precision(x.device, half), told:
-            output = cast(Tensor, run(x))
+        with _layers_told(network, on_layer) if on_layer else nullcontext():
+            output = forward(x)
     return to_unit_range(output[..., :height, :width])
 
 
@@ -137,13 +151,21 @@ def fastest_layout(weights: Tensor, half: torch.dtype | None) -> torch.memory_fo
 
     With a pixel's channels together a CPU is 1.2 times as fast in float32 and 1.4 times in half
     precision; the float32 error against float64 was 2e-6 to 6e-6, and 1e-6 to 2e-6 in the other.
-    GPUs multiply half precision so. No device has convolutions of float64 for it.
+    A GPU's tensor cores multiply so, half precision or TF32, and turn maps over that lie otherwise.
+    No device has convolutions of float64 for it.
     """
-    device = weights.device.type
+    device = weights.device
     is_half = half is not None or weights.dtype in HALVES
-    if weights.dtype == torch.float64 or not (device == "cpu" or (device == "cuda" and is_half)):
+    is_last = device.type == "cpu" or (device.type == "cuda" and (is_half or _has_tf32(device)))
+    if weights.dtype == torch.float64 or not is_last:
         return torch.contiguous_format
     return torch.channels_last
+
+
+def _has_tf32(device: torch.device) -> bool:
+    """Whether a GPU convolves float32 by tensor cores, as Ampere and later ones do."""
+    is_allowed = torch.backends.cudnn.allow_tf32
+    return is_allowed and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def forget(network: nn.Module) -> None:
@@ -162,24 +184,31 @@ def _compiled_pass(network: nn.Module) -> Callable[[Tensor], Tensor]:
     """The network compiled, now or at an earlier call."""
     kept = _kept(network)
     if kept.compiled is None:
-        kept.compiled = cast(Callable[[Tensor], Tensor], torch.compile(network))
+        # For each size anew: what it makes for any size took four times as long on a GPU.
+        compiled_network = torch.compile(network, dynamic=False)
+        kept.compiled = cast(Callable[[Tensor], Tensor], compiled_network)
     return kept.compiled
 
 
-def _replay(network: nn.Module, x: Tensor, half: torch.dtype | None) -> Tensor | None:
-    """The result by a CUDA graph, which the next call overwrites; None where there can be none."""
+def _replay(
+    network: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor, how: tuple[object, ...]
+) -> Tensor | None:
+    """The result by a CUDA graph, which the next call overwrites; None where there can be none.
+
+    `how` tells one `forward` of the network from another.
+    """
     kept = _kept(network)
     if not kept.can_record:
         return None
     # A weight that was moved leaves its graphs behind; one that was changed in place does not.
     places = tuple(weight.data_ptr() for weight in network.parameters())
-    key = (places, x.shape, x.stride(), x.dtype, half)
+    key = (places, x.shape, x.stride(), x.dtype, *how)
     if key not in kept.graphs:
         kept.graphs = {k: v for k, v in kept.graphs.items() if k[0] == places}
         if len(kept.graphs) == _MOST_GRAPHS:
             kept.graphs.pop(next(iter(kept.graphs)))
         try:
-            kept.graphs[key] = _record(network, x, half)
+            kept.graphs[key] = _record(forward, x)
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
@@ -193,14 +222,13 @@ def _replay(network: nn.Module, x: Tensor, half: torch.dtype | None) -> Tensor |
     return recorded.output
 
 
-def _record(network: nn.Module, x: Tensor, half: torch.dtype | None) -> _Graph:
+def _record(forward: Callable[[Tensor], Tensor], x: Tensor) -> _Graph:
     if x.device.type != "cuda":
         raise RuntimeError(f"they need a CUDA device, and the weights are on {x.device.type}")
     inputs = x.clone()
 
     def work() -> Tensor:
-        with half_precision(x.device, half):
-            return network(inputs)
+        return forward(inputs)
 
     with torch.cuda.device(x.device):
         on_side_stream(work, x.device)  # chooses algorithms and allocates their work space

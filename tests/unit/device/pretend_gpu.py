@@ -19,6 +19,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from cyclegan_core.layers import _mirrored, _mirrored_pixels
+
 CUDA = torch.device("cuda", 0)
 CPU = torch.device("cpu")
 MEMORY = 10 * 2**30
@@ -135,6 +137,7 @@ class Streams:
         self.main = self.current = Stream(self.log, "main")
         self.free, self.reserved, self.allocated = MEMORY, 0, 0
         self.bfloat16 = True
+        self.capability = 8, 0
         self._count = 0
 
     def Stream(self, device: torch.device) -> Stream:  # noqa: N802 - torch's name
@@ -171,6 +174,8 @@ class Streams:
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Take the place of torch.cuda's functions."""
+        for kept in (_mirrored, _mirrored_pixels):
+            kept.cache_clear()  # what an earlier GPU had in its memory
         state = torch.Generator()
         said = {
             "CUDAGraph": Graph,
@@ -180,21 +185,24 @@ class Streams:
             "device": self.device,
             "device_count": lambda: 1,
             "empty_cache": lambda: self.log.append("the cache is emptied"),
+            "get_device_capability": lambda _: self.capability,
             "get_device_name": lambda _: "Pretended GPU",
             "get_rng_state": lambda _="cuda": state.get_state(),
             "graph": self.graph,
             "is_available": lambda: True,
             "is_bf16_supported": lambda including_emulation=True: self.bfloat16,
             "mem_get_info": lambda _: (self.free, MEMORY),
-            "memory_allocated": lambda _: self.allocated,
-            "memory_reserved": lambda _: self.reserved,
+            "memory.memory_stats_as_nested_dict": lambda _: {
+                "allocated_bytes": {"all": {"current": self.allocated}},
+                "reserved_bytes": {"all": {"current": self.reserved}},
+            },
             "set_rng_state": lambda value, _="cuda": state.set_state(value),
             "set_stream": self.set_stream,
             "stream": self.stream,
             "synchronize": lambda _=None: self.log.append("the host waits"),
         }
         for name, fake in said.items():
-            monkeypatch.setattr(torch.cuda, name, fake)
+            monkeypatch.setattr(f"torch.cuda.{name}", fake)
         # Autocast would say that there is no GPU, and optimisers would ask its driver.
         monkeypatch.setattr("torch.cuda.amp.common.amp_definitely_not_available", bool)
         for name in ("_accelerator_graph_capture_health_check", "_cuda_graph_capture_health_check"):

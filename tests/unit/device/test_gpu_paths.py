@@ -23,6 +23,7 @@ from cyclegan_core.cli.computer import doctor
 from cyclegan_core.device.graphs import on_side_stream, record
 from cyclegan_core.device.memory import free_bytes
 from cyclegan_core.device.precision import fastest_dtype
+from cyclegan_core.layers import InstanceNorm, ReflectionPad
 from cyclegan_core.streaming.feature_maps import map_memory
 from cyclegan_core.training import step_graph
 from cyclegan_core.training.trainer import Trainer
@@ -65,10 +66,57 @@ def test_a_long_batch_is_copied_beside_the_work(gpu: Streams, monkeypatch) -> No
     assert gpu.log == [*started, *started, *taken, *started, *taken, *taken, *ended]
 
 
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("padding", [1, 3])
+def test_padding_of_maps_that_stay_channels_last(
+    gpu: Streams, size: int, channels: int, padding: int
+) -> None:
+    """4 float64 channels are two words at once; a gradient comes back as from torch's own."""
+    maps = torch.rand(size, channels, 5, 7, dtype=torch.float64)
+    maps = maps.contiguous(memory_format=torch.channels_last)
+    there, here = maps.to("cuda").requires_grad_(), maps.clone().requires_grad_()
+    pad = ReflectionPad(padding)
+    result, expected = pad(there), pad(here)
+    assert result.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(result.detach().cpu(), expected.detach())
+    weights = torch.rand_like(expected)
+    (result * weights.to("cuda")).sum().backward()
+    (expected * weights).sum().backward()
+    torch.testing.assert_close(there.grad.cpu(), here.grad, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("affine", [False, True])
+def test_norms_of_maps_that_stay_channels_last(gpu: Streams, *, affine: bool) -> None:
+    maps = photo(3, 4, 5, 7).contiguous(memory_format=torch.channels_last)
+    norm = InstanceNorm(4, affine=affine)
+    with torch.no_grad():
+        if affine:
+            norm.weight.copy_(torch.linspace(0.5, 2, 4))
+            norm.bias.copy_(torch.linspace(-1, 1, 4))
+        expected = norm(maps.clone(memory_format=torch.preserve_format))
+        result = norm.to("cuda")(maps.to("cuda"))
+    assert result.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(result.cpu(), expected, rtol=0, atol=2e-6)
+
+
 def test_pictures_that_are_there_stay_there(gpu: Streams) -> None:
     images = photo(3, 3, 24, 20)
     result = make().to("cuda").translate(images.to("cuda"))
     assert (result.device, gpu.log) == (CUDA, [])
+    torch.testing.assert_close(result.cpu(), make().translate(images), **NEARLY)
+
+
+@pytest.mark.parametrize("pixels", [1, 2**17])
+def test_small_pictures_of_a_batch_are_normed_together(
+    gpu: Streams, monkeypatch, pixels: int
+) -> None:
+    monkeypatch.setattr(whole_pass, "_FEW_PIXELS", pixels)
+    model, images = make().to("cuda"), photo(2, 3, 24, 20)
+    seen: list[bool] = []
+    model.gen_ab.model[2].register_forward_hook(lambda *_: seen.append(_[2].is_contiguous()))
+    result = model.translate(images.to("cuda"))
+    assert seen == [pixels > 1]
     torch.testing.assert_close(result.cpu(), make().translate(images), **NEARLY)
 
 
@@ -126,8 +174,19 @@ def test_its_half_precision_is_measured(gpu: Streams, monkeypatch, *, has_bfloat
     assert fastest_dtype.__wrapped__(CUDA) in (torch.float32, half)
     assert gpu.log.count("the host waits") >= 4
     weights = torch.zeros(1, device="cuda")
-    assert fastest_layout(weights, None) == torch.contiguous_format
     assert fastest_layout(weights, half) == torch.channels_last
+    assert fastest_layout(weights, None) == torch.channels_last
+
+
+@pytest.mark.parametrize("reason", ["an older GPU", "a user who wants all digits"])
+def test_float32_lies_as_ever_without_tf32(gpu: Streams, monkeypatch, reason: str) -> None:
+    if reason == "an older GPU":
+        gpu.capability = 7, 5
+    else:
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    weights = torch.zeros(1, device="cuda")
+    assert fastest_layout(weights, None) == torch.contiguous_format
+    assert fastest_layout(weights, torch.float16) == torch.channels_last
 
 
 class Played(Graph):
@@ -141,7 +200,11 @@ class Played(Graph):
         self.output.copy_(self.work())
 
 
-def test_a_recorded_pass_is_replayed_while_the_weights_stay(gpu: Streams, monkeypatch) -> None:
+@pytest.mark.parametrize("speedup", ["graph", "compile"])
+def test_a_recorded_pass_is_replayed_while_the_weights_stay(
+    gpu: Streams, monkeypatch, speedup: str
+) -> None:
+    """What is compiled is recorded as well; a compiler makes nothing of a pretended GPU."""
     played: list[Played] = []
 
     def record(work: Callable[[], Tensor], device: torch.device) -> tuple[Played, Tensor]:
@@ -150,13 +213,14 @@ def test_a_recorded_pass_is_replayed_while_the_weights_stay(gpu: Streams, monkey
         return played[-1], played[-1].output
 
     monkeypatch.setattr(whole_pass, "record", record)
+    monkeypatch.setattr(torch, "compile", lambda network, **_: network.forward)
     model, images = make().to("cuda"), photo(3, 3, 16, 12).to("cuda")
     for part in (images, images.flip(0)):
-        assert torch.equal(model.translate(part, speedup="graph"), model.translate(part))
+        assert torch.equal(model.translate(part, speedup=speedup), model.translate(part))
     assert [graph.replays for graph in played] == [2]
     assert gpu.log == ["side 1 waits for main", "main waits for side 1"]
     for size in (1, 2):  # two are kept
-        model.translate(images[:size], speedup="graph")
+        model.translate(images[:size], speedup=speedup)
     assert [key[1][0] for key in _kept(model.gen_ab).graphs] == [1, 2]
 
 
@@ -300,10 +364,11 @@ WAYS = {
     "device/precision.py::_times_as_fast": MEASURED,
     "device/precision.py::_wait": MEASURED,
     "layers.py::InstanceNorm.forward": A_BATCH,
-    "layers.py::ReflectionPad.forward": A_BATCH,
+    "layers.py::ReflectionPad.forward": (f"{HERE}::test_padding_of_maps_that_stay_channels_last"),
     "layers.py::RuledNorm.forward": FILM,
     "layers.py::_is_exact_on_cpu": A_BATCH,
     "layers.py::_is_quick_place": A_BATCH,
+    "layers.py::_is_read_only_on_gpu": A_BATCH,
     "layers.py::_normed": A_BATCH,
     "streaming/feature_maps.py::_TensorMemory.__init__": STRIPS,
     "streaming/feature_maps.py::_TensorMemory.map": STRIPS,
@@ -335,7 +400,11 @@ WAYS = {
     "translation/whole_pass.py::_record": (
         f"{HERE}::test_a_recorded_pass_is_replayed_while_the_weights_stay"
     ),
+    "translation/whole_pass.py::_has_tf32": (f"{HERE}::test_float32_lies_as_ever_without_tf32"),
     "translation/whole_pass.py::fastest_layout": MEASURED,
+    "translation/whole_pass.py::whole_pass": (
+        f"{HERE}::test_a_recorded_pass_is_replayed_while_the_weights_stay"
+    ),
 }
 """Every function of the library that goes another way on a GPU, and a test of that way."""
 

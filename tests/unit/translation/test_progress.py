@@ -91,7 +91,8 @@ def test_a_cancel_ends_a_picture_between_its_layers(large: torch.Tensor) -> None
 
 
 def test_speedups_count_pictures(large: torch.Tensor, monkeypatch) -> None:
-    def as_it_is(network: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+    def as_it_is(network: nn.Module, *, dynamic: bool) -> Callable[[torch.Tensor], torch.Tensor]:
+        assert not dynamic
         return network.forward
 
     monkeypatch.setattr(torch, "compile", as_it_is)
