@@ -51,7 +51,7 @@ class InstanceNorm(nn.InstanceNorm2d):
     def forward(self, input: Tensor) -> Tensor:
         """(B,C,H,W) -> same shape and dtype."""
         if is_channels_last(input):
-            if self.in_place and not torch.is_grad_enabled() and _is_exact_on_cpu(input):
+            if self.in_place and not torch.is_grad_enabled() and _is_on_cpu(input):
                 return _norm_in_place(input, *self._scale(input), self.eps)
             if _is_read_only_on_gpu(input):
                 return _norm_on_gpu(input, self.weight, self.bias, self.eps)
@@ -97,7 +97,7 @@ class RuledNorm(InstanceNorm):
             variance, mean = torch.var_mean(at_least_float32(input), (0, 2, 3), correction=0)
             found = mean, variance
         mean, variance = self.rule(self.name, *found)
-        if is_channels_last(input) and _is_exact_on_cpu(input):
+        if is_channels_last(input) and input.dtype not in HALVES and _is_on_cpu(input):
             return _scale_in_place(input, mean, variance, weight, bias, self.eps)
         wide = at_least_float32(input)
         mean, variance, weight, bias = (part.to(wide) for part in (mean, variance, weight, bias))
@@ -274,8 +274,8 @@ class NarrowConv2d(nn.Conv2d):
 def narrow_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A convolution to few channels, which a CPU pads to 16: 7x7 to 3 wastes four fifths.
 
-    As a 7x1 convolution to 7 times the channels and a sum of 7 shifted maps it takes half the time
-    in float32 (half precision gains nothing by it).
+    As a 7x1 convolution to 7 times the channels and a sum of 7 shifted maps, in float32 at least,
+    it takes half the time.
 
     Args:
         x: (B,C,H,W).
@@ -289,10 +289,10 @@ def narrow_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     columns = weight.permute(3, 0, 1, 2).flatten(0, 1).unsqueeze(3)
     maps = F.conv2d(x, columns).unflatten(1, (size, -1)).unbind(1)
     width = x.shape[3] - size + 1
-    output = maps[0][..., :width] + bias[:, None, None]
+    output = at_least_float32(maps[0][..., :width]) + bias[:, None, None]
     for shift in range(1, size):
         output += maps[shift][..., shift : shift + width]
-    return output
+    return output.to(maps[0].dtype)
 
 
 def _pad_channels_last(x: Tensor, padding: tuple[int, int, int, int]) -> Tensor:
@@ -440,7 +440,19 @@ def _norm_on_gpu(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: flo
 def _norm_in_place(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     """Norm pictures where they are: memory just read is written quicker than new memory."""
     for picture in x.split(1):
-        _scale_in_place(picture, *_moments(picture, weight), weight, bias, eps)
+        mean, variance = _moments(picture, weight)
+        if x.dtype not in HALVES:
+            _scale_in_place(picture, mean, variance, weight, bias, eps)
+            continue
+        moments = mean.to(weight.dtype), variance.to(weight.dtype)
+        unused = torch.empty_like(weight[:0]), torch.empty_like(weight[:0])
+        torch.native_batch_norm(
+            *(picture, weight, bias, *moments),
+            training=False,
+            momentum=0.0,
+            eps=eps,
+            out=(picture, *unused),
+        )
     return x
 
 
@@ -487,10 +499,9 @@ def _written_out_gradients(
     return of_x, (gradient * normed).sum((0, 2, 3)), gradient.sum((0, 2, 3)).to(weight.dtype)
 
 
-def _is_exact_on_cpu(x: Tensor) -> bool:
-    """Whether to norm in place: half precision would be widened, a compiler does it better."""
-    is_wide = x.dtype in (torch.float32, torch.float64)
-    return is_wide and x.device.type == "cpu" and not torch.compiler.is_compiling()
+def _is_on_cpu(x: Tensor) -> bool:
+    """Whether a CPU computes, and no compiler, which does better than what is done for it here."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def _is_read_only_on_gpu(x: Tensor) -> bool:
@@ -522,8 +533,9 @@ def gains_by_winograd(x: Tensor, weight: Tensor) -> bool:
 def gains_when_narrow(x: Tensor, weight: Tensor) -> bool:
     """Whether `narrow_convolution` was measured to be quicker: half the time or less."""
     is_large = x.shape[2] * x.shape[3] >= _FEW_PIXELS  # nine kernels instead of one or two
-    is_quick_on_gpu = is_large and is_channels_last(x) and _is_read_only_on_gpu(x)
-    return weight.shape[0] <= _MOST_NARROW and (is_quick_on_gpu or _is_quick_place(x))
+    is_quick = _is_on_cpu(x) or (is_large and _is_read_only_on_gpu(x))
+    has_type = x.dtype in (torch.float32, torch.bfloat16, torch.float16)
+    return weight.shape[0] <= _MOST_NARROW and is_quick and has_type and is_channels_last(x)
 
 
 def _is_quick_place(x: Tensor) -> bool:

@@ -366,7 +366,7 @@ WAYS = {
     "layers.py::InstanceNorm.forward": A_BATCH,
     "layers.py::ReflectionPad.forward": (f"{HERE}::test_padding_of_maps_that_stay_channels_last"),
     "layers.py::RuledNorm.forward": FILM,
-    "layers.py::_is_exact_on_cpu": A_BATCH,
+    "layers.py::_is_on_cpu": A_BATCH,
     "layers.py::_is_quick_place": A_BATCH,
     "layers.py::_is_read_only_on_gpu": A_BATCH,
     "layers.py::_normed": A_BATCH,
