@@ -444,16 +444,26 @@ def _norm_in_place(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tenso
         if x.dtype not in HALVES:
             _scale_in_place(picture, mean, variance, weight, bias, eps)
             continue
-        moments = mean.to(weight.dtype), variance.to(weight.dtype)
-        unused = torch.empty_like(weight[:0]), torch.empty_like(weight[:0])
-        torch.native_batch_norm(
-            *(picture, weight, bias, *moments),
-            training=False,
-            momentum=0.0,
-            eps=eps,
-            out=(picture, *unused),
-        )
+        scale = weight * (variance + eps).rsqrt()
+        shift = bias - mean * scale
+        scale_half_in_place(picture, scale.to(weight.dtype), shift.to(weight.dtype))
     return x
+
+
+def scale_half_in_place(x: Tensor, scale: Tensor, shift: Tensor) -> None:
+    """Make x * scale + shift of (1,C,H,W) in half precision, rounded once; (C,) float32, on a CPU.
+
+    It is a batch norm with a mean of 0 and a variance of 1, which alone multiplies numbers of two
+    precisions in one pass.
+    """
+    zeros, ones, unused = torch.zeros_like(scale), torch.ones_like(scale), scale[:0]
+    torch.native_batch_norm(
+        *(x, scale, shift, zeros, ones),
+        training=False,
+        momentum=0.0,
+        eps=0.0,
+        out=(x, unused.clone(), unused.clone()),
+    )
 
 
 def _scale_in_place(

@@ -38,6 +38,8 @@ class Moments:
         # chunks are merged on the CPU.
         self._wide = torch.float32 if device.type == "mps" else torch.float64
         place = torch.device("cpu") if device.type == "mps" else device
+        unused = torch.zeros(channels, dtype=self._wide, device=device)
+        self._unused = unused, unused + 1
         self.count = 0
         self.mean = torch.zeros(channels, dtype=torch.float64, device=place)
         self.squares = torch.zeros(channels, dtype=torch.float64, device=place)
@@ -57,9 +59,9 @@ class Moments:
             flat = x[0, :, top : top + rows].permute(1, 2, 0).reshape(-1, channels)
             for part in flat.split(max(1, size // channels)):
                 # The chunk's own mean first, then the squared deviations from it.
-                chunk = part.to(self._wide, copy=True)
-                mean = chunk.mean(0)
-                squares = chunk.sub_(mean).square_().sum(0)
+                chunk = part.to(self._wide)
+                mean, variance = torch.batch_norm_update_stats(chunk, *self._unused, momentum=0.0)
+                squares = variance * len(chunk)
                 # Merge them with those of the chunks before, as eq. 2.1 does.
                 total = self.count + len(chunk)
                 delta = mean.to(self.mean) - self.mean

@@ -28,6 +28,7 @@ from ..layers import (
     gains_by_winograd,
     gains_when_narrow,
     narrow_convolution,
+    scale_half_in_place,
 )
 from ..networks import ResnetBlock, ResnetGenerator
 from .norm_statistics import Affine
@@ -185,6 +186,10 @@ class Normalisation:
                 pass
             elif part.dtype == self._affine.scale.dtype:
                 torch.addcmul(self._affine.shift, part, self._affine.scale, out=part)
+            elif part.device.type == "cpu":
+                scale_half_in_place(
+                    part, self._affine.scale.flatten(), self._affine.shift.flatten()
+                )
             else:
                 part.copy_(torch.addcmul(self._affine.shift, part, self._affine.scale))
             if self._relu:

@@ -376,6 +376,7 @@ WAYS = {
     "streaming/feature_maps.py::_TensorMap.read": STRIPS,
     "streaming/feature_maps.py::_TensorMap.write": STRIPS,
     "streaming/norm_statistics.py::Moments.__init__": STRIPS,
+    "streaming/strip_layers.py::Normalisation.__call__": STRIPS,
     "streaming/norm_statistics.py::Moments.update": STRIPS,
     "training/losses.py::gains_by_sharing": A_TRAINING,
     "training/optimiser.py::new_adam": A_TRAINING,
