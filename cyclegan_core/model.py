@@ -238,10 +238,11 @@ class CycleGAN(nn.Module, HubModel):
                 falls, unless a picture is begun anew for want of memory or precision; what it
                 raises ends the translation there.
             limits: what the translation may use; by default what is free.
-            speedup: "none", or for many pictures of one size, whole ones: "compile" (torch.compile,
-                which takes a minute at first), or "graph" (a CUDA graph, recorded at the first
-                picture; elsewhere a warning says that there is none). Either keeps its result, and
-                the graph its memory, with the model until the weights move.
+            speedup: "none", or for many pictures of one size, whole ones: "graph" (a CUDA graph,
+                recorded at the first picture; elsewhere a warning says that there is none), or
+                "compile" (torch.compile, which takes a minute at the first picture of a size, and
+                on a CUDA device a graph of that). Either keeps its result, and the graph its
+                memory, with the model until the weights move.
             work_size: pixels of the short side while the network works, because its strokes have
                 the size that they had in training. 0 is the picture's own size; "auto" is twice
                 the model's `image_size`, but at least 512. The result always has the picture's

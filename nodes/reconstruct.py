@@ -42,7 +42,8 @@ class ReconstructCycleGAN(io.ComfyNode):
                 io.Image.Output(
                     "error_map",
                     display_name="error map",
-                    tooltip="|reconstructed − input| per pixel and channel; black is perfect.",
+                    tooltip="|reconstructed − input| per pixel and channel; black is perfect, "
+                    "nearly black is good.",
                 ),
                 io.Float.Output(
                     "cycle_error",

@@ -119,7 +119,9 @@ def opened(
     except IsADirectoryError:
         raise PictureError(f"{path} is a folder; name a picture file.") from None
     except Image.UnidentifiedImageError:
-        raise PictureError(f"{path} is not a picture that Pillow can read.") from None
+        raise PictureError(
+            f"{path} is not a picture that can be read here; save it as PNG or JPEG."
+        ) from None
     except Image.DecompressionBombError as error:
         raise PictureError(f"{path} is too large to open safely: {error}") from None
     except MemoryError:

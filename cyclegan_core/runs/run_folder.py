@@ -331,7 +331,8 @@ class RunFolder:
             folder.mkdir(exist_ok=True)
         newest = folder / f"model_step_{self.trainer.step:07d}.safetensors"
         save_model(model, newest)
-        for old in sorted(folder.glob("model_step_*.safetensors"))[:-keep]:
+        kept = folder.glob("model_step_*.safetensors")
+        for old in sorted(kept, key=lambda path: (len(path.name), path.name))[:-keep]:  # by step
             with suppress(OSError):
                 old.unlink()
 

@@ -182,7 +182,7 @@ def test_what_is_no_picture_is_named_before_the_first_step(
     (folder / "notes.jpg").write_text("no picture")
     run = succeed(client, train(info, ("with_notes", folders[1]), run_dir.name, steps=1))
     for text in run.texts["train"][2], run.texts["train"][-1]:
-        assert "Left out of input/with_notes: notes.jpg is not a picture that Pillow can" in text
+        assert "Left out of input/with_notes: notes.jpg is not a picture that can be read" in text
 
 
 def test_model_is_named_after_its_folders(trained: cyclegan_core.CycleGAN) -> None:

@@ -145,7 +145,10 @@ def test_a_kind_that_pillow_does_not_read_is_named(
     Path("x.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(500))
     result = Shell(capsys)("translate", "x.heic", "-m", "m.safetensors", "-o", "out")
     assert result.code == 1
-    assert "failed: x.heic is not a picture that Pillow can read." in result.err
+    assert (
+        "failed: x.heic is not a picture that can be read here; save it as PNG or JPEG."
+        in result.err
+    )
 
 
 def test_places_without_permission_are_named() -> None:
@@ -230,7 +233,9 @@ def test_the_rest_goes_on(translate) -> None:
     assert missing == "no.png does not exist; check the path."
     assert also_missing == "in/no.png does not exist; check the path."
     assert cut.startswith("cut.png is ")
-    assert weights == "m.safetensors is not a picture that Pillow can read."
+    assert (
+        weights == "m.safetensors is not a picture that can be read here; save it as PNG or JPEG."
+    )
     assert good is also_good is None
     result = translate("a.png", "b.jpg", "-o", "shut")
     assert errors(result)[0].startswith("shut/a.png can't be written: ")

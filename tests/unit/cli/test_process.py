@@ -35,7 +35,8 @@ def test_a_run_from_start_to_end(tmp_path: Path) -> None:
     assert (process.returncode, out) == (1, "")
     lines = err.splitlines()
     assert lines[:2] == [
-        "failed: in/b.png is not a picture that Pillow can read.",  # before a model is loaded
+        # Before a model is loaded.
+        "failed: in/b.png is not a picture that can be read here; save it as PNG or JPEG.",
         "in/a.png → out/a.png",
     ]
     with Image.open(tmp_path / "out" / "a.png") as image:

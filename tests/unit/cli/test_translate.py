@@ -365,7 +365,8 @@ def test_what_is_no_picture_is_said_before_a_model_is_loaded(run, tmp_path: Path
     result = run("translate", tmp_path / "notes.txt", "-m", tmp_path / "no.pth")
     assert result.code == 1
     failed, last = result.err.splitlines()
-    assert failed == f"failed: {tmp_path / 'notes.txt'} is not a picture that Pillow can read."
+    reason = "is not a picture that can be read here; save it as PNG or JPEG."
+    assert failed == f"failed: {tmp_path / 'notes.txt'} {reason}"
     assert last.endswith("1 failed")
 
 
@@ -487,7 +488,7 @@ def test_json_is_all_that_is_printed(run, model: Path, tmp_path: Path) -> None:
     assert first["seconds"] >= 0
     assert second == {
         "input": str(bad),
-        "error": f"{bad} is not a picture that Pillow can read.",
+        "error": f"{bad} is not a picture that can be read here; save it as PNG or JPEG.",
     }
     assert (third["size"], third["notes"]) == ([4, 6], ["grey"])
 

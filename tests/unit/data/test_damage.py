@@ -33,7 +33,7 @@ def test_damaged_files_are_skipped_and_named(dirs, caplog):
     report = folders.report()
     assert [path.name for path, _ in report.a.skipped] == ["001.png"]
     assert "skipped: 001.png is damaged or incomplete" in str(report)
-    assert "skipped: 003.png is not a picture that Pillow can read" in str(report)
+    assert "skipped: 003.png is not a picture that can be read here" in str(report)
     assert [record.args[0].name for record in caplog.records] == ["003.png", "001.png"]
 
 

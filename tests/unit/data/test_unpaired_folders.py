@@ -112,8 +112,8 @@ def test_unusable_folders_are_named_in_one_sentence(tmp_path, dirs, case):
         (folder / "000.png").write_text("not a picture")
         truncate(folder / "001.png")
         text = (
-            f"{folder} has no usable pictures (skipped: 000.png is not a picture that Pillow can "
-            "read; 001.png is damaged or incomplete"
+            f"{folder} has no usable pictures (skipped: 000.png is not a picture that can be read "
+            "here; save it as PNG or JPEG; 001.png is damaged or incomplete"
         )
     else:
         fill(folder / "below", 2)

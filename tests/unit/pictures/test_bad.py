@@ -57,9 +57,9 @@ WHOLE = {
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"", "is not a picture that Pillow can read"),
-        (b"My holiday\n", "is not a picture that Pillow can read"),
-        (b"\x89PNG\r\n\x1a\n", "is not a picture that Pillow can read"),
+        (b"", "is not a picture that can be read here"),
+        (b"My holiday\n", "is not a picture that can be read here"),
+        (b"\x89PNG\r\n\x1a\n", "is not a picture that can be read here"),
         (b"BM" + b"\xff" * 200, "is not a picture|is damaged"),
     ],
 )

@@ -294,6 +294,18 @@ def test_what_a_stranger_packed_leads_nowhere_else(tmp_path, pictures, name):
     assert [each.read_text() for each in theirs.iterdir()] == ["precious"]
 
 
+def test_the_oldest_checkpoint_goes_whatever_its_digits(tmp_path, pictures):
+    folder = tmp_path / "run" / "checkpoints"
+    folder.mkdir(parents=True)
+    for step in ("0000001", "10000000", "9999999"):
+        (folder / f"model_step_{step}.safetensors").touch()
+    run(tmp_path / "run", pictures, keep_checkpoints=2)
+    assert {path.name for path in folder.iterdir()} == {
+        "model_step_10000000.safetensors",
+        "model_step_9999999.safetensors",
+    }
+
+
 def test_links_of_ones_own_are_followed(tmp_path, pictures):
     (tmp_path / "disk" / "big").mkdir(parents=True)
     link(tmp_path / "run", tmp_path / "disk")
