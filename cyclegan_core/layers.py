@@ -7,7 +7,7 @@ parameters of all are those of torch's classes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Literal, cast
 
 import torch
@@ -302,7 +302,9 @@ def _pad_channels_last(x: Tensor, padding: tuple[int, int, int, int]) -> Tensor:
     left, right, top, bottom = padding
     batch, channels, height, width = x.shape
     pixels = x.permute(0, 2, 3, 1)
-    if batch == 1 and height * width < _FEW_PIXELS:  # the quickest to say: one kernel, kept indices
+    # A graph goes on reading the indices that it was recorded with, so only those that stay.
+    is_small = batch == 1 and height * width < _FEW_PIXELS
+    if is_small and not torch.cuda.is_current_stream_capturing():  # the quickest to say
         index = _mirrored_pixels((height, width), padding, x.device)
         found = pixels.reshape(-1, channels).index_select(0, index)
         padded = found.view(1, height + top + bottom, width + left + right, channels)
@@ -335,9 +337,9 @@ class _ChannelsLastPad(torch.autograd.Function):
         return _folded(_folded(gradients[0], 2, top, bottom), 3, left, right), None
 
 
-@lru_cache(maxsize=64)
+@cache
 def _mirrored(size: int, before: int, after: int, device: torch.device) -> Tensor:
-    """Which of `size` rows a padded map has, one after the other."""
+    """Which of `size` rows a padded map has, one after the other; some kilobytes that stay."""
     inside = range(size)
     indices = [*inside[before:0:-1], *inside, *inside[-2 : -2 - after : -1]]
     with torch.inference_mode(mode=False):

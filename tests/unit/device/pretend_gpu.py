@@ -138,6 +138,7 @@ class Streams:
         self.free, self.reserved, self.allocated = MEMORY, 0, 0
         self.bfloat16 = True
         self.capability = 8, 0
+        self.is_capturing = False
         self._count = 0
 
     def Stream(self, device: torch.device) -> Stream:  # noqa: N802 - torch's name
@@ -161,7 +162,11 @@ class Streams:
         assert capture_error_mode == "thread_local", "other threads may pin memory"
         self.log.append(f"recording on {stream.name}")
         self.current = stream  # which a recording that fails leaves so
-        yield
+        self.is_capturing = True
+        try:
+            yield
+        finally:
+            self.is_capturing = False
         self.current = self.main
 
     @contextmanager
@@ -190,6 +195,7 @@ class Streams:
             "get_rng_state": lambda _="cuda": state.get_state(),
             "graph": self.graph,
             "is_available": lambda: True,
+            "is_current_stream_capturing": lambda: self.is_capturing,
             "is_bf16_supported": lambda including_emulation=True: self.bfloat16,
             "mem_get_info": lambda _: (self.free, MEMORY),
             "memory.memory_stats_as_nested_dict": lambda _: {

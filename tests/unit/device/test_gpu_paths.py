@@ -23,7 +23,7 @@ from cyclegan_core.cli.computer import doctor
 from cyclegan_core.device.graphs import on_side_stream, record
 from cyclegan_core.device.memory import free_bytes
 from cyclegan_core.device.precision import fastest_dtype
-from cyclegan_core.layers import InstanceNorm, ReflectionPad
+from cyclegan_core.layers import InstanceNorm, ReflectionPad, _mirrored, _mirrored_pixels
 from cyclegan_core.streaming.feature_maps import map_memory
 from cyclegan_core.training import step_graph
 from cyclegan_core.training.trainer import Trainer
@@ -84,6 +84,17 @@ def test_padding_of_maps_that_stay_channels_last(
     (result * weights.to("cuda")).sum().backward()
     (expected * weights).sum().backward()
     torch.testing.assert_close(there.grad.cpu(), here.grad, rtol=0, atol=1e-14)
+
+
+def test_a_recorded_padding_reads_only_what_is_kept_for_good(gpu: Streams) -> None:
+    maps = photo(1, 3, 5, 7).contiguous(memory_format=torch.channels_last).to("cuda")
+    pad = ReflectionPad(1)
+    expected = pad(maps)
+    _mirrored_pixels.cache_clear()
+    _, result = record(lambda: pad(maps), CUDA)
+    assert torch.equal(result, expected)
+    assert _mirrored_pixels.cache_info().currsize == 0
+    assert _mirrored.cache_info().maxsize is None
 
 
 @pytest.mark.parametrize("affine", [False, True])
@@ -370,6 +381,9 @@ WAYS = {
     "layers.py::_is_quick_place": A_BATCH,
     "layers.py::_is_read_only_on_gpu": A_BATCH,
     "layers.py::_normed": A_BATCH,
+    "layers.py::_pad_channels_last": (
+        f"{HERE}::test_a_recorded_padding_reads_only_what_is_kept_for_good"
+    ),
     "streaming/feature_maps.py::_TensorMemory.__init__": STRIPS,
     "streaming/feature_maps.py::_TensorMemory.map": STRIPS,
     "streaming/feature_maps.py::_TensorMap.__init__": STRIPS,
