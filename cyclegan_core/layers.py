@@ -51,7 +51,7 @@ class InstanceNorm(nn.InstanceNorm2d):
     def forward(self, input: Tensor) -> Tensor:
         """(B,C,H,W) -> same shape and dtype."""
         if is_channels_last(input):
-            if self.in_place and not torch.is_grad_enabled() and _is_on_cpu(input):
+            if self.in_place and not torch.is_grad_enabled() and _is_eager_on_cpu(input):
                 return _norm_in_place(input, *self._scale(input), self.eps)
             if _is_read_only_on_gpu(input):
                 return _norm_on_gpu(input, self.weight, self.bias, self.eps)
@@ -97,7 +97,7 @@ class RuledNorm(InstanceNorm):
             variance, mean = torch.var_mean(at_least_float32(input), (0, 2, 3), correction=0)
             found = mean, variance
         mean, variance = self.rule(self.name, *found)
-        if is_channels_last(input) and input.dtype not in HALVES and _is_on_cpu(input):
+        if is_channels_last(input) and input.dtype not in HALVES and _is_eager_on_cpu(input):
             return _scale_in_place(input, mean, variance, weight, bias, self.eps)
         wide = at_least_float32(input)
         mean, variance, weight, bias = (part.to(wide) for part in (mean, variance, weight, bias))
@@ -132,8 +132,10 @@ class ReflectionPad(nn.ReflectionPad2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B,C,H,W) -> (B,C,H+2p,W+2p)."""
+        left, right, top, bottom = self.padding
+        is_possible = max(left, right) < input.shape[3] and max(top, bottom) < input.shape[2]
         is_gpu = input.device.type == "cuda" and not torch.compiler.is_compiling()
-        if is_gpu and is_channels_last(input):
+        if is_gpu and is_possible and is_channels_last(input):
             return _pad_channels_last(input, self.padding)
         if input.device.type != "cpu":
             return super().forward(input)
@@ -272,7 +274,7 @@ class NarrowConv2d(nn.Conv2d):
 
 
 def narrow_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A convolution to few channels, which a CPU pads to 16: 7x7 to 3 wastes four fifths.
+    """A convolution to few channels, which CPUs and GPUs pad to 8 or 16: 7x7 to 3 wastes most.
 
     As a 7x1 convolution to 7 times the channels and a sum of 7 shifted maps, in float32 at least,
     it takes half the time.
@@ -302,19 +304,25 @@ def _pad_channels_last(x: Tensor, padding: tuple[int, int, int, int]) -> Tensor:
     left, right, top, bottom = padding
     batch, channels, height, width = x.shape
     pixels = x.permute(0, 2, 3, 1)
+    # Looked up in any case: what is copied to a GPU while a graph is recorded would end that.
+    rows = _mirrored(height, top, bottom, x.device)
+    columns = _mirrored(width, left, right, x.device)
     # A graph goes on reading the indices that it was recorded with, so only those that stay.
     is_small = batch == 1 and height * width < _FEW_PIXELS
     if is_small and not torch.cuda.is_current_stream_capturing():  # the quickest to say
         index = _mirrored_pixels((height, width), padding, x.device)
         found = pixels.reshape(-1, channels).index_select(0, index)
-        padded = found.view(1, height + top + bottom, width + left + right, channels)
+        padded = found.view(1, len(rows), len(columns), channels)
     else:  # the quickest to do
-        if channels * x.element_size() % _WORD == 0 and x.data_ptr() % _WORD == 0:
-            pixels = pixels.view(torch.complex128)  # as many bytes at once as a GPU can move
-        rows = _mirrored(height, top, bottom, x.device)
-        columns = _mirrored(width, left, right, x.device)
-        padded = pixels[:, rows[:, None], columns].view(x.dtype)
+        padded = _in_words(pixels)[:, rows[:, None], columns].view(x.dtype)
     return padded.permute(0, 3, 1, 2)
+
+
+def _in_words(pixels: Tensor) -> Tensor:
+    """(B,H,W,C) in numbers of as many bytes as a GPU can move at once, if they lie so."""
+    numbers = (pixels.storage_offset(), pixels.shape[3], *pixels.stride()[:3])
+    places = (pixels.data_ptr(), *(number * pixels.element_size() for number in numbers))
+    return pixels if any(place % _WORD for place in places) else pixels.view(torch.complex128)
 
 
 class _ChannelsLastPad(torch.autograd.Function):
@@ -340,10 +348,7 @@ class _ChannelsLastPad(torch.autograd.Function):
 @cache
 def _mirrored(size: int, before: int, after: int, device: torch.device) -> Tensor:
     """Which of `size` rows a padded map has, one after the other; some kilobytes that stay."""
-    inside = range(size)
-    indices = [*inside[before:0:-1], *inside, *inside[-2 : -2 - after : -1]]
-    with torch.inference_mode(mode=False):
-        return torch.tensor(indices, device=device)
+    return _kept_on(device, _mirrored_rows(size, before, after))
 
 
 @lru_cache(maxsize=16)
@@ -352,10 +357,20 @@ def _mirrored_pixels(
 ) -> Tensor:
     """Which pixels of a map, counted row by row, its padded one has."""
     left, right, top, bottom = padding
-    rows = _mirrored(size[0], top, bottom, device)
-    columns = _mirrored(size[1], left, right, device)
+    rows, columns = _mirrored_rows(size[0], top, bottom), _mirrored_rows(size[1], left, right)
+    return _kept_on(device, (rows[:, None] * size[1] + columns).flatten())
+
+
+def _mirrored_rows(size: int, before: int, after: int) -> Tensor:
+    """Which of `size` rows a padded map has, on the CPU."""
+    inside = range(size)
+    return torch.tensor([*inside[before:0:-1], *inside, *inside[-2 : -2 - after : -1]])
+
+
+def _kept_on(device: torch.device, indices: Tensor) -> Tensor:
+    """Indices for any call and thread: copied to the end, and no tensor of inference mode."""
     with torch.inference_mode(mode=False):
-        return (rows[:, None] * size[1] + columns).flatten()
+        return indices.to(device, copy=True)
 
 
 def _folded(padded: Tensor, axis: int, before: int, after: int) -> Tensor:
@@ -447,8 +462,7 @@ def _norm_in_place(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tenso
             _scale_in_place(picture, mean, variance, weight, bias, eps)
             continue
         scale = weight * (variance + eps).rsqrt()
-        shift = bias - mean * scale
-        scale_half_in_place(picture, scale.to(weight.dtype), shift.to(weight.dtype))
+        scale_half_in_place(picture, scale.float(), (bias - mean * scale).float())
     return x
 
 
@@ -511,8 +525,8 @@ def _written_out_gradients(
     return of_x, (gradient * normed).sum((0, 2, 3)), gradient.sum((0, 2, 3)).to(weight.dtype)
 
 
-def _is_on_cpu(x: Tensor) -> bool:
-    """Whether a CPU computes, and no compiler, which does better than what is done for it here."""
+def _is_eager_on_cpu(x: Tensor) -> bool:
+    """Whether a CPU computes what no compiler makes, which does better than what is done here."""
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
@@ -545,7 +559,7 @@ def gains_by_winograd(x: Tensor, weight: Tensor) -> bool:
 def gains_when_narrow(x: Tensor, weight: Tensor) -> bool:
     """Whether `narrow_convolution` was measured to be quicker: half the time or less."""
     is_large = x.shape[2] * x.shape[3] >= _FEW_PIXELS  # nine kernels instead of one or two
-    is_quick = _is_on_cpu(x) or (is_large and _is_read_only_on_gpu(x))
+    is_quick = _is_eager_on_cpu(x) or (is_large and _is_read_only_on_gpu(x))
     has_type = x.dtype in (torch.float32, torch.bfloat16, torch.float16)
     return weight.shape[0] <= _MOST_NARROW and is_quick and has_type and is_channels_last(x)
 

@@ -241,7 +241,7 @@ class CycleGAN(nn.Module, HubModel):
             speedup: "none", or for many pictures of one size, whole ones: "graph" (a CUDA graph,
                 recorded at the first picture; elsewhere a warning says that there is none), or
                 "compile" (torch.compile, which takes a minute at the first picture of a size, and
-                on a CUDA device a graph of that). Either keeps its result, and the graph its
+                on a CUDA device a graph of that). All keep their results, and graphs their
                 memory, with the model until the weights move.
             work_size: pixels of the short side while the network works, because its strokes have
                 the size that they had in training. 0 is the picture's own size; "auto" is twice

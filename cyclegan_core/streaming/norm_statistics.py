@@ -38,8 +38,8 @@ class Moments:
         # chunks are merged on the CPU.
         self._wide = torch.float32 if device.type == "mps" else torch.float64
         place = torch.device("cpu") if device.type == "mps" else device
-        unused = torch.zeros(channels, dtype=self._wide, device=device)
-        self._unused = unused, unused + 1
+        # What a batch norm would have found so far: it asks for that, and at momentum 0 leaves it.
+        self._found = torch.zeros(channels, dtype=self._wide, device=device)
         self.count = 0
         self.mean = torch.zeros(channels, dtype=torch.float64, device=place)
         self.squares = torch.zeros(channels, dtype=torch.float64, device=place)
@@ -60,7 +60,7 @@ class Moments:
             for part in flat.split(max(1, size // channels)):
                 # The chunk's own mean first, then the squared deviations from it.
                 chunk = part.to(self._wide)
-                mean, variance = torch.batch_norm_update_stats(chunk, *self._unused, momentum=0.0)
+                mean, variance = self._of(chunk)
                 squares = variance * len(chunk)
                 # Merge them with those of the chunks before, as eq. 2.1 does.
                 total = self.count + len(chunk)
@@ -69,6 +69,14 @@ class Moments:
                 self.squares += squares.to(self.squares) + correction
                 self.mean += delta * (len(chunk) / total)
                 self.count = total
+
+    def _of(self, chunk: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and biased variance of (N,C), each (C,)."""
+        if chunk.device.type not in ("cpu", "cuda"):
+            variance, mean = torch.var_mean(chunk, 0, correction=0)
+            return mean, variance
+        # In half the time: its sums go along the channels, which lie together.
+        return torch.batch_norm_update_stats(chunk, self._found, self._found, momentum=0.0)
 
     def affine(self, norm: nn.InstanceNorm2d, like: Tensor) -> Affine:
         """What `norm` does to a map with these moments, on the device of `like`."""

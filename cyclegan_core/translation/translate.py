@@ -314,5 +314,5 @@ def _modules(network: nn.Module) -> list[nn.Module]:
     """All of them; torch's own walk takes a third of all that is done around a small network."""
     found = [network]
     for module in found:  # grows meanwhile
-        found += filter(None, module._modules.values())
+        found += [child for child in module._modules.values() if child is not None]
     return found

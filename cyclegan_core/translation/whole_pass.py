@@ -31,8 +31,8 @@ _MOST_GRAPHS = 2
 """Kept per network: one for whole chunks, one for the last; each holds its feature maps' memory."""
 
 
-_FEW_PIXELS = 2**17
-"""Pixels of a picture below which Python takes longer than a GPU does for its norms."""
+_ONE_BY_ONE_PIXELS = 2**17
+"""Pixels of a picture from which on a GPU's norms take longer than Python's telling them."""
 
 
 @dataclass(slots=True)
@@ -53,6 +53,8 @@ class _Kept:
     )
     compiled: Callable[[Tensor], Tensor] | None = None
     can_record: bool = True
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """For the memory of a graph, into which each call writes its pictures."""
 
     def __reduce__(self) -> tuple[type[_Kept], tuple[()]]:
         return _Kept, ()
@@ -91,7 +93,7 @@ def whole_pass(  # noqa: PLR0913 - what goes through what, and how
     # A tensor of our own, so the same numbers and speed however the pictures lie in memory.
     layout = fastest_layout(weights, half)
     # Channels-last pictures are normed one by one, and a GPU would wait for Python meanwhile.
-    is_small_batch = len(images) > 1 and height * width < _FEW_PIXELS
+    is_small_batch = len(images) > 1 and height * width < _ONE_BY_ONE_PIXELS
     if is_small_batch and config.norm == "instance" and weights.device.type == "cuda":
         layout = torch.contiguous_format
     scaled = torch.empty(
@@ -164,7 +166,10 @@ def fastest_layout(weights: Tensor, half: torch.dtype | None) -> torch.memory_fo
 
 def _has_tf32(device: torch.device) -> bool:
     """Whether a GPU convolves float32 by tensor cores, as Ampere and later ones do."""
-    is_allowed = torch.backends.cudnn.allow_tf32
+    cudnn = torch.backends.cudnn
+    # Since torch 2.9 each operation has its own setting, and who set one may not read the other.
+    convolutions = getattr(cudnn, "conv", None)
+    is_allowed = convolutions.fp32_precision == "tf32" if convolutions else cudnn.allow_tf32
     return is_allowed and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
@@ -184,8 +189,9 @@ def _compiled_pass(network: nn.Module) -> Callable[[Tensor], Tensor]:
     """The network compiled, now or at an earlier call."""
     kept = _kept(network)
     if kept.compiled is None:
-        # For each size anew: what it makes for any size took four times as long on a GPU.
-        compiled_network = torch.compile(network, dynamic=False)
+        # On a GPU for each size anew: what it makes for any size took four times as long there.
+        is_gpu = next(network.parameters()).device.type == "cuda"
+        compiled_network = torch.compile(network, dynamic=False if is_gpu else None)
         kept.compiled = cast(Callable[[Tensor], Tensor], compiled_network)
     return kept.compiled
 
@@ -193,7 +199,7 @@ def _compiled_pass(network: nn.Module) -> Callable[[Tensor], Tensor]:
 def _replay(
     network: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor, how: tuple[object, ...]
 ) -> Tensor | None:
-    """The result by a CUDA graph, which the next call overwrites; None where there can be none.
+    """The result by a CUDA graph; None where there can be none.
 
     `how` tells one `forward` of the network from another.
     """
@@ -203,23 +209,24 @@ def _replay(
     # A weight that was moved leaves its graphs behind; one that was changed in place does not.
     places = tuple(weight.data_ptr() for weight in network.parameters())
     key = (places, x.shape, x.stride(), x.dtype, *how)
-    if key not in kept.graphs:
-        kept.graphs = {k: v for k, v in kept.graphs.items() if k[0] == places}
-        if len(kept.graphs) == _MOST_GRAPHS:
-            kept.graphs.pop(next(iter(kept.graphs)))
-        try:
-            kept.graphs[key] = _record(forward, x)
-        except RuntimeError as error:
-            if is_out_of_memory(error):
-                raise
-            kept.can_record = False
-            reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
-            log.warning("No CUDA graph can be recorded (%s); translating without.", reason)
-            return None
-    recorded = kept.graphs[key]
-    recorded.inputs.copy_(x)
-    recorded.graph.replay()
-    return recorded.output
+    with kept.lock:
+        if key not in kept.graphs:
+            kept.graphs = {k: v for k, v in kept.graphs.items() if k[0] == places}
+            if len(kept.graphs) == _MOST_GRAPHS:
+                kept.graphs.pop(next(iter(kept.graphs)))
+            try:
+                kept.graphs[key] = _record(forward, x)
+            except RuntimeError as error:
+                if is_out_of_memory(error):
+                    raise
+                kept.can_record = False
+                reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+                log.warning("No CUDA graph can be recorded (%s); translating without.", reason)
+                return None
+        recorded = kept.graphs[key]
+        recorded.inputs.copy_(x)
+        recorded.graph.replay()
+        return recorded.output.clone()  # which the next call overwrites
 
 
 def _record(forward: Callable[[Tensor], Tensor], x: Tensor) -> _Graph:

@@ -136,3 +136,16 @@ def test_in_place_only_where_no_gradient_needs_the_input(dtype, affine):
     assert overwritten.data_ptr() == x.data_ptr()
     # Other roundings in the same formula; in half precision the last one decides.
     assert_close(overwritten, result, rtol=0, atol=max(2e-6, 4 * torch.finfo(dtype).eps))
+
+
+def test_half_precision_weights_shift_no_channel():
+    """Scale and shift are float32 all the same: rounded, they would move a channel by 5e-2."""
+    torch.manual_seed(0)
+    layer = filled(InstanceNorm(4, affine=True)).to(torch.bfloat16)
+    layer.in_place = True
+    x = (10 + torch.randn(1, 4, 64, 64)).bfloat16().contiguous(memory_format=torch.channels_last)
+    definition = exact(x, layer.double())
+    with torch.no_grad():
+        result = layer.bfloat16()(x)
+    shifts = (result.double() - definition).mean((0, 2, 3))
+    assert_close(shifts, torch.zeros(4).double(), rtol=0, atol=1e-3)
