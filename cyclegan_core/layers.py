@@ -67,7 +67,7 @@ class InstanceNorm(nn.InstanceNorm2d):
     def _scale(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Weight and bias, (C,) of at least float32; without any, those that change nothing."""
         if self.affine:
-            return self.weight, self.bias
+            return at_least_float32(self.weight), at_least_float32(self.bias)
         ones = torch.ones(x.shape[1], dtype=at_least_float32(x[:0]).dtype, device=x.device)
         return ones, torch.zeros_like(ones)
 
