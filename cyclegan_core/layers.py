@@ -285,7 +285,7 @@ def narrow_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         bias: (C',).
 
     Returns:
-        (B,C',H-k+1,W-k+1).
+        (B,C',H-k+1,W-k+1) in float32 at least: half precision has no step as fine as a pixel's.
     """
     size = weight.shape[3]
     columns = weight.permute(3, 0, 1, 2).flatten(0, 1).unsqueeze(3)
@@ -294,7 +294,7 @@ def narrow_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     output = at_least_float32(maps[0][..., :width]) + bias[:, None, None]
     for shift in range(1, size):
         output += maps[shift][..., shift : shift + width]
-    return output.to(maps[0].dtype)
+    return output
 
 
 def _pad_channels_last(x: Tensor, padding: tuple[int, int, int, int]) -> Tensor:
