@@ -72,11 +72,10 @@ class Moments:
 
     def _of(self, chunk: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and biased variance of (N,C), each (C,)."""
-        if chunk.device.type not in ("cpu", "cuda"):
-            variance, mean = torch.var_mean(chunk, 0, correction=0)
-            return mean, variance
-        # In half the time: its sums go along the channels, which lie together.
-        return torch.batch_norm_update_stats(chunk, self._found, self._found, momentum=0.0)
+        if chunk.device.type == "cpu":  # in half the time: along channels, which lie together
+            return torch.batch_norm_update_stats(chunk, self._found, self._found, momentum=0.0)
+        variance, mean = torch.var_mean(chunk, 0, correction=0)
+        return mean, variance
 
     def affine(self, norm: nn.InstanceNorm2d, like: Tensor) -> Affine:
         """What `norm` does to a map with these moments, on the device of `like`."""
