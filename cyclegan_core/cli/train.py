@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ..training.trainer import StepReport, Trainer
 
 _ADVICE = "\n\n".join(f"{name}: {preset.advice}" for name, preset in PRESETS.items())
-_HOW_LONG = " On two cores of a processor 2000 steps of quick take some 20 minutes."
+_HOW_LONG = " On one core of a processor 2000 steps of quick take some 20 minutes."
 
 _Run = dict[str, Any]
 """What run.json says."""
