@@ -101,13 +101,14 @@ class Convolution:
         self._weight, self._bias = _parameters(conv, dtype)
         self._stride = conv.stride
         self._can_winograd = isinstance(conv, WinogradConv2d) and conv.winograd
-        self._is_narrow = isinstance(conv, NarrowConv2d)
+        self._narrow_bias = conv.bias.detach() if isinstance(conv, NarrowConv2d) else None
+        """As it is: a narrow convolution adds up in float32."""
         self._kernel: Tensor | None = None
 
     def __call__(self, x: Tensor, last: bool) -> Tensor:  # noqa: FBT001 - a Stage
         """(1,C,n,W+2p) -> (1,C',h,W')."""
-        if self._is_narrow and gains_when_narrow(x, self._weight):
-            return narrow_convolution(x, self._weight, cast(Tensor, self._bias))
+        if self._narrow_bias is not None and gains_when_narrow(x, self._weight):
+            return narrow_convolution(x, self._weight, self._narrow_bias)
         if not self._can_winograd or not gains_by_winograd(x, self._weight):
             return F.conv2d(x, self._weight, self._bias, self._stride)
         if self._kernel is None:
