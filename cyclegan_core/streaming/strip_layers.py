@@ -101,8 +101,8 @@ class Convolution:
         self._weight, self._bias = _parameters(conv, dtype)
         self._stride = conv.stride
         self._can_winograd = isinstance(conv, WinogradConv2d) and conv.winograd
-        self._narrow_bias = conv.bias.detach() if isinstance(conv, NarrowConv2d) else None
-        """As it is: a narrow convolution adds up in float32."""
+        # As it is, for a narrow convolution adds up in float32.
+        self._narrow_bias = conv.bias if isinstance(conv, NarrowConv2d) else None
         self._kernel: Tensor | None = None
 
     def __call__(self, x: Tensor, last: bool) -> Tensor:  # noqa: FBT001 - a Stage
