@@ -457,12 +457,7 @@ def _norm_on_gpu(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: flo
 def _norm_in_place(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     """Norm pictures where they are: memory just read is written quicker than new memory."""
     for picture in x.split(1):
-        mean, variance = _moments(picture, weight)
-        if x.dtype not in HALVES:
-            _scale_in_place(picture, mean, variance, weight, bias, eps)
-            continue
-        scale = weight * (variance + eps).rsqrt()
-        scale_half_in_place(picture, scale.float(), (bias - mean * scale).float())
+        _scale_in_place(picture, *_moments(picture, weight), weight, bias, eps)
     return x
 
 
@@ -488,6 +483,9 @@ def _scale_in_place(
     """Norm (1,C,H,W) where it is, by statistics (C,)."""
     scale = weight * (variance + eps).rsqrt()
     shift = bias - mean * scale
+    if x.dtype in HALVES:
+        scale_half_in_place(x, scale.float(), shift.float())
+        return x
     scale, shift = (part.to(x.dtype).view(1, -1, 1, 1) for part in (scale, shift))
     return torch.addcmul(shift, x, scale, out=x)
 
